@@ -1,0 +1,99 @@
+#include "base/err.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const names[STN_N_CODES] = {
+    [STN_OK] = "ok",
+    [STN_INVALID] = "invalid",
+    [STN_LIMIT] = "limit",
+    [STN_NOT_FOUND] = "not-found",
+    [STN_EXISTS] = "exists",
+    [STN_AGAIN] = "again",
+    [STN_DENIED] = "denied",
+    [STN_CORRUPT] = "corrupt",
+    [STN_UNSUPPORTED] = "unsupported",
+    [STN_IO] = "io",
+    [STN_FULL] = "full",
+    [STN_MEMORY] = "memory",
+    [STN_CANCELLED] = "cancelled",
+    [STN_LATE] = "late",
+};
+
+enum stn_code stn_err_set(struct stn_err *err, enum stn_code code, const char *format, ...)
+{
+    assert(code != STN_OK);
+    if (err == NULL) {
+        return code;
+    }
+    err->code = code;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return code;
+}
+
+enum stn_code stn_err_prefix(struct stn_err *err, const char *format, ...)
+{
+    if (err == NULL) {
+        return STN_INVALID;
+    }
+    char old[sizeof err->text];
+    memcpy(old, err->text, sizeof old);
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    size_t used = n < 0 ? 0 : (size_t)n;
+    if (used < sizeof err->text) {
+        (void)snprintf(err->text + used, sizeof err->text - used, ": %s", old);
+    }
+    return err->code;
+}
+
+static enum stn_code code_of_errno(int number)
+{
+    switch (number) {
+    case ENOSPC:
+    case EDQUOT:
+        return STN_FULL;
+    case ENOENT:
+        return STN_NOT_FOUND;
+    case ENOMEM:
+        return STN_MEMORY;
+    case EACCES:
+    case EPERM:
+        return STN_DENIED;
+    case EEXIST:
+        return STN_EXISTS;
+    default:
+        return STN_IO;
+    }
+}
+
+enum stn_code stn_err_errno(struct stn_err *err, int number, const char *format, ...)
+{
+    enum stn_code code = code_of_errno(number);
+    if (err == NULL) {
+        return code;
+    }
+    err->code = code;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    size_t used = n < 0 ? 0 : (size_t)n;
+    if (used < sizeof err->text) {
+        (void)snprintf(err->text + used, sizeof err->text - used, ": %s", strerror(number));
+    }
+    return code;
+}
+
+const char *stn_err_name(enum stn_code code)
+{
+    return (unsigned)code < STN_N_CODES ? names[code] : "unknown";
+}

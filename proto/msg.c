@@ -1,0 +1,2 @@
+#include "proto/msg.h"
+int stn_msg_placeholder = 1;
