@@ -1,0 +1,72 @@
+/* ternary: matrix products with a frozen ternary weight matrix, the work that everything else waits for.
+ *
+ * W is (rows, cols) = (out, in), entries in {-1, 0, 1} times a scale: one for the tensor (the usual case) or one
+ * for each block of 256 along a row. Weights are packed once into panels that the chosen kernel eats; a kernel
+ * unpacks a panel once and uses it for every token. Kernels are rows of a table (stn_ternary_kernels), the best that
+ * the processor runs is chosen once at start (environment STERNA_CPU_KERNEL names another); plain C is always there and is the definition.
+ *
+ * Row ranges let a thread team share one product: no two ranges write one element, so results do not depend on
+ * the number of threads. Thread: packed matrices are immutable and shared; the rest is the caller's. */
+#ifndef STN_COMPUTE_CPU_TERNARY_H
+#define STN_COMPUTE_CPU_TERNARY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct stn_ternary; /* one packed matrix */
+
+struct stn_ternary_source {
+    size_t rows, cols; /* any sizes; cols need not be a multiple of 256 */
+    /* Unpacks one row: cols values in {-1, 0, 1}, and one scale for each 256 of them (the last block may be short). */
+    void (*row)(const void *user, size_t row, int8_t *values, float *scales);
+    const void *user;
+};
+
+/* Packs for the kernel in use. The caller frees *ret. STN_MEMORY, or STN_INVALID for an empty matrix. */
+enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary_source *source,
+                              struct stn_err *err) STN_CHECKED;
+void stn_ternary_free(struct stn_ternary *w);
+size_t stn_ternary_rows(const struct stn_ternary *w);
+size_t stn_ternary_cols(const struct stn_ternary *w);
+size_t stn_ternary_size(const struct stn_ternary *w); /* bytes in memory */
+
+/* An activation matrix quantised per row for forward: row stride is stn_ternary_stride(cols) bytes, tail zeroed.
+ *   scale[t] = max(absmax_c |x[t][c]|, 1e-5) / 127;  q[t][c] = round half to even(x[t][c] / scale[t])      x: (n, cols)
+ * (BitNet b1.58, Ma et al. 2024). */
+size_t stn_ternary_stride(size_t cols);
+void stn_ternary_quantise(const float *x, size_t n, size_t cols, int8_t *q, float *scale);
+
+/* As above with stochastic rounding for gradients: q = floor(dy / scale + u), u in [0, 1) from a counter-based
+ * generator keyed by (seed, first_row + t, c), so that threads and batches do not change it. */
+void stn_ternary_quantise_random(const float *dy, size_t n, size_t rows, uint64_t seed, uint64_t first_row,
+                                 int8_t *q, float *scale);
+
+/* y[t][r] = sum_c W[r][c] q[t][c] * scale[t]     for r in [first, first + count)      y: (n, rows), row stride ldy floats
+ * scratch: stn_ternary_scratch(w, n) bytes of the caller, one for each thread. first is a multiple of STN_TERNARY_RANGE. */
+#define STN_TERNARY_RANGE 32
+size_t stn_ternary_scratch(const struct stn_ternary *w, size_t n);
+void stn_ternary_forward(const struct stn_ternary *w, const int8_t *q, const float *scale, size_t n, float *y,
+                         size_t ldy, size_t first, size_t count, void *scratch);
+
+/* dx[t][c] += sum_r W[r][c] dy[t][r]     for c in [first, first + count), exact in f32.   dy: (n, rows), dx: (n, cols) */
+void stn_ternary_backward(const struct stn_ternary *w, const float *dy, size_t n, float *dx, size_t lddx,
+                          size_t first, size_t count, void *scratch);
+
+/* The same from dy quantised by stn_ternary_quantise_random (row stride stn_ternary_stride(rows)). */
+void stn_ternary_backward_int8(const struct stn_ternary *w, const int8_t *q, const float *scale, size_t n,
+                               float *dx, size_t lddx, size_t first, size_t count, void *scratch);
+
+/* Without quantisation: y[t][r] = sum_c W[r][c] x[t][c] in f32, to check gradients. */
+void stn_ternary_forward_exact(const struct stn_ternary *w, const float *x, size_t n, float *y, size_t ldy,
+                               size_t first, size_t count, void *scratch);
+
+/* "avx512-vnni", "avx2", "c" ... the kernel in use; and how many there are in this build that the processor runs, by number. */
+const char *stn_ternary_kernel(void);
+/* STN_UNSUPPORTED when there is none of this name that the processor runs. Matrices packed before are then invalid:
+ * for tests and the bench, before anything is packed. */
+enum stn_code stn_ternary_use(const char *name, struct stn_err *err) STN_CHECKED;
+size_t stn_ternary_kernels(const char *names[static 8]);
+
+#endif
