@@ -1,0 +1,8 @@
+/* cli: the subcommands of `sterna`. One file a subcommand, cmd_NAME.c, which defines one `const struct stn_command
+ * stn_cmd_NAME` (declared here) for the table in sterna.c. */
+#ifndef STN_CLIENT_CLI_CLI_H
+#define STN_CLIENT_CLI_CLI_H
+
+#include "base/command.h"
+
+#endif

@@ -1,0 +1,21 @@
+#include "client/cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "crypto/entropy.h"
+
+int main(int argc, char **argv)
+{
+    /* one row a subcommand, in the order in which --help lists them: stn_cmd_NAME, */
+    const struct stn_command commands[] = {
+        {0},
+    };
+    struct stn_err err = {0};
+    if (stn_entropy_start(&err) != STN_OK) {
+        (void)fprintf(stderr, "error: %s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    return stn_command_main("sterna", "Fine-tune LoRA adapters of ternary language models, alone or together.",
+                            commands, argc, argv);
+}
