@@ -1,0 +1,62 @@
+/* effect: what the agent's shell must do after a step, in this order. SAVE is on disk before any ASK, SEND or ENCODE
+ * behind it begins. */
+#ifndef STN_CLIENT_CORE_EFFECT_H
+#define STN_CLIENT_CORE_EFFECT_H
+
+#include "client/core/event.h"
+
+enum stn_client_effect_type {
+    STN_CLIENT_SAVE,    /* record */
+    STN_CLIENT_ASK,     /* ask, msg: the shell signs advertise and put_end -> REPLY or FAILED */
+    STN_CLIENT_WAKE,    /* at_ms: replaces an earlier one; UINT64_MAX: never */
+    STN_CLIENT_FETCH,   /* blob: bring it into the cache, chunk by chunk, from where it stopped -> FETCHED */
+    STN_CLIENT_TRAIN,   /* lease: make its delta -> TRAINED. The same lease makes the same delta */
+    STN_CLIENT_CANCEL,  /* stop the fetch, training, encoding or sending under way; its event says STN_CANCELLED */
+    STN_CLIENT_ENCODE,  /* round, config, lease, n_samples: pack the delta -> ENCODED */
+    STN_CLIENT_SEND,    /* round, upload digest and size: put_begin and the chunks that are missing -> SENT */
+    STN_CLIENT_INSTALL, /* task, version, adapter (already fetched): put the released adapter in place -> INSTALLED */
+    STN_CLIENT_DISCARD, /* lease: its delta and packed vector are wanted no more */
+    STN_CLIENT_TRACE
+};
+
+struct stn_client_effect {
+    enum stn_client_effect_type type;
+    union {
+        struct stn_agent_record record;
+        struct {
+            uint64_t ask;
+            struct stn_msg msg;
+        } ask;
+        uint64_t at_ms;
+        struct stn_blob_ref blob;
+        struct stn_msg_lease lease; /* TRAIN, DISCARD */
+        struct {
+            struct stn_msg_round_config config;
+            struct stn_hash config_digest;
+            struct stn_msg_lease lease;
+            uint64_t n_samples;
+            struct stn_hash upload; /* SEND */
+            uint64_t upload_size;   /* SEND */
+        } round; /* ENCODE, SEND */
+        struct {
+            char task[STN_MSG_NAME];
+            uint64_t version;
+            struct stn_blob_ref adapter;
+        } install;
+        struct {
+            const char *event; /* a literal */
+            char task[STN_MSG_NAME];
+            uint64_t number;
+            enum stn_code code;
+        } trace;
+    };
+};
+
+/* As struct stn_server_effects. */
+struct stn_client_effects {
+    struct stn_client_effect *items;
+    size_t n;
+    size_t room;
+};
+
+#endif
