@@ -1,9 +1,10 @@
 /* ternary: matrix products with a frozen ternary weight matrix, the work that everything else waits for.
  *
  * W is (rows, cols) = (out, in), entries in {-1, 0, 1} times a scale: one for the tensor (the usual case) or one
- * for each block of 256 along a row. Weights are packed once into panels that the chosen kernel eats; a kernel
- * unpacks a panel once and uses it for every token. Kernels are rows of a table (stn_ternary_kernels), the best that
- * the processor runs is chosen once at start (environment STERNA_CPU_KERNEL names another); plain C is always there and is the definition.
+ * for each block of 256 along a row. Weights are packed once, 2 bits each, into panels (ternary_kernel.h) that every
+ * kernel eats as they lie; the backward product transposes a panel in scratch. Kernels are rows of a table, the best
+ * that the processor runs is chosen once at start (cpuid.h; environment STERNA_CPU_KERNEL names another); plain C is
+ * always there and is the definition. The int8 products and both quantisers give the same bits on every kernel.
  *
  * Row ranges let a thread team share one product: no two ranges write one element, so results do not depend on
  * the number of threads. Thread: packed matrices are immutable and shared; the rest is the caller's. */
@@ -24,7 +25,9 @@ struct stn_ternary_source {
     const void *user;
 };
 
-/* Packs for the kernel in use. The caller frees *ret. STN_MEMORY, or STN_INVALID for an empty matrix. */
+/* The caller frees *ret. STN_MEMORY; STN_INVALID for an empty matrix or a value that is not ternary; STN_LIMIT for a
+ * side above STN_TERNARY_MAX, up to which no sum leaves 32 bits. */
+#define STN_TERNARY_MAX 262144
 enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary_source *source,
                               struct stn_err *err) STN_CHECKED;
 void stn_ternary_free(struct stn_ternary *w);
@@ -33,19 +36,19 @@ size_t stn_ternary_cols(const struct stn_ternary *w);
 size_t stn_ternary_size(const struct stn_ternary *w); /* bytes in memory */
 
 /* An activation matrix quantised per row for forward: row stride is stn_ternary_stride(cols) bytes, tail zeroed.
- *   scale[t] = max(absmax_c |x[t][c]|, 1e-5) / 127;  q[t][c] = round half to even(x[t][c] / scale[t])      x: (n, cols)
- * (BitNet b1.58, Ma et al. 2024). */
+ *   max = max(absmax_c |x[t][c]|, 1e-5);  scale[t] = max / 127;  q[t][c] = round half to even(x[t][c] * (127 / max))
+ * x: (n, cols)   (BitNet b1.58, Ma et al. 2024). Always |q| <= 127, whatever x holds. */
 size_t stn_ternary_stride(size_t cols);
 void stn_ternary_quantise(const float *x, size_t n, size_t cols, int8_t *q, float *scale);
 
-/* As above with stochastic rounding for gradients: q = floor(dy / scale + u), u in [0, 1) from a counter-based
+/* As above with stochastic rounding for gradients: q = floor(dy * (127 / max) + u), u in [0, 1) from a counter-based
  * generator keyed by (seed, first_row + t, c), so that threads and batches do not change it. */
 void stn_ternary_quantise_random(const float *dy, size_t n, size_t rows, uint64_t seed, uint64_t first_row,
                                  int8_t *q, float *scale);
 
 /* y[t][r] = sum_c W[r][c] q[t][c] * scale[t]     for r in [first, first + count)      y: (n, rows), row stride ldy floats
  * scratch: stn_ternary_scratch(w, n) bytes of the caller, one for each thread. first is a multiple of STN_TERNARY_RANGE. */
-#define STN_TERNARY_RANGE 32
+#define STN_TERNARY_RANGE 64
 size_t stn_ternary_scratch(const struct stn_ternary *w, size_t n);
 void stn_ternary_forward(const struct stn_ternary *w, const int8_t *q, const float *scale, size_t n, float *y,
                          size_t ldy, size_t first, size_t count, void *scratch);
@@ -62,10 +65,10 @@ void stn_ternary_backward_int8(const struct stn_ternary *w, const int8_t *q, con
 void stn_ternary_forward_exact(const struct stn_ternary *w, const float *x, size_t n, float *y, size_t ldy,
                                size_t first, size_t count, void *scratch);
 
-/* "avx512-vnni", "avx2", "c" ... the kernel in use; and how many there are in this build that the processor runs, by number. */
+/* "avx512-vnni", "avx2", "c" ... the kernel in use; and how many the processor runs, with their names, the best first. */
 const char *stn_ternary_kernel(void);
-/* STN_UNSUPPORTED when there is none of this name that the processor runs. Matrices packed before are then invalid:
- * for tests and the bench, before anything is packed. */
+/* STN_UNSUPPORTED when there is none of this name that the processor runs. Packed matrices stay valid. The dense
+ * products (gemm.h) change too. For tests and the bench: nobody may be computing. */
 enum stn_code stn_ternary_use(const char *name, struct stn_err *err) STN_CHECKED;
 size_t stn_ternary_kernels(const char *names[static 8]);
 

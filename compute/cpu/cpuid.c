@@ -1,0 +1,67 @@
+#include "compute/cpu/cpuid.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[STN_CPUID_N_SETS] = {
+    [STN_CPUID_C] = "c",
+    [STN_CPUID_AVX2] = "avx2",
+    [STN_CPUID_AVX512_VNNI] = "avx512-vnni",
+};
+
+static _Atomic int chosen = -1; /* -1: nobody has asked yet */
+
+const char *stn_cpuid_name(enum stn_cpuid_set set)
+{
+    return names[set];
+}
+
+/* The compiler's library asks both the processor and the operating system (XCR0). */
+bool stn_cpuid_runs(enum stn_cpuid_set set)
+{
+#ifdef __x86_64__
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vnni");
+    return set == STN_CPUID_C || (set == STN_CPUID_AVX2 && avx2) ||
+           (set == STN_CPUID_AVX512_VNNI && avx512);
+#else
+    return set == STN_CPUID_C;
+#endif
+}
+
+static int best(void)
+{
+    const char *wanted = getenv("STERNA_CPU_KERNEL");
+    int found = STN_CPUID_C;
+    for (int set = 0; set < STN_CPUID_N_SETS; set++) {
+        if (!stn_cpuid_runs((enum stn_cpuid_set)set)) {
+            continue;
+        }
+        found = set;
+        if (wanted != NULL && strcmp(wanted, names[set]) == 0) {
+            break;
+        }
+    }
+    return found;
+}
+
+enum stn_cpuid_set stn_cpuid_chosen(void)
+{
+    int set = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (set < 0) {
+        set = best(); /* two threads that get here together find the same */
+        atomic_store_explicit(&chosen, set, memory_order_relaxed);
+    }
+    return (enum stn_cpuid_set)set;
+}
+
+void stn_cpuid_choose(enum stn_cpuid_set set)
+{
+    assert(stn_cpuid_runs(set));
+    atomic_store_explicit(&chosen, (int)set, memory_order_relaxed);
+}

@@ -1,0 +1,23 @@
+/* cpuid: which set of processor instructions the kernels use. A set is a row of every kernel table (ternary, gemm);
+ * the best that the processor and the operating system support is chosen at the first question, and the environment
+ * variable STERNA_CPU_KERNEL names another (a name that does not run here is passed over). Thread: any. */
+#ifndef STN_COMPUTE_CPU_CPUID_H
+#define STN_COMPUTE_CPU_CPUID_H
+
+#include <stdbool.h>
+
+enum stn_cpuid_set {
+    STN_CPUID_C = 0,       /* plain C: runs everywhere, and is the definition */
+    STN_CPUID_AVX2,        /* AVX2, FMA, F16C */
+    STN_CPUID_AVX512_VNNI, /* AVX-512 F, BW, VL, DQ and VNNI, and all of the row before */
+    STN_CPUID_N_SETS
+};
+
+bool stn_cpuid_runs(enum stn_cpuid_set set);
+const char *stn_cpuid_name(enum stn_cpuid_set set); /* "c", "avx2", "avx512-vnni" */
+
+/* The set in use; and another from now on, which must run here. For tests and the bench: nobody may be computing. */
+enum stn_cpuid_set stn_cpuid_chosen(void);
+void stn_cpuid_choose(enum stn_cpuid_set set);
+
+#endif
