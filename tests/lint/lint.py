@@ -16,43 +16,42 @@ listed = subprocess.run(["git", "-C", str(top), "ls-files", "-co", "--exclude-st
 if not listed:
     listed = [str(p.relative_to(top)) for p in top.rglob("*") if "build" not in p.parts[0]]
 sources = sorted(f for f in listed if f.endswith((".c", ".h", ".comp")) and (top / f).is_file())
-findings, n_checks = [], 0
+findings = {"length": [], "includes": [], "foreign": [], "address": []}
 
 
-def check(ok, text):
-    global n_checks
-    n_checks += 1
+def check(rule, ok, text):
     if not ok:
-        findings.append(text)
+        findings[rule].append(text)
 
 
 for f in sources:
     lines = (top / f).read_text().splitlines()
-    check(len(lines) <= FILE_LINES, f"{f}: {len(lines)} lines, at most {FILE_LINES}")
+    check("length", len(lines) <= FILE_LINES, f"{f}: {len(lines)} lines, at most {FILE_LINES}")
     room = max((r for r in rooms if f.startswith(r + "/")), key=len, default=None)
     own = f.rsplit("/", 1)[0].removeprefix("common/") + "/"
     for number, line in enumerate(lines, 1):
         if m := re.match(r'\s*#\s*include\s+"([^"]+)"', line):
             ok = room is None or m[1].startswith(own) or any(m[1].startswith(p) for p in rooms[room])
-            check(ok or m[1].endswith((".pb-c.h", "_spv.h")), f"{f}:{number}: {room} must not include {m[1]}")
+            check("includes", ok or m[1].endswith((".pb-c.h", "_spv.h")), f"{f}:{number}: {room} must not include {m[1]}")
         if m := re.match(r"\s*#\s*include\s+(<[^>]+)>", line):
             for prefix, places in foreign.items():
                 if m[1].startswith(prefix):
-                    check(any(f.startswith(p) for p in places), f"{f}:{number}: {m[1]}> belongs to {' '.join(places)}")
+                    check("foreign", any(f.startswith(p) for p in places), f"{f}:{number}: {m[1]}> belongs to {' '.join(places)}")
     if not f.endswith(".c"):
         continue
     stem, start = pathlib.Path(f).stem, None
     for number, line in enumerate(lines, 1):
         if m := re.match(r"(?!static\b|extern\b|typedef\b)[A-Za-z_][\w \*]*?\b(stn_\w+)\(", line):
             if not line.rstrip().endswith(";") and not f.startswith("tests/"):
-                check(m[1].startswith(f"stn_{stem}"), f"{f}:{number}: {m[1]} does not live in {stem}.c")
+                check("address", m[1].startswith(f"stn_{stem}"), f"{f}:{number}: {m[1]} does not live in {stem}.c")
         if line == "{":
             start = number
         elif line == "}" and start:
-            check(number - start - 1 <= FUNCTION_LINES, f"{f}:{start}: a function of {number - start - 1} lines, at most {FUNCTION_LINES}")
+            check("length", number - start - 1 <= FUNCTION_LINES, f"{f}:{start}: a function of {number - start - 1} lines, at most {FUNCTION_LINES}")
             start = None
 
-for text in findings:
-    print(text)
-print(f"{100 * (n_checks - len(findings)) // max(n_checks, 1)}%: Checks: {n_checks}, Failures: {len(findings)}, Errors: 0")
-sys.exit(bool(findings))
+for texts in findings.values():
+    print(*texts, sep="\n", end="\n" if texts else "")
+n_broken = sum(bool(texts) for texts in findings.values())
+print(f"{100 * (len(findings) - n_broken) // len(findings)}%: Checks: {len(findings)}, Failures: {n_broken}, Errors: 0")
+sys.exit(n_broken > 0)

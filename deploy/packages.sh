@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Installs with apt-get what the build and the tests need and this machine lacks. Debian 12 and 13.
+set -eu
+packages="gcc meson ninja-build ccache pkg-config python3 git
+ libuv1-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libsodium-dev libsqlite3-dev
+ libinih-dev libjansson-dev libjs-chart.js"
+[ "${1:-}" = build ] || packages="$packages check libsubunit-dev"
+missing=""
+for p in $packages; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || missing="$missing $p"
+done
+[ -z "$missing" ] && exit 0
+echo "installing:$missing" >&2
+sudo=""
+[ "$(id -u)" = 0 ] || sudo=sudo
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+# shellcheck disable=SC2086
+$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
