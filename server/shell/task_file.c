@@ -1,0 +1,239 @@
+#include "server/shell/task_file.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "crypto/digest.h"
+#include "io/conf.h"
+
+#define SECOND_MS 1000
+
+/* What the table fills: numbers as the table's types, then copied into the spec's. */
+struct raw {
+    char name[STN_MSG_NAME], base[1024], targets[64];
+    uint64_t rounds, seed, rank, local_steps, local_epochs, batch_examples, batch_tokens, ctx, target, n_min,
+        join_window_s, report_deadline_s, upload_s, staleness, weight_max, bits;
+    double alpha, lr, warmup, clip, weight_decay, fedprox, over_selection, rate, momentum, clip_norm, clip_quantile;
+    int schedule, loss, outer;
+    bool secure;
+};
+
+static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
+static const char *const losses[] = {"completion", "all", NULL};
+static const char *const outers[] = {"avg", "nesterov", NULL};
+
+static const struct raw defaults = {
+    .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 16,
+    .batch_tokens = 512, .ctx = 256, .lr = 3e-3, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
+    .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .secure = true, .outer = STN_OUTER_NESTEROV,
+    .rate = 0.7, .momentum = 0.9, .clip_norm = 10, .clip_quantile = 0.9, .weight_max = 1000, .bits = 24,
+};
+
+#define ROW(section, key, type, member, ...) {section, key, type, offsetof(struct raw, member), __VA_ARGS__}
+#define NUMBER(section, key, member, low, high) ROW(section, key, STN_CONF_U64, member, 0, low, high)
+#define REAL(section, key, member, low, high) ROW(section, key, STN_CONF_F64, member, 0, low, high)
+#define WORD(section, key, member, list) ROW(section, key, STN_CONF_WORD, member, .words = list)
+#define TEXT(section, key, member, ...) ROW(section, key, STN_CONF_STR, member, sizeof(((struct raw *)0)->member), __VA_ARGS__)
+
+static const struct stn_conf_row rows[] = {
+    TEXT("task", "name", name, .required = true),
+    NUMBER("task", "rounds", rounds, 0, 1e6),
+    NUMBER("task", "seed", seed, 0, 0),
+    TEXT("model", "base", base, .required = true),
+    TEXT("model", "targets", targets),
+    NUMBER("model", "rank", rank, 1, 256),
+    REAL("model", "alpha", alpha, 1e-3, 1e4),
+    NUMBER("train", "local_steps", local_steps, 0, 1e6),
+    NUMBER("train", "local_epochs", local_epochs, 0, 1000),
+    NUMBER("train", "batch_examples", batch_examples, 0, 4096),
+    NUMBER("train", "batch_tokens", batch_tokens, 8, 1 << 20),
+    NUMBER("train", "ctx", ctx, 8, 1 << 17),
+    REAL("train", "lr", lr, 0, 10),
+    WORD("train", "schedule", schedule, schedules),
+    REAL("train", "warmup", warmup, 0, 1),
+    REAL("train", "clip", clip, 0, 1e6),
+    REAL("train", "weight_decay", weight_decay, 0, 10),
+    WORD("train", "loss", loss, losses),
+    REAL("train", "fedprox", fedprox, 0, 1e3),
+    NUMBER("cohort", "target", target, 1, 10000),
+    NUMBER("cohort", "n_min", n_min, 1, 10000),
+    REAL("cohort", "over_selection", over_selection, 1, 10),
+    NUMBER("cohort", "join_window_s", join_window_s, 1, 7 * 86400),
+    NUMBER("cohort", "report_deadline_s", report_deadline_s, 1, 30 * 86400),
+    NUMBER("cohort", "upload_s", upload_s, 1, 86400),
+    NUMBER("cohort", "staleness", staleness, 0, 1000),
+    ROW("cohort", "secure", STN_CONF_BOOL, secure, 0),
+    WORD("merge", "outer", outer, outers),
+    REAL("merge", "rate", rate, 1e-6, 100),
+    REAL("merge", "momentum", momentum, 0, 0.9999),
+    REAL("merge", "clip_norm", clip_norm, 1e-6, 1e9),
+    REAL("merge", "clip_quantile", clip_quantile, 0, 1),
+    NUMBER("merge", "weight_max", weight_max, 1, 1 << 20),
+    NUMBER("merge", "bits", bits, 16, 32),
+    {0},
+};
+
+static void spec_of(const struct raw *raw, struct stn_task_spec *spec)
+{
+    *spec = (struct stn_task_spec){
+        .train = {.rank = (uint32_t)raw->rank, .alpha = (float)raw->alpha, .local_steps = (uint32_t)raw->local_steps,
+                  .local_epochs = (uint32_t)raw->local_epochs, .batch_examples = (uint32_t)raw->batch_examples,
+                  .batch_tokens = (uint32_t)raw->batch_tokens, .ctx = (uint32_t)raw->ctx, .lr = raw->lr,
+                  .schedule = (uint32_t)raw->schedule, .warmup = raw->warmup, .clip = raw->clip,
+                  .weight_decay = raw->weight_decay, .fedprox = raw->fedprox, .loss_all = raw->loss == 1},
+        .target = (uint32_t)raw->target, .n_min = (uint32_t)raw->n_min, .over_select = raw->over_selection,
+        .join_window_ms = raw->join_window_s * SECOND_MS, .report_deadline_ms = raw->report_deadline_s * SECOND_MS,
+        .upload_ms = raw->upload_s * SECOND_MS, .staleness = (uint32_t)raw->staleness, .secure = raw->secure,
+        .outer = (uint32_t)raw->outer, .outer_rate = raw->rate, .outer_momentum = raw->momentum,
+        .clip_norm = raw->clip_norm, .clip_quantile = raw->clip_quantile, .weight_max = (uint32_t)raw->weight_max,
+        .bits = (uint32_t)raw->bits, .n_rounds = raw->rounds, .seed = raw->seed};
+    memcpy(spec->name, raw->name, sizeof spec->name);
+    (void)stn_task_file_targets(raw->targets, &spec->train.targets);
+}
+
+static enum stn_code check(const struct raw *raw, const char *path, struct stn_err *err)
+{
+    uint32_t targets;
+    if (!stn_msg_is_task_name(raw->name)) {
+        return stn_err_set(err, STN_INVALID, "%s: name in [task] is \"%s\", expected a-z 0-9 . _ - and not a leading dot",
+                           path, raw->name);
+    }
+    if (!stn_task_file_targets(raw->targets, &targets)) {
+        return stn_err_set(err, STN_INVALID, "%s: targets in [model] is \"%s\", expected all or some of q,k,v,o,gate,up,down",
+                           path, raw->targets);
+    }
+    if (raw->n_min > raw->target) {
+        return stn_err_set(err, STN_INVALID, "%s: n_min in [cohort] is %llu, above its target of %llu", path,
+                           (unsigned long long)raw->n_min, (unsigned long long)raw->target);
+    }
+    if ((raw->local_steps == 0) == (raw->local_epochs == 0)) {
+        return stn_err_set(err, STN_INVALID, "%s: [train] wants one of local_steps and local_epochs", path);
+    }
+    if (raw->bits != 16 && raw->bits != 24 && raw->bits != 32) {
+        return stn_err_set(err, STN_INVALID, "%s: bits in [merge] is %llu, expected 16, 24 or 32", path,
+                           (unsigned long long)raw->bits);
+    }
+    if (raw->ctx > raw->batch_tokens) {
+        return stn_err_set(err, STN_INVALID, "%s: ctx in [train] is %llu, above batch_tokens of %llu", path,
+                           (unsigned long long)raw->ctx, (unsigned long long)raw->batch_tokens);
+    }
+    return STN_OK;
+}
+
+void stn_task_file_defaults(struct stn_task_file *file)
+{
+    *file = (struct stn_task_file){0};
+    spec_of(&defaults, &file->spec);
+}
+
+static enum stn_code finish(struct stn_task_file *file, const struct raw *raw, const char *name, struct stn_err *err)
+{
+    enum stn_code code = check(raw, name, err);
+    if (code == STN_OK) {
+        spec_of(raw, &file->spec);
+        memcpy(file->base, raw->base, sizeof file->base);
+    }
+    return code;
+}
+
+/* local_epochs in a file replaces the default of local_steps: only a file that says both is wrong. */
+static void forget_default_steps(struct raw *raw)
+{
+    if (raw->local_epochs > 0 && raw->local_steps == UINT64_MAX) {
+        raw->local_steps = 0;
+    } else if (raw->local_steps == UINT64_MAX) {
+        raw->local_steps = defaults.local_steps;
+    }
+}
+
+enum stn_code stn_task_file_read(struct stn_task_file *file, const char *path, struct stn_err *err)
+{
+    struct raw raw = defaults;
+    raw.local_steps = UINT64_MAX;
+    enum stn_code code = stn_conf_read(&raw, rows, path, err);
+    forget_default_steps(&raw);
+    return code == STN_OK ? finish(file, &raw, path, err) : code;
+}
+
+enum stn_code stn_task_file_parse(struct stn_task_file *file, const char *name, const char *text, size_t size,
+                                  struct stn_err *err)
+{
+    struct raw raw = defaults;
+    raw.local_steps = UINT64_MAX;
+    enum stn_code code = stn_conf_parse(&raw, rows, name, text, size, err);
+    forget_default_steps(&raw);
+    return code == STN_OK ? finish(file, &raw, name, err) : code;
+}
+
+bool stn_task_file_targets(const char *text, uint32_t *ret)
+{
+    static const char *const names[] = {"q", "k", "v", "o", "gate", "up", "down"};
+    const uint32_t n = sizeof names / sizeof *names;
+    if (strcmp(text, "all") == 0) {
+        *ret = (1u << n) - 1;
+        return true;
+    }
+    uint32_t bits = 0;
+    for (;;) {
+        size_t size = strcspn(text, ",");
+        uint32_t i = 0;
+        while (i < n && (strlen(names[i]) != size || strncmp(names[i], text, size) != 0)) {
+            i++;
+        }
+        if (i == n) {
+            return false;
+        }
+        bits |= 1u << i;
+        if (text[size] == '\0') {
+            *ret = bits;
+            return true;
+        }
+        text += size + 1;
+    }
+}
+
+/* Every setting as fixed-width little-endian fields, in the order of the struct. */
+static void add_u64(struct stn_digest_state *state, uint64_t v)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) {
+        bytes[i] = (uint8_t)(v >> (8 * i));
+    }
+    stn_digest_add(state, bytes, sizeof bytes);
+}
+
+static void add_f64(struct stn_digest_state *state, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    add_u64(state, bits);
+}
+
+struct stn_hash stn_task_file_digest(const struct stn_task_spec *spec)
+{
+    const struct stn_train_spec *t = &spec->train;
+    const uint64_t numbers[] = {
+        spec->base.size, t->rank, t->targets, t->local_steps, t->local_epochs, t->batch_examples, t->batch_tokens, t->ctx,
+        t->schedule, t->loss_all, t->factor, spec->n_values, spec->target, spec->n_min, spec->join_window_ms,
+        spec->report_deadline_ms, spec->upload_ms, spec->staleness, spec->secure, spec->outer, spec->weight_max,
+        spec->bits, spec->n_rounds, spec->seed};
+    const double reals[] = {(double)t->alpha, t->lr, t->warmup, t->clip, t->weight_decay, t->fedprox, spec->over_select,
+                            spec->outer_rate, spec->outer_momentum, spec->clip_norm, spec->clip_quantile};
+    struct stn_digest_state state;
+    stn_digest_init(&state);
+    stn_digest_add(&state, "SA1/task", 8);
+    stn_digest_add(&state, spec->name, sizeof spec->name);
+    stn_digest_add(&state, spec->base.digest.bytes, sizeof spec->base.digest.bytes);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        add_u64(&state, numbers[i]);
+    }
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        add_f64(&state, reals[i]);
+    }
+    struct stn_digest digest = stn_digest_end(&state);
+    struct stn_hash hash;
+    memcpy(hash.bytes, digest.bytes, sizeof hash.bytes);
+    return hash;
+}
