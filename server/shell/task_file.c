@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/str.h"
+#include "base/buf.h"
 #include "crypto/digest.h"
 #include "io/conf.h"
 
@@ -198,9 +198,7 @@ bool stn_task_file_targets(const char *text, uint32_t *ret)
 static void add_u64(struct stn_digest_state *state, uint64_t v)
 {
     uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) {
-        bytes[i] = (uint8_t)(v >> (8 * i));
-    }
+    stn_buf_put_u64(bytes, v);
     stn_digest_add(state, bytes, sizeof bytes);
 }
 

@@ -1,0 +1,96 @@
+#include "tests/lib/run.h"
+
+#include <string.h>
+
+#include "server/shell/task_file.h"
+
+static struct stn_task_file file;
+static struct stn_err err;
+
+static enum stn_code parse(const char *text)
+{
+    err = (struct stn_err){0};
+    return stn_task_file_parse(&file, "t.ini", text, strlen(text), &err);
+}
+
+#define LEAST "[task]\nname = homes\n[model]\nbase = m.gguf\n"
+
+START_TEST(a_file_of_two_lines_has_the_defaults)
+{
+    ck_assert_int_eq(parse(LEAST), STN_OK);
+    ck_assert_str_eq(file.spec.name, "homes");
+    ck_assert_str_eq(file.base, "m.gguf");
+    ck_assert_uint_eq(file.spec.train.local_steps, 5);
+    ck_assert_uint_eq(file.spec.train.targets, 127);
+    ck_assert_uint_eq(file.spec.target, 20);
+    ck_assert_uint_eq(file.spec.outer, STN_OUTER_NESTEROV);
+}
+END_TEST
+
+START_TEST(every_setting_has_its_place)
+{
+    ck_assert_int_eq(parse(LEAST "targets = q,down\nrank = 4\n[train]\nlocal_epochs = 2\nloss = all\nlr = 1e-4\n"
+                                 "[cohort]\ntarget = 6\nn_min = 5\nsecure = no\nupload_s = 30\n[merge]\nouter = avg\n"),
+                     STN_OK);
+    ck_assert_uint_eq(file.spec.train.targets, 1 | 64);
+    ck_assert_uint_eq(file.spec.train.local_epochs, 2);
+    ck_assert_uint_eq(file.spec.train.local_steps, 0);
+    ck_assert(file.spec.train.loss_all);
+    ck_assert_uint_eq(file.spec.upload_ms, 30000);
+    ck_assert(!file.spec.secure);
+}
+END_TEST
+
+START_TEST(what_is_wrong_is_named)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"[task]\nname = homes\n", "base in [model] is missing"},
+        {"[task]\nname = My Task\n[model]\nbase = m\n", "name in [task]"},
+        {LEAST "rank = many\n", "t.ini line 5: rank is \"many\", expected a whole number"},
+        {LEAST "rank = 1000\n", "from 1 to 256"},
+        {LEAST "targets = q,z\n", "targets in [model]"},
+        {LEAST "[cohort]\ntarget = 3\nn_min = 4\n", "n_min in [cohort] is 4"},
+        {LEAST "[train]\nlocal_steps = 3\nlocal_epochs = 2\n", "one of local_steps and local_epochs"},
+        {LEAST "[merge]\nouter = sgd\n", "expected one of avg, nesterov"},
+        {LEAST "[merge]\nbits = 17\n", "bits"},
+        {LEAST "[train]\nctx = 1024\n", "above batch_tokens"},
+        {LEAST "colour = red\n", "no setting is called model.colour"},
+        {LEAST "[train\n", "t.ini line 5"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_int_eq(parse(cases[i].text), STN_INVALID);
+        ck_assert_msg(strstr(err.text, cases[i].says) != NULL, "%s does not say %s", err.text, cases[i].says);
+    }
+}
+END_TEST
+
+START_TEST(the_digest_changes_with_every_setting)
+{
+    ck_assert_int_eq(parse(LEAST), STN_OK);
+    struct stn_task_spec a = file.spec, b = file.spec;
+    struct stn_hash first = stn_task_file_digest(&a), second;
+    b.upload_ms++;
+    second = stn_task_file_digest(&b);
+    ck_assert_mem_ne(first.bytes, second.bytes, sizeof first.bytes);
+    b = a;
+    b.train.lr *= 1.0000001;
+    second = stn_task_file_digest(&b);
+    ck_assert_mem_ne(first.bytes, second.bytes, sizeof first.bytes);
+    second = stn_task_file_digest(&a);
+    ck_assert_mem_eq(first.bytes, second.bytes, sizeof first.bytes);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("task_file");
+    TCase *t = tcase_create("task_file");
+    tcase_add_test(t, a_file_of_two_lines_has_the_defaults);
+    tcase_add_test(t, every_setting_has_its_place);
+    tcase_add_test(t, what_is_wrong_is_named);
+    tcase_add_test(t, the_digest_changes_with_every_setting);
+    suite_add_tcase(s, t);
+    return s;
+}
