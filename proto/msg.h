@@ -93,6 +93,7 @@ struct stn_holdout {
 struct stn_consent { /* a task that the device's owner allows, and what there is for it */
     char task[STN_MSG_NAME];
     uint64_t n_examples;
+    uint64_t version; /* the released one that is in place; 0: none */
     bool has_holdout;
     struct stn_holdout holdout;
 };
@@ -157,8 +158,15 @@ struct stn_msg_refused {
     uint32_t code;           /* enum stn_code */
     uint64_t retry_after_ms; /* 0: do not */
 };
+struct stn_release { /* an adapter to put in place: how a device that was in no round of it learns of it */
+    char task[STN_MSG_NAME];
+    uint64_t version;
+    struct stn_blob_ref adapter;
+};
 struct stn_msg_come_back {
     uint64_t after_ms;
+    bool has_release;
+    struct stn_release release;
 };
 struct stn_msg_lease {
     uint64_t lease;

@@ -11,14 +11,15 @@ enum stn_server_effect_type {
     STN_SERVER_REPLY,   /* ticket, msg; the shell signs round_config, roster and result */
     STN_SERVER_ANSWER,  /* ticket, code: an operator's command is done */
     STN_SERVER_WAKE,    /* at_ms: send TIME then; replaces an earlier WAKE. UINT64_MAX: never */
-    STN_SERVER_SPOOL,   /* ticket, upload: make the spool if it is not there, reply with what is missing */
+    STN_SERVER_SPOOL,   /* ticket, upload (digest not known yet): make the spool if it is not there, reply with what is
+                           missing */
     STN_SERVER_CHECK,   /* upload: does the spool hold the digest's bytes? -> UPLOAD_CHECKED */
     STN_SERVER_ADD,     /* upload: it counts; add the spool to the round's accumulator (after START: all over again,
                            unless a snapshot holds it) */
     STN_SERVER_DROP,    /* upload: its bytes are wanted no more */
     STN_SERVER_MERGE,   /* round: every ADD is done; make the next version -> MERGED. May be repeated after a crash
                            and must then give the same bytes */
-    STN_SERVER_CLOSE,   /* round: done or void; spools and accumulator go */
+    STN_SERVER_CLOSE,   /* merge.round: done or void; its spools and accumulator go, counted or not */
     STN_SERVER_TRACE    /* trace: a fact for logs, transcripts and metrics */
 };
 

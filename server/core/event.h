@@ -6,14 +6,16 @@
 #include "proto/msg.h"
 #include "server/core/record.h"
 
-/* Who waits for a reply. The shell makes them up; 0 is none. */
+/* Who waits for a reply. The shell makes them up and uses each once; 0 is none. A ticket is replied to once, unless it
+ * is lost first. */
 typedef uint64_t stn_ticket;
 
 enum stn_server_event_type {
     STN_SERVER_RESTORE,        /* before START: one record of what was on disk */
     STN_SERVER_START,          /* all records are restored: set the clock going, finish what was under way */
     STN_SERVER_TIME,           /* the time asked for by WAKE has come (or is past) */
-    STN_SERVER_TASK_CREATE,    /* an operator's new task, with its first version; answered by ANSWER */
+    STN_SERVER_TASK_CREATE,    /* an operator's new task, with its first version; answered by ANSWER. The same again is
+                                  STN_OK, another of that name STN_EXISTS, a spec that cannot be STN_INVALID */
     STN_SERVER_TASK_PAUSE,     /* no new leases and cohorts; what is under way ends */
     STN_SERVER_TASK_RESUME,
     STN_SERVER_REQUEST,        /* from an enrolled device */
@@ -27,8 +29,12 @@ struct stn_server_event {
     uint64_t now_ms; /* of the wall clock that records keep: it must survive a restart */
     stn_ticket ticket;
     union {
-        struct stn_record record;                /* RESTORE, and TASK_CREATE: a task's */
-        const char *task;                        /* TASK_PAUSE, TASK_RESUME */
+        struct stn_record record; /* RESTORE */
+        struct {
+            struct stn_task_spec spec;
+            struct stn_blob_ref adapter; /* version 0 */
+        } create;         /* TASK_CREATE */
+        const char *task; /* TASK_PAUSE, TASK_RESUME */
         struct {
             struct stn_id device;
             const struct stn_msg *msg;
@@ -46,10 +52,6 @@ struct stn_server_event {
             double clip_norm;            /* adapted, for the next round */
             struct stn_totals totals;
         } merged;
-        struct { /* TASK_CREATE's first version, beside record */
-            struct stn_record record;
-            struct stn_blob_ref adapter;
-        } create;
     };
 };
 
