@@ -6,9 +6,12 @@
 
 #include "proto/codec_table.h"
 
-/* What protobuf-c itself wants to unpack a message without data: descriptors' structs and its list of members seen. */
+/* What protobuf-c itself wants to unpack a message without data: descriptors' structs and its list
+ * of members seen. */
 #define BUDGET_BASE ((size_t)128 << 10)
-#define ENVELOPE_MAX 64 /* field numbers below it are messages; nothing else may be in an envelope of this version */
+#define ENVELOPE_MAX                                                                               \
+    64 /* field numbers below it are messages; nothing else may be in an envelope of this version  \
+        */
 
 static void *member(const struct stn_codec_row *row, const void *message)
 {
@@ -133,7 +136,8 @@ static enum stn_code pack_messages(const struct stn_codec_shape *shape,
         return code != STN_OK ? code : no_memory(err);
     }
     for (uint32_t i = 0; i < n && code == STN_OK; i++) {
-        code = pack(row->shape, (char *)member(row, ours) + i * row->size, 0, arena, &array[i], err);
+        code =
+            pack(row->shape, (char *)member(row, ours) + i * row->size, 0, arena, &array[i], err);
     }
     *ret_n = n;
     memcpy(to, &array, sizeof array);
@@ -303,8 +307,7 @@ static void budget_free(void *data, void *p)
 }
 
 static enum stn_code unpack(const ProtobufCMessageDescriptor *descriptor, struct stn_arena *arena,
-                            const void *p, size_t size, ProtobufCMessage **ret,
-                            struct stn_err *err)
+                            const void *p, size_t size, ProtobufCMessage **ret, struct stn_err *err)
 {
     struct budget budget = {.arena = arena, .left = BUDGET_BASE + 2 * size};
     ProtobufCAllocator allocator = {
@@ -339,8 +342,8 @@ static enum stn_code adopt_bytes(const struct stn_codec_shape *shape,
         }
         if (from->len != row->size) {
             return stn_err_set(err, STN_INVALID, "%s of %s has %zu bytes, not %zu",
-                               field_of(shape, row)->name, shape->descriptor->short_name,
-                               from->len, row->size);
+                               field_of(shape, row)->name, shape->descriptor->short_name, from->len,
+                               row->size);
         }
         memcpy(member(row, ours), from->data, from->len);
         return STN_OK;
@@ -395,9 +398,8 @@ static enum stn_code adopt_messages(const struct stn_codec_shape *shape,
     return code;
 }
 
-static enum stn_code adopt_row(const struct stn_codec_shape *shape,
-                               const struct stn_codec_row *row, const ProtobufCMessage *message,
-                               void *ours, struct stn_err *err)
+static enum stn_code adopt_row(const struct stn_codec_shape *shape, const struct stn_codec_row *row,
+                               const ProtobufCMessage *message, void *ours, struct stn_err *err)
 {
     const ProtobufCFieldDescriptor *field = field_of(shape, row);
     const void *from = (const char *)message + field->offset;
@@ -427,7 +429,7 @@ static enum stn_code adopt_row(const struct stn_codec_shape *shape,
         if (check_count(shape, row, *(const size_t *)count, err) != STN_OK) {
             return STN_LIMIT;
         }
-        *count_of(row, ours) = (uint32_t)*(const size_t *)count;
+        *count_of(row, ours) = (uint32_t) * (const size_t *)count;
         memcpy(to, from, sizeof(uint32_t *));
         return STN_OK;
     case STN_CODEC_ONE:
@@ -450,7 +452,8 @@ static enum stn_code adopt(const struct stn_codec_shape *shape, const ProtobufCM
     return shape->check == NULL ? STN_OK : shape->check(ours, err);
 }
 
-/* A varint of at most 10 bytes (developers.google.com/protocol-buffers, "Encoding"); sets failed when it is cut. */
+/* A varint of at most 10 bytes (developers.google.com/protocol-buffers, "Encoding"); sets failed
+ * when it is cut. */
 static uint64_t take_varint(struct stn_cursor *cursor)
 {
     uint64_t v = 0;

@@ -4,7 +4,9 @@
 #include "proto/sterna.pb-c.h"
 
 #define NUMBER_ROW(kind_, n, s, m, min_, max_)                                                     \
-    {.number = (n), .kind = (kind_), .at = offsetof(struct s, m), .min = (min_), .max = (max_)}
+    {                                                                                              \
+        .number = (n), .kind = (kind_), .at = offsetof(struct s, m), .min = (min_), .max = (max_)  \
+    }
 #define BOOL(n, s, m) NUMBER_ROW(STN_CODEC_BOOL, n, s, m, 0, 1)
 #define U32(n, s, m, min_, max_) NUMBER_ROW(STN_CODEC_U32, n, s, m, min_, max_)
 #define U64(n, s, m, max_) NUMBER_ROW(STN_CODEC_U64, n, s, m, 0, max_)
@@ -13,27 +15,41 @@
 #define NAME(n, s, m) NUMBER_ROW(STN_CODEC_NAME, n, s, m, 0, 0)
 #define SIZE_OF(s, m) sizeof(((struct s *)0)->m)
 #define FIXED(n, s, m)                                                                             \
-    {.number = (n), .kind = STN_CODEC_FIXED, .at = offsetof(struct s, m), .size = SIZE_OF(s, m),   \
-     .has_at = STN_CODEC_NOWHERE}
+    {                                                                                              \
+        .number = (n), .kind = STN_CODEC_FIXED, .at = offsetof(struct s, m),                       \
+        .size = SIZE_OF(s, m), .has_at = STN_CODEC_NOWHERE                                         \
+    }
 #define FIXED_IF(n, s, m, has)                                                                     \
-    {.number = (n), .kind = STN_CODEC_FIXED, .at = offsetof(struct s, m), .size = SIZE_OF(s, m),   \
-     .has_at = offsetof(struct s, has)}
+    {                                                                                              \
+        .number = (n), .kind = STN_CODEC_FIXED, .at = offsetof(struct s, m),                       \
+        .size = SIZE_OF(s, m), .has_at = offsetof(struct s, has)                                   \
+    }
 #define DATA(n, s, m, count, max_)                                                                 \
-    {.number = (n), .kind = STN_CODEC_DATA, .at = offsetof(struct s, m),                           \
-     .size = sizeof *((struct s *)0)->m, .n_at = offsetof(struct s, count), .max = (max_)}
+    {                                                                                              \
+        .number = (n), .kind = STN_CODEC_DATA, .at = offsetof(struct s, m),                        \
+        .size = sizeof *((struct s *)0)->m, .n_at = offsetof(struct s, count), .max = (max_)       \
+    }
 #define LIST(n, s, m, count, max_)                                                                 \
-    {.number = (n), .kind = STN_CODEC_LIST, .at = offsetof(struct s, m),                           \
-     .n_at = offsetof(struct s, count), .max = (max_)}
+    {                                                                                              \
+        .number = (n), .kind = STN_CODEC_LIST, .at = offsetof(struct s, m),                        \
+        .n_at = offsetof(struct s, count), .max = (max_)                                           \
+    }
 #define ONE(n, s, m, shape_)                                                                       \
-    {.number = (n), .kind = STN_CODEC_ONE, .at = offsetof(struct s, m), .size = SIZE_OF(s, m),     \
-     .has_at = STN_CODEC_NOWHERE, .shape = &(shape_)}
+    {                                                                                              \
+        .number = (n), .kind = STN_CODEC_ONE, .at = offsetof(struct s, m), .size = SIZE_OF(s, m),  \
+        .has_at = STN_CODEC_NOWHERE, .shape = &(shape_)                                            \
+    }
 #define ONE_IF(n, s, m, has, shape_)                                                               \
-    {.number = (n), .kind = STN_CODEC_ONE, .at = offsetof(struct s, m), .size = SIZE_OF(s, m),     \
-     .has_at = offsetof(struct s, has), .shape = &(shape_)}
+    {                                                                                              \
+        .number = (n), .kind = STN_CODEC_ONE, .at = offsetof(struct s, m), .size = SIZE_OF(s, m),  \
+        .has_at = offsetof(struct s, has), .shape = &(shape_)                                      \
+    }
 #define MANY(n, s, m, count, shape_)                                                               \
-    {.number = (n), .kind = STN_CODEC_MANY, .at = offsetof(struct s, m),                           \
-     .size = sizeof *((struct s *)0)->m, .n_at = offsetof(struct s, count),                           \
-     .max = sizeof(((struct s *)0)->m) / sizeof *((struct s *)0)->m, .shape = &(shape_)}
+    {                                                                                              \
+        .number = (n), .kind = STN_CODEC_MANY, .at = offsetof(struct s, m),                        \
+        .size = sizeof *((struct s *)0)->m, .n_at = offsetof(struct s, count),                     \
+        .max = sizeof(((struct s *)0)->m) / sizeof *((struct s *)0)->m, .shape = &(shape_)         \
+    }
 #define ROUND(s) FIXED(1, s, round)
 #define SHAPE(name, descriptor_, check_)                                                           \
     static const struct stn_codec_shape name = {                                                   \
@@ -43,7 +59,8 @@
         .check = (check_)}
 
 #define CODE_MAX (STN_N_CODES - 1)
-#define SHORT_MAX UINT16_MAX /* of a count that no honest message has more of: ranks, steps, epochs */
+#define SHORT_MAX                                                                                  \
+    UINT16_MAX /* of a count that no honest message has more of: ranks, steps, epochs */
 #define BLOB_MAX ((uint64_t)STN_MSG_LEAVES * STN_MSG_CHUNK)
 #define TIME_MAX ((uint64_t)366 * 24 * 3600 * 1000) /* a year, in ms: no wait of ours is longer */
 
@@ -74,10 +91,8 @@ static const struct stn_codec_row blob_rows[] = {
 SHAPE(blob, blob_ref, NULL);
 
 static const struct stn_codec_row holdout_rows[] = {
-    FIXED(1, stn_holdout, adapter),
-    U32(2, stn_holdout, n_targets, 0, UINT32_MAX),
-    F64(3, stn_holdout, loss_before),
-    F64(4, stn_holdout, loss_after),
+    FIXED(1, stn_holdout, adapter),   U32(2, stn_holdout, n_targets, 0, UINT32_MAX),
+    F64(3, stn_holdout, loss_before), F64(4, stn_holdout, loss_after),
     BOOL(5, stn_holdout, kept_old),
 };
 SHAPE(holdout, holdout, NULL);
@@ -154,20 +169,16 @@ static const struct stn_codec_row refused_rows[] = {
 };
 SHAPE(refused, refused, NULL);
 
-static const struct stn_codec_row come_back_rows[] = {U64(1, stn_msg_come_back, after_ms, TIME_MAX)};
+static const struct stn_codec_row come_back_rows[] = {
+    U64(1, stn_msg_come_back, after_ms, TIME_MAX)};
 SHAPE(come_back, come_back, NULL);
 
 static const struct stn_codec_row lease_rows[] = {
-    U64(1, stn_msg_lease, lease, UINT64_MAX),
-    NAME(2, stn_msg_lease, task),
-    U64(3, stn_msg_lease, version, UINT64_MAX),
-    ONE(4, stn_msg_lease, base, blob),
-    ONE(5, stn_msg_lease, adapter, blob),
-    ONE(6, stn_msg_lease, train, train),
-    U32(7, stn_msg_lease, n_min, 0, UINT32_MAX),
-    BOOL(8, stn_msg_lease, secure),
-    U64(9, stn_msg_lease, seed, UINT64_MAX),
-    U64(10, stn_msg_lease, expires_after_ms, TIME_MAX),
+    U64(1, stn_msg_lease, lease, UINT64_MAX),    NAME(2, stn_msg_lease, task),
+    U64(3, stn_msg_lease, version, UINT64_MAX),  ONE(4, stn_msg_lease, base, blob),
+    ONE(5, stn_msg_lease, adapter, blob),        ONE(6, stn_msg_lease, train, train),
+    U32(7, stn_msg_lease, n_min, 0, UINT32_MAX), BOOL(8, stn_msg_lease, secure),
+    U64(9, stn_msg_lease, seed, UINT64_MAX),     U64(10, stn_msg_lease, expires_after_ms, TIME_MAX),
 };
 SHAPE(lease, lease, NULL);
 

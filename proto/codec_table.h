@@ -1,6 +1,6 @@
-/* codec_table: which field of a message (msg.h, hello.h) is which field of sterna.proto, and what it may hold. One row
- * a field, one shape a message; codec.c reads them in loops. Adding a field is a line of sterna.proto, a member of
- * msg.h and a row here. Thread: any; constants. */
+/* codec_table: which field of a message (msg.h, hello.h) is which field of sterna.proto, and what
+ * it may hold. One row a field, one shape a message; codec.c reads them in loops. Adding a field is
+ * a line of sterna.proto, a member of msg.h and a row here. Thread: any; constants. */
 #ifndef STN_PROTO_CODEC_TABLE_H
 #define STN_PROTO_CODEC_TABLE_H
 
@@ -33,11 +33,11 @@ struct stn_codec_shape;
 struct stn_codec_row {
     uint32_t number;
     enum stn_codec_kind kind;
-    size_t at;         /* of the member */
-    size_t size;       /* FIXED: in bytes; DATA: of a unit; ONE and MANY: of a struct */
-    size_t n_at;       /* DATA, LIST, MANY: of the uint32_t that counts */
-    size_t has_at;     /* FIXED, ONE: of the bool that says whether it is there, or STN_CODEC_NOWHERE */
-    uint64_t min, max; /* of a number; max of a count */
+    size_t at;     /* of the member */
+    size_t size;   /* FIXED: in bytes; DATA: of a unit; ONE and MANY: of a struct */
+    size_t n_at;   /* DATA, LIST, MANY: of the uint32_t that counts */
+    size_t has_at; /* FIXED, ONE: of the bool that says whether it is there, or STN_CODEC_NOWHERE */
+    uint64_t min, max;                   /* of a number; max of a count */
     const struct stn_codec_shape *shape; /* ONE and MANY */
 };
 

@@ -1,5 +1,6 @@
-/* hello: what the two messages of a handshake carry besides keys. Both are encrypted; the first one can be replayed
- * by anybody who saw it, so it changes nothing but the one-time enrolment, which a device may repeat. */
+/* hello: what the two messages of a handshake carry besides keys. Both are encrypted; the first one
+ * can be replayed by anybody who saw it, so it changes nothing but the one-time enrolment, which a
+ * device may repeat. */
 #ifndef STN_PROTO_HELLO_H
 #define STN_PROTO_HELLO_H
 
@@ -12,7 +13,7 @@
 
 struct stn_hello_enrol {
     uint8_t token[STN_HELLO_TOKEN]; /* H of the one-time token */
-    uint8_t device[32];             /* Ed25519, to be enrolled: the handshake's static key must be its image */
+    uint8_t device[32]; /* Ed25519, to be enrolled: the handshake's static key must be its image */
 };
 struct stn_hello {
     uint32_t version_min, version_max; /* of the protocol, that the device speaks */

@@ -1,5 +1,6 @@
-/* The door of the decoder. An input is a choice and what to do: below STN_SAY_MESSAGES a valid message with changes
- * (where, and what to xor), else bytes as they are. What is taken encodes again, to bytes that stay the same. */
+/* The door of the decoder. An input is a choice and what to do: below STN_SAY_MESSAGES a valid
+ * message with changes (where, and what to xor), else bytes as they are. What is taken encodes
+ * again, to bytes that stay the same. */
 #include "tests/lib/fuzz.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* say: one valid message of every type, with every field at a value of its own, for tests and fuzz targets. */
+/* say: one valid message of every type, with every field at a value of its own, for tests and fuzz
+ * targets. */
 #ifndef STN_TESTS_SAY_H
 #define STN_TESTS_SAY_H
 

@@ -39,10 +39,12 @@ static void assert_same(const struct stn_msg *a, const struct stn_msg *b)
         ck_assert_mem_eq(a->chunk.data, b->chunk.data, a->chunk.size);
         x.chunk.data = y.chunk.data = NULL;
     } else if (a->type == STN_MSG_LEAVES_ARE) {
-        ck_assert_mem_eq(a->leaves.leaves, b->leaves.leaves, a->leaves.n_leaves * sizeof(struct stn_hash));
+        ck_assert_mem_eq(a->leaves.leaves, b->leaves.leaves,
+                         a->leaves.n_leaves * sizeof(struct stn_hash));
         x.leaves.leaves = y.leaves.leaves = NULL;
     } else if (a->type == STN_MSG_MISSING) {
-        ck_assert_mem_eq(a->missing.missing, b->missing.missing, a->missing.n_missing * sizeof(uint32_t));
+        ck_assert_mem_eq(a->missing.missing, b->missing.missing,
+                         a->missing.n_missing * sizeof(uint32_t));
         x.missing.missing = y.missing.missing = NULL;
     }
     ck_assert_mem_eq(&x.check_in, &y.check_in, sizeof x - offsetof(struct stn_msg, check_in));
@@ -54,7 +56,8 @@ START_TEST(every_message_comes_back_as_it_went_and_in_the_same_bytes)
     struct stn_buf buf = encoded(&msg);
     struct stn_arena arena = {0};
     struct stn_err err = {0};
-    ck_assert_msg(stn_codec_decode(&back, &arena, buf.data, buf.size, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_codec_decode(&back, &arena, buf.data, buf.size, &err) == STN_OK, "%s",
+                  err.text);
     assert_same(&msg, &back);
     struct stn_buf again = encoded(&back);
     ck_assert_uint_eq(buf.size, again.size);
@@ -109,7 +112,9 @@ START_TEST(a_field_of_a_later_version_is_skipped_and_leaves_no_trace)
     memcpy(bytes + buf.size, inner, sizeof inner);
     memcpy(bytes + buf.size + sizeof inner, outer, sizeof outer);
     struct stn_arena arena = {0};
-    ck_assert_int_eq(stn_codec_decode(&back, &arena, bytes, buf.size + sizeof inner + sizeof outer, NULL), STN_OK);
+    ck_assert_int_eq(
+        stn_codec_decode(&back, &arena, bytes, buf.size + sizeof inner + sizeof outer, NULL),
+        STN_OK);
     assert_same(&msg, &back);
     struct stn_buf again = encoded(&back);
     ck_assert_uint_eq(again.size, buf.size);
@@ -175,9 +180,12 @@ START_TEST(what_breaks_a_rule_is_not_taken)
     ck_assert_int_eq(refusal_with(16, "mail", "ma\0l", 4), STN_INVALID); /* a zero in a name */
     ck_assert_int_eq(refusal_with(16, "mail", "mAil", 4), STN_INVALID);
     ck_assert_int_eq(refusal_with(16, "mail", ".ail", 4), STN_INVALID);
-    ck_assert_int_eq(refusal_with(5, "\x10\x06", "\x10\x07", 2), STN_INVALID); /* a stage past the last */
-    ck_assert_int_eq(refusal_with(10, "\x08\x0d", "\x08\x0e", 2), STN_INVALID); /* a code past the last */
-    ck_assert_int_eq(refusal_with(18, "\x03\xc8\x01", "\x03\x82\x00", 3), STN_INVALID); /* 3, then 2 */
+    ck_assert_int_eq(refusal_with(5, "\x10\x06", "\x10\x07", 2),
+                     STN_INVALID); /* a stage past the last */
+    ck_assert_int_eq(refusal_with(10, "\x08\x0d", "\x08\x0e", 2),
+                     STN_INVALID); /* a code past the last */
+    ck_assert_int_eq(refusal_with(18, "\x03\xc8\x01", "\x03\x82\x00", 3),
+                     STN_INVALID); /* 3, then 2 */
     static const uint8_t hash_of_31[] = {0x12, 33, 0x0a, 31, [34] = 0};
     ck_assert_int_eq(refusal(hash_of_31, sizeof hash_of_31), STN_INVALID);
 }
@@ -276,8 +284,16 @@ END_TEST
 
 START_TEST(hellos_come_back_as_they_went)
 {
-    static struct stn_hello hello = {.version_min = 1, .version_max = 3, .has_enrol = true, .enrol = {{4}, {5}}}, hello_back;
-    static struct stn_hello_reply reply = {.version = 2, .session = UINT64_MAX, .has_certificate = true, .certificate = {6, [135] = 7}}, reply_back;
+    static struct stn_hello hello = {.version_min = 1,
+                                     .version_max = 3,
+                                     .has_enrol = true,
+                                     .enrol = {{4}, {5}}},
+                            hello_back;
+    static struct stn_hello_reply reply = {.version = 2,
+                                           .session = UINT64_MAX,
+                                           .has_certificate = true,
+                                           .certificate = {6, [135] = 7}},
+                                  reply_back;
     for (int round = 0; round < 2; round++) {
         struct stn_buf buf = {0};
         ck_assert_int_eq(stn_codec_hello(&hello, &buf, NULL), STN_OK);
@@ -285,7 +301,8 @@ START_TEST(hellos_come_back_as_they_went)
         ck_assert_mem_eq(&hello, &hello_back, sizeof hello);
         stn_buf_clear(&buf);
         ck_assert_int_eq(stn_codec_hello_reply(&reply, &buf, NULL), STN_OK);
-        ck_assert_int_eq(stn_codec_hello_reply_decode(&reply_back, buf.data, buf.size, NULL), STN_OK);
+        ck_assert_int_eq(stn_codec_hello_reply_decode(&reply_back, buf.data, buf.size, NULL),
+                         STN_OK);
         ck_assert_mem_eq(&reply, &reply_back, sizeof reply);
         stn_buf_fini(&buf);
         memset(&hello.enrol, 0, sizeof hello.enrol);
@@ -295,7 +312,8 @@ START_TEST(hellos_come_back_as_they_went)
     struct stn_buf buf = {0};
     hello.version_min = 4;
     ck_assert_int_eq(stn_codec_hello(&hello, &buf, NULL), STN_INVALID);
-    ck_assert_int_eq(stn_codec_hello_decode(&hello_back, "\x08\x01\x10\x02\x1a\x00", 6, NULL), STN_INVALID);
+    ck_assert_int_eq(stn_codec_hello_decode(&hello_back, "\x08\x01\x10\x02\x1a\x00", 6, NULL),
+                     STN_INVALID);
     ck_assert_int_eq(stn_codec_hello_decode(&hello_back, "\x08\x01\x10\x02", 4, NULL), STN_OK);
     stn_buf_fini(&buf);
 }
@@ -305,9 +323,11 @@ Suite *suite(void)
 {
     Suite *s = suite_create("codec");
     TCase *t = tcase_create("codec");
-    tcase_add_loop_test(t, every_message_comes_back_as_it_went_and_in_the_same_bytes, 0, STN_SAY_MESSAGES);
+    tcase_add_loop_test(t, every_message_comes_back_as_it_went_and_in_the_same_bytes, 0,
+                        STN_SAY_MESSAGES);
     tcase_add_test(t, the_messages_cover_every_type);
-    tcase_add_loop_test(t, a_message_cut_anywhere_or_with_any_bit_flipped_does_no_harm, 0, STN_SAY_MESSAGES);
+    tcase_add_loop_test(t, a_message_cut_anywhere_or_with_any_bit_flipped_does_no_harm, 0,
+                        STN_SAY_MESSAGES);
     tcase_add_test(t, a_field_of_a_later_version_is_skipped_and_leaves_no_trace);
     tcase_add_test(t, an_envelope_holds_exactly_one_message);
     tcase_add_test(t, what_breaks_a_rule_is_not_sent);
