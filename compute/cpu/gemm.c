@@ -5,6 +5,8 @@
 
 static const struct stn_gemm_kernel *const kernels[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = &stn_gemm_c_kernel,
+    [STN_CPUID_AVX2] = &stn_gemm_c_kernel,
+    [STN_CPUID_AVX512_VNNI] = &stn_gemm_c_kernel,
 };
 
 static const struct stn_gemm_kernel *kernel(void)
