@@ -46,6 +46,12 @@ enum stn_code stn_err_prefix(struct stn_err *err, const char *format, ...) STN_P
 enum stn_code stn_err_errno(struct stn_err *err, int number, const char *format, ...)
     STN_PRINTF(3, 4);
 
+/* For a failure that changes nothing for the caller: the comment beside the call says why. */
+static inline void stn_err_ignore(enum stn_code code)
+{
+    (void)code;
+}
+
 /* A short stable word: "invalid", "limit", ... "unknown" for a number that is no code. */
 const char *stn_err_name(enum stn_code code);
 

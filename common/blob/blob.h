@@ -1,0 +1,68 @@
+/* blob: a folder of files named by their tree digest (crypto/digest.h): base models, adapters, optimiser states.
+ * What is under a name is whole and right; what is still arriving is .part beside it. Both the coordinator's blobs/
+ * and a device's cache are one. Thread: any, but one at a time for an incoming blob. */
+#ifndef STN_BLOB_BLOB_H
+#define STN_BLOB_BLOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "blob/parts.h"
+#include "crypto/digest.h"
+#include "io/file.h"
+
+#define STN_BLOB_LEAVES_MAX 16384 /* chunks of one blob: 4 GiB */
+
+struct stn_blob_store {
+    char folder[STN_FILE_PATH_MAX - 128];
+};
+
+/* Makes the folder when it is missing. */
+enum stn_code stn_blob_open(struct stn_blob_store *store, const char *folder, struct stn_err *err) STN_CHECKED;
+
+/* FOLDER/HEX. It always fits. */
+void stn_blob_path(const struct stn_blob_store *store, const struct stn_digest *digest, char ret[static STN_FILE_PATH_MAX]);
+bool stn_blob_has(const struct stn_blob_store *store, const struct stn_digest *digest);
+
+/* Puts bytes, or a copy of a file, into the store under their digest. Known ones are not written again. */
+enum stn_code stn_blob_put(const struct stn_blob_store *store, const void *p, size_t size, struct stn_digest *ret,
+                           struct stn_err *err) STN_CHECKED;
+enum stn_code stn_blob_put_file(const struct stn_blob_store *store, const char *path, struct stn_digest *ret,
+                                uint64_t *ret_size, struct stn_err *err) STN_CHECKED;
+
+/* The digest and size of any file. */
+enum stn_code stn_blob_name_file(const char *path, struct stn_digest *ret, uint64_t *ret_size, struct stn_err *err) STN_CHECKED;
+
+/* The hashes of a blob's chunks (the caller frees *ret), kept beside it once computed. STN_NOT_FOUND, or STN_CORRUPT
+ * when the file is no longer what its name says. */
+enum stn_code stn_blob_leaves(const struct stn_blob_store *store, const struct stn_digest *digest,
+                              struct stn_digest **ret, size_t *ret_n, uint64_t *ret_size, struct stn_err *err) STN_CHECKED;
+/* Chunk i into p (STN_DIGEST_CHUNK bytes of room). */
+enum stn_code stn_blob_chunk(const struct stn_blob_store *store, const struct stn_digest *digest, size_t i, void *p,
+                             size_t *ret_size, struct stn_err *err) STN_CHECKED;
+
+/* A blob that arrives. Chunks that came before a restart are checked again and kept. */
+struct stn_blob_incoming {
+    const struct stn_blob_store *store;
+    struct stn_digest digest;
+    struct stn_digest *leaves;
+    struct stn_parts *parts;
+};
+
+/* STN_CORRUPT when the leaves are not the digest's. Closed by stn_blob_stop, also after finish. */
+enum stn_code stn_blob_begin(struct stn_blob_incoming *incoming, const struct stn_blob_store *store,
+                             const struct stn_digest *digest, uint64_t size, const struct stn_digest *leaves, size_t n,
+                             struct stn_err *err) STN_CHECKED;
+/* STN_CORRUPT, and nothing written, when the bytes are not the chunk's. */
+enum stn_code stn_blob_take_chunk(struct stn_blob_incoming *incoming, size_t i, const void *p, size_t size,
+                                  struct stn_err *err) STN_CHECKED;
+/* Every chunk is there: the blob gets its name. */
+enum stn_code stn_blob_finish(struct stn_blob_incoming *incoming, struct stn_err *err) STN_CHECKED;
+/* Keeps what has arrived. Zeroed is fine. */
+void stn_blob_stop(struct stn_blob_incoming *incoming);
+
+enum stn_code stn_blob_remove(const struct stn_blob_store *store, const struct stn_digest *digest, struct stn_err *err) STN_CHECKED;
+
+#endif

@@ -1,0 +1,150 @@
+#include "tests/lib/run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "blob/blob.h"
+#include "io/file.h"
+
+static char folder[64], other[80];
+static struct stn_blob_store here, there;
+static struct stn_err err;
+static uint8_t bytes[3 * STN_DIGEST_CHUNK + 1000];
+static struct stn_digest digest;
+static struct stn_digest *leaves;
+static size_t n_leaves;
+static uint64_t size;
+
+#define OK(call) ck_assert_msg((call) == STN_OK, "%s", err.text)
+
+static void setup(void)
+{
+    (void)snprintf(folder, sizeof folder, "/tmp/sterna-blob-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    (void)snprintf(other, sizeof other, "%s/cache", folder);
+    OK(stn_blob_open(&here, folder, &err));
+    OK(stn_blob_open(&there, other, &err));
+    struct stn_rng rng;
+    stn_rng_init(&rng, 4);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)stn_rng_u64(&rng);
+    }
+    OK(stn_blob_put(&here, bytes, sizeof bytes, &digest, &err));
+    OK(stn_blob_leaves(&here, &digest, &leaves, &n_leaves, &size, &err));
+}
+
+static void teardown(void)
+{
+    stn_mem_free(leaves);
+    OK(stn_file_remove_tree(folder, &err));
+}
+
+/* Carries chunk i from here to there. */
+static enum stn_code carry(struct stn_blob_incoming *incoming, size_t i)
+{
+    static uint8_t chunk[STN_DIGEST_CHUNK];
+    size_t n;
+    OK(stn_blob_chunk(&here, &digest, i, chunk, &n, &err));
+    return stn_blob_take_chunk(incoming, i, chunk, n, &err);
+}
+
+START_TEST(a_blob_crosses_in_any_order_and_over_restarts)
+{
+    struct stn_blob_incoming incoming;
+    ck_assert_uint_eq(n_leaves, 4);
+    OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
+    OK(carry(&incoming, 3));
+    OK(carry(&incoming, 1));
+    OK(carry(&incoming, 1));
+    stn_blob_stop(&incoming);
+    ck_assert(!stn_blob_has(&there, &digest));
+    OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
+    ck_assert_uint_eq(stn_parts_n_missing(incoming.parts), 2);
+    ck_assert_uint_eq(stn_parts_next_missing(incoming.parts, 0), 0);
+    ck_assert_uint_eq(stn_parts_next_missing(incoming.parts, 1), 2);
+    OK(carry(&incoming, 0));
+    OK(carry(&incoming, 2));
+    OK(stn_blob_finish(&incoming, &err));
+    stn_blob_stop(&incoming);
+    char path[STN_FILE_PATH_MAX];
+    struct stn_digest name;
+    stn_blob_path(&there, &digest, path);
+    OK(stn_blob_name_file(path, &name, &size, &err));
+    ck_assert(stn_digest_equal(&name, &digest));
+}
+END_TEST
+
+START_TEST(a_chunk_that_the_disk_lost_is_asked_for_again)
+{
+    struct stn_blob_incoming incoming;
+    OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
+    OK(carry(&incoming, 2));
+    stn_blob_stop(&incoming);
+    char path[STN_FILE_PATH_MAX];
+    int fd;
+    stn_blob_path(&there, &digest, path);
+    (void)strncat(path, ".part", 6);
+    OK(stn_file_open(&fd, path, STN_FILE_WRITE, 0600, &err));
+    OK(stn_file_pwrite(fd, path, "spoilt", 6, 2 * STN_DIGEST_CHUNK + 5, &err));
+    stn_file_close(fd);
+    OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
+    ck_assert_uint_eq(stn_parts_n_missing(incoming.parts), 4);
+    stn_blob_stop(&incoming);
+}
+END_TEST
+
+START_TEST(wrong_bytes_and_wrong_leaves_are_refused)
+{
+    struct stn_blob_incoming incoming;
+    OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
+    ck_assert_int_eq(stn_blob_take_chunk(&incoming, 0, bytes + 1, STN_DIGEST_CHUNK, &err), STN_CORRUPT);
+    ck_assert_int_eq(stn_blob_take_chunk(&incoming, 4, bytes, 10, &err), STN_INVALID);
+    ck_assert_uint_eq(stn_parts_n_missing(incoming.parts), 4);
+    stn_blob_stop(&incoming);
+    ck_assert_int_eq(stn_blob_begin(&incoming, &there, &digest, size + 1, leaves, n_leaves, &err), STN_CORRUPT);
+    leaves[1].bytes[7] ^= 1;
+    ck_assert_int_eq(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err), STN_CORRUPT);
+}
+END_TEST
+
+START_TEST(a_file_that_changed_under_its_name_is_found_out)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_digest *again = NULL;
+    stn_blob_path(&here, &digest, path);
+    bytes[100] ^= 1;
+    OK(stn_file_replace(path, bytes, sizeof bytes, 0600, &err));
+    (void)strncat(path, ".leaves", 8);
+    OK(stn_file_remove(path, &err));
+    ck_assert_int_eq(stn_blob_leaves(&here, &digest, &again, &n_leaves, &size, &err), STN_CORRUPT);
+}
+END_TEST
+
+START_TEST(an_empty_blob_is_a_blob)
+{
+    struct stn_digest empty;
+    struct stn_blob_incoming incoming;
+    OK(stn_blob_put(&here, "", 0, &empty, &err));
+    OK(stn_blob_begin(&incoming, &there, &empty, 0, NULL, 0, &err));
+    OK(stn_blob_finish(&incoming, &err));
+    stn_blob_stop(&incoming);
+    ck_assert(stn_blob_has(&there, &empty));
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("blob");
+    TCase *t = tcase_create("blob");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_blob_crosses_in_any_order_and_over_restarts);
+    tcase_add_test(t, a_chunk_that_the_disk_lost_is_asked_for_again);
+    tcase_add_test(t, wrong_bytes_and_wrong_leaves_are_refused);
+    tcase_add_test(t, a_file_that_changed_under_its_name_is_found_out);
+    tcase_add_test(t, an_empty_blob_is_a_blob);
+    suite_add_tcase(s, t);
+    return s;
+}
