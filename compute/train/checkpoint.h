@@ -1,0 +1,48 @@
+/* checkpoint: a run on disk, so that it goes on exactly where it stood. One file, FOLDER/checkpoint, replaced whole:
+ * whatever ends the process, the last one that was written whole is there.
+ *
+ * The file, numbers little endian: "STNCKPT1", u32 identity size, the identity, u64 n_values, steps done, steps,
+ * epoch, index, updates, examples, rows, targets, firsts, lasts; f64 first sum, last sum, loss; f32 values, m, v (n_values
+ * each); BLAKE2b-256 of all before it.
+ *
+ * The identity is text, "NAME=VALUE" a line: everything that a run's result depends on besides the state. A checkpoint
+ * whose identity is another is refused, and the first line that differs says why. Thread: the trainer's. */
+#ifndef STN_COMPUTE_TRAIN_CHECKPOINT_H
+#define STN_COMPUTE_TRAIN_CHECKPOINT_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "compute/train/trainer.h"
+#include "crypto/digest.h"
+
+#define STN_CHECKPOINT_NAME "checkpoint"
+#define STN_CHECKPOINT_IDENTITY_LIMIT ((size_t)16 << 10)
+
+/* What a run is of. */
+struct stn_checkpoint_subject {
+    struct stn_digest model; /* of the base model's file */
+    struct stn_digest data;  /* stn_dataset_digest */
+    struct stn_digest start; /* of the adapter's first values, rank, alpha and targets */
+    const struct stn_trainer_config *config;
+    const struct stn_trainer_run *run;
+    uint64_t n_steps;
+};
+
+/* Appends the identity's lines and a final zero, which its size does not count. */
+enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_checkpoint_subject *subject,
+                                      struct stn_err *err) STN_CHECKED;
+
+/* Makes the folder when it is missing. */
+enum stn_code stn_checkpoint_save(const char *folder, const char *identity, const struct stn_trainer *trainer,
+                                  struct stn_err *err) STN_CHECKED;
+
+/* Into a trainer whose run was started. STN_NOT_FOUND without one, STN_CORRUPT when it is damaged, STN_INVALID when it
+ * is of another model, data or setting; the trainer is then as it was. */
+enum stn_code stn_checkpoint_load(const char *folder, const char *identity, struct stn_trainer *trainer,
+                                  struct stn_err *err) STN_CHECKED;
+
+bool stn_checkpoint_exists(const char *folder);
+
+#endif

@@ -1,0 +1,215 @@
+#include "compute/train/dataset.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "compute/model/tokenizer.h"
+
+enum { EXAMPLES, TOKENS, MARKS, FIELDS }; /* of held */
+
+enum stn_code stn_dataset_new(struct stn_dataset **ret, const struct stn_dataset_config *config,
+                              struct stn_err *err)
+{
+    assert(config->context >= 2 && config->context <= INT32_MAX);
+    struct stn_dataset *dataset = stn_mem_new(1, sizeof *dataset);
+    if (dataset == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a dataset");
+    }
+    dataset->config = *config;
+    *ret = dataset;
+    return STN_OK;
+}
+
+void stn_dataset_free(struct stn_dataset *dataset)
+{
+    for (size_t i = 0; dataset != NULL && i < sizeof dataset->held / sizeof *dataset->held; i++) {
+        stn_buf_fini(&dataset->held[i]);
+    }
+    stn_mem_free(dataset);
+}
+
+/* An example with its tokens, marks and fields as they lie in another dataset or in a scratch. All or nothing. */
+struct piece {
+    struct stn_dataset_example example;
+    const int32_t *tokens;
+    const uint8_t *marks;
+    const void *fields;
+};
+
+static enum stn_code keep(struct stn_dataset *dataset, const struct piece *piece, struct stn_err *err)
+{
+    struct stn_buf *held = dataset->held;
+    struct stn_dataset_example example = piece->example;
+    size_t n = example.n_tokens, n_before = (size_t)dataset->counts.n_tokens;
+    if (dataset->n_examples == STN_DATASET_EXAMPLES_LIMIT || n > STN_DATASET_TOKENS_LIMIT - n_before ||
+        example.fields_size > STN_DATASET_FIELDS_LIMIT - held[FIELDS].size) {
+        return stn_err_set(err, STN_LIMIT, "more than %zu examples, %zu tokens or %zu bytes of fields",
+                           STN_DATASET_EXAMPLES_LIMIT, STN_DATASET_TOKENS_LIMIT, STN_DATASET_FIELDS_LIMIT);
+    }
+    const size_t sizes[] = {held[0].size, held[1].size, held[2].size, held[3].size};
+    example.first_token = n_before;
+    example.first_field = held[FIELDS].size;
+    bool ok = stn_buf_add(&held[EXAMPLES], &example, sizeof example) &&
+              stn_buf_add(&held[TOKENS], piece->tokens, n * sizeof *piece->tokens) &&
+              stn_buf_add(&held[MARKS], piece->marks, n) &&
+              (example.fields_size == 0 || stn_buf_add(&held[FIELDS], piece->fields, example.fields_size));
+    for (size_t i = 0; i < 4; i++) {
+        held[i].size = ok ? held[i].size : sizes[i];
+        held[i].failed = false;
+    }
+    dataset->examples = (const void *)held[EXAMPLES].data;
+    dataset->tokens = (const void *)held[TOKENS].data;
+    dataset->marks = held[MARKS].data;
+    if (!ok) {
+        return stn_err_set(err, STN_MEMORY, "no memory for example %zu", dataset->n_examples + 1);
+    }
+    dataset->n_examples++;
+    dataset->counts.n_tokens += n;
+    dataset->counts.n_targets += example.n_targets;
+    return STN_OK;
+}
+
+/* Up to and with the last token that carries loss. */
+static size_t end_of_targets(const uint8_t *marks, size_t n)
+{
+    while (n > 1 && (marks[n - 1] & STN_DATASET_TARGET) == 0) {
+        n--;
+    }
+    return n;
+}
+
+static enum stn_code add_example(struct stn_dataset *dataset, struct piece *piece, size_t n, struct stn_err *err)
+{
+    const uint8_t *marks = piece->marks;
+    struct stn_dataset_example *example = &piece->example;
+    size_t whole = end_of_targets(marks, n), context = dataset->config.context;
+    example->is_truncated = whole > context;
+    example->n_tokens = (uint32_t)(whole > context ? end_of_targets(marks, context) : whole);
+    for (size_t i = 1; i < example->n_tokens; i++) {
+        example->n_targets += (marks[i] & STN_DATASET_TARGET) != 0;
+        example->has_answer |= (marks[i] & STN_DATASET_ANSWER) != 0;
+    }
+    example->has_answer &= !example->is_truncated;
+    enum stn_code code = example->n_targets == 0 ? STN_OK : keep(dataset, piece, err);
+    if (code == STN_OK) {
+        dataset->counts.n_lines++;
+        dataset->counts.n_empty += example->n_targets == 0;
+        dataset->counts.n_truncated += example->is_truncated;
+        dataset->counts.n_cut += example->is_truncated ? whole - context : 0;
+    }
+    return code;
+}
+
+enum stn_code stn_dataset_add_tokens(struct stn_dataset *dataset, const int32_t *tokens, const uint8_t *marks,
+                                     size_t n, struct stn_err *err)
+{
+    struct piece piece = {.example = {.line = dataset->counts.n_lines + 1}, .tokens = tokens, .marks = marks};
+    return add_example(dataset, &piece, n, err);
+}
+
+/* ---- parts of a dataset ---- */
+
+const char *stn_dataset_field(const struct stn_dataset *dataset, size_t example, const char *name)
+{
+    assert(example < dataset->n_examples);
+    const struct stn_dataset_example *e = &dataset->examples[example];
+    const char *at = (const char *)dataset->held[FIELDS].data + e->first_field;
+    for (const char *end = at + e->fields_size; e->fields_size > 0 && at < end;) {
+        const char *value = at + strlen(at) + 1;
+        if (strcmp(at, name) == 0) {
+            return value;
+        }
+        at = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+enum stn_code stn_dataset_subset(struct stn_dataset **ret, const struct stn_dataset *dataset,
+                                 const size_t *indices, size_t n, struct stn_err *err)
+{
+    struct stn_dataset *part = NULL;
+    enum stn_code code = stn_dataset_new(&part, &dataset->config, err);
+    for (size_t i = 0; code == STN_OK && i < n; i++) {
+        assert(indices[i] < dataset->n_examples);
+        const struct stn_dataset_example *example = &dataset->examples[indices[i]];
+        const uint8_t *fields = dataset->held[FIELDS].data;
+        const struct piece piece = {
+            .example = *example, .tokens = dataset->tokens + example->first_token,
+            .marks = dataset->marks + example->first_token,
+            .fields = fields == NULL ? NULL : fields + example->first_field,
+        };
+        code = keep(part, &piece, err);
+        if (code == STN_OK) {
+            part->counts.n_lines++;
+            part->counts.n_truncated += example->is_truncated;
+        }
+    }
+    if (code != STN_OK) {
+        stn_dataset_free(part);
+        return code;
+    }
+    *ret = part;
+    return STN_OK;
+}
+
+static int compare_indices(const void *a, const void *b)
+{
+    const size_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+enum stn_code stn_dataset_split(struct stn_dataset **ret_kept, struct stn_dataset **ret_held,
+                                const struct stn_dataset *dataset, double share, uint64_t seed,
+                                struct stn_err *err)
+{
+    assert(share > 0 && share < 1);
+    size_t n = dataset->n_examples;
+    if (n < 2) {
+        return stn_err_set(err, STN_INVALID, "%zu examples: a part cannot be held out of fewer than 2", n);
+    }
+    size_t *order = stn_mem_new(n, sizeof *order);
+    if (order == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory to split %zu examples", n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        order[i] = i;
+    }
+    struct stn_rng rng;
+    stn_rng_fork(&rng, seed, "split", n);
+    stn_rng_shuffle(&rng, order, n, sizeof *order);
+    size_t n_held = (size_t)llround(share * (double)n);
+    n_held = n_held < 1 ? 1 : n_held == n ? n - 1 : n_held;
+    qsort(order, n_held, sizeof *order, compare_indices);
+    qsort(order + n_held, n - n_held, sizeof *order, compare_indices);
+    struct stn_dataset *held = NULL, *kept = NULL;
+    enum stn_code code = stn_dataset_subset(&held, dataset, order, n_held, err);
+    if (code == STN_OK) {
+        code = stn_dataset_subset(&kept, dataset, order + n_held, n - n_held, err);
+    }
+    stn_mem_free(order);
+    if (code != STN_OK) {
+        stn_dataset_free(held);
+        return code;
+    }
+    *ret_held = held;
+    *ret_kept = kept;
+    return STN_OK;
+}
+
+struct stn_digest stn_dataset_digest(const struct stn_dataset *dataset)
+{
+    struct stn_digest_state state;
+    stn_digest_init(&state);
+    for (size_t i = 0; i < dataset->n_examples; i++) {
+        const struct stn_dataset_example *example = &dataset->examples[i];
+        uint8_t size[4];
+        stn_buf_put_u32(size, example->n_tokens);
+        stn_digest_add(&state, size, sizeof size);
+        stn_digest_add(&state, dataset->tokens + example->first_token, example->n_tokens * sizeof *dataset->tokens);
+        stn_digest_add(&state, dataset->marks + example->first_token, example->n_tokens);
+    }
+    return stn_digest_end(&state);
+}
