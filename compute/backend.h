@@ -1,0 +1,39 @@
+/* backend: what runs graphs. A row of functions for each; a backend holds the memory of one graph's lasting tensors
+ * and temporaries and runs its passes. Constants are borrowed or uploaded when a pass is prepared.
+ * Thread: one at a time for each; two never disturb each other. */
+#ifndef STN_COMPUTE_BACKEND_H
+#define STN_COMPUTE_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "compute/graph.h"
+
+struct stn_backend {
+    const struct stn_backend_row *row; /* the rest is the row's own */
+};
+
+struct stn_backend_memory {
+    size_t arena, lasting, constants; /* bytes of its own; constants only where it copied them */
+};
+
+struct stn_backend_row {
+    const char *name;
+    /* The graph is borrowed until free and may gain tensors and passes. */
+    enum stn_code (*new_for)(struct stn_backend **ret, const struct stn_graph *graph, unsigned n_threads, struct stn_err *err);
+    void (*free)(struct stn_backend *backend);
+    /* Plans a finished pass, and finds memory for it and for lasting tensors that are new. */
+    enum stn_code (*prepare)(struct stn_backend *backend, size_t pass, struct stn_err *err);
+    /* Runs a prepared pass, and has finished when it returns. Allocates nothing. */
+    enum stn_code (*run)(struct stn_backend *backend, size_t pass, size_t n_tokens, size_t n_targets, struct stn_err *err);
+    /* Bytes of a lasting tensor, from offset. */
+    void (*write)(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size);
+    void (*read)(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size);
+    struct stn_backend_memory (*memory)(const struct stn_backend *backend);
+};
+
+/* The row of that name ("cpu"), or of the default for NULL; NULL when there is none. */
+const struct stn_backend_row *stn_backend_find(const char *name);
+
+#endif

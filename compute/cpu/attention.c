@@ -1,0 +1,153 @@
+#include "compute/cpu/kernel.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "compute/cpu/tile.h"
+
+#define QUERIES 32 /* rows of one unit */
+
+/* For row t, head h, key and value head g = h / (H / K); a query sees keys from starts[t] to starts[t] + positions[t]:
+ *   s[j] = scale q[t][h] . k[j][g],  p = softmax(s),  o[t][h] = sum_j p[j] v[j][g],  lse[t][h] = log sum_j exp(s[j])
+ * q, o: (T, H d), k, v: (S, K d), lse: (T, H). The softmax is built tile by tile (Milakov and Gimelshein 2018), tiles being
+ * counted from the example's start, so that an example's numbers do not depend on what it is packed with. */
+struct job {
+    const float *q, *k, *v;
+    const int32_t *starts, *positions;
+    float *o, *lse;
+    size_t heads, group, d, ldq, ldk;
+    float scale;
+    float *tile;      /* (d, STN_TILE_KEYS) */
+    float *peak, *sum; /* (QUERIES, group): of the softmax so far */
+};
+
+size_t stn_attention_units(const struct stn_kernel_call *call)
+{
+    return (call->out[0].rows + QUERIES - 1) / QUERIES * call->node->kv_heads;
+}
+
+size_t stn_attention_scratch(const struct stn_kernel_call *call)
+{
+    const struct stn_node *node = call->node;
+    size_t group = node->heads / node->kv_heads;
+    return ((size_t)node->head_size * STN_TILE_KEYS + 2 * QUERIES * group) * sizeof(float);
+}
+
+/* One row's softmax takes in a tile of n scores: s becomes p, and o what it was under the new peak. */
+STN_LANES_INLINE void take_in(float *restrict s, size_t n, float *restrict peak, float *restrict sum, float *restrict o, size_t d)
+{
+    float top = *peak;
+    for (size_t j = 0; j < n; j++) {
+        top = s[j] > top ? s[j] : top;
+    }
+    for (size_t j = 0; j < STN_TILE_KEYS; j++) {
+        s[j] = j < n ? stn_lanes_exp(s[j] - top) : 0.0f;
+    }
+    stn_lanes total = STN_LANES_IN(s) + STN_LANES_IN(s + STN_LANES);
+    if (top > *peak && *sum > 0.0f) {
+        float shrink = stn_lanes_exp(*peak - top);
+        *sum *= shrink;
+        for (size_t c = 0; c < d; c++) {
+            o[c] *= shrink;
+        }
+    }
+    *peak = top;
+    *sum += stn_lanes_sum(&total);
+}
+
+/* Rows [from, from + n) of one example, head h, against the keys of one tile that starts at row KEY. */
+STN_LANES_CLONES
+static void four_rows(const struct job *job, size_t h, size_t from, size_t n, size_t key, float *peak, float *sum)
+{
+    const float *q[STN_TILE_QUERIES];
+    float *o[STN_TILE_QUERIES];
+    float s[STN_TILE_QUERIES][STN_TILE_KEYS];
+    size_t most = 0;
+    for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
+        size_t t = from + (r < n ? r : 0);
+        q[r] = job->q + t * job->ldq + h * job->d;
+        o[r] = job->o + t * job->ldq + h * job->d;
+    }
+    stn_tile_scores(q, job->tile, job->d, job->scale, s);
+    for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
+        size_t t = from + (r < n ? r : 0), end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
+        size_t keys = end <= key ? 0 : end - key < STN_TILE_KEYS ? end - key : STN_TILE_KEYS;
+        if (r < n && keys > 0) {
+            take_in(s[r], keys, &peak[r * job->group], &sum[r * job->group], o[r], job->d);
+            most = keys > most ? keys : most;
+        } else {
+            memset(s[r], 0, sizeof s[r]);
+        }
+    }
+    stn_tile_values(s, job->v + key * job->ldk, job->ldk, most, job->d, o, n);
+}
+
+/* Rows [from, to) of one example, all heads of one key and value head. */
+static void segment(const struct job *job, size_t first_head, size_t from, size_t to)
+{
+    size_t last = 0;
+    for (size_t t = from; t < to; t++) {
+        size_t end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
+        last = end > last ? end : last;
+        for (size_t i = 0; i < job->group; i++) {
+            job->peak[(t - from) * job->group + i] = -INFINITY;
+            job->sum[(t - from) * job->group + i] = 0.0f;
+            memset(job->o + t * job->ldq + (first_head + i) * job->d, 0, job->d * sizeof(float));
+        }
+    }
+    for (size_t key = (size_t)job->starts[from]; key < last; key += STN_TILE_KEYS) {
+        size_t n_keys = last - key < STN_TILE_KEYS ? last - key : STN_TILE_KEYS;
+        stn_tile_transpose(job->k + key * job->ldk, job->ldk, n_keys, job->d, job->tile);
+        for (size_t i = 0; i < job->group; i++) {
+            for (size_t t = from; t < to; t += STN_TILE_QUERIES) {
+                size_t n = to - t < STN_TILE_QUERIES ? to - t : STN_TILE_QUERIES, at = (t - from) * job->group + i;
+                four_rows(job, first_head + i, t, n, key, job->peak + at, job->sum + at);
+            }
+        }
+    }
+    for (size_t t = from; t < to; t++) {
+        for (size_t i = 0; i < job->group; i++) {
+            size_t at = (t - from) * job->group + i;
+            float *o = job->o + t * job->ldq + (first_head + i) * job->d, share = 1.0f / job->sum[at];
+            for (size_t c = 0; c < job->d; c++) {
+                o[c] *= share;
+            }
+            job->lse[t * job->heads + first_head + i] = job->peak[at] + logf(job->sum[at]);
+        }
+    }
+}
+
+void stn_attention_run(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch)
+{
+    const struct stn_node *node = call->node;
+    struct job job = {.q = call->in[0].f, .k = call->in[1].f, .v = call->in[2].f, .starts = call->in[3].i};
+    job.positions = call->in[4].i;
+    job.o = call->out[0].f;
+    job.lse = call->out[1].f;
+    job.heads = node->heads;
+    job.group = node->heads / node->kv_heads;
+    job.d = node->head_size;
+    job.ldq = call->in[0].cols;
+    job.ldk = call->in[1].cols;
+    job.scale = node->scale;
+    job.tile = scratch;
+    job.peak = job.tile + job.d * STN_TILE_KEYS;
+    job.sum = job.peak + QUERIES * job.group;
+    size_t n_rows = call->out[0].rows;
+    for (size_t unit = first; unit < first + count; unit++) {
+        size_t g = unit % node->kv_heads, t = unit / node->kv_heads * QUERIES;
+        size_t end = t + QUERIES < n_rows ? t + QUERIES : n_rows;
+        struct job own = job;
+        own.k += g * job.d;
+        own.v += g * job.d;
+        while (t < end) {
+            size_t to = t + 1;
+            while (to < end && job.starts[to] == job.starts[t]) {
+                to++;
+            }
+            segment(&own, g * job.group, t, to);
+            t = to;
+        }
+    }
+}

@@ -1,0 +1,294 @@
+#include "compute/cpu/cpu.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "compute/cpu/kernel.h"
+#include "compute/cpu/team.h"
+#include "compute/plan.h"
+
+/* A pass made ready: each node's call with pointers resolved, rows at capacity until it runs. */
+struct recording {
+    struct stn_plan plan;
+    struct stn_kernel_call *calls;
+    size_t n_calls;
+};
+
+struct cpu {
+    struct stn_backend base;
+    const struct stn_graph *graph;
+    struct stn_team *team;
+    char **lasting; /* by tensor; NULL where it is no lasting one or a view */
+    size_t n_lasting, lasting_size;
+    char *arena;
+    size_t arena_size;
+    char *scratch; /* scratch_size bytes for each member of the team */
+    size_t scratch_size;
+    struct recording recordings[STN_GRAPH_PASSES];
+};
+
+static struct cpu *cpu_of(struct stn_backend *backend)
+{
+    assert(backend->row == &stn_cpu_backend);
+    return (struct cpu *)(void *)backend;
+}
+
+static void forget(struct recording *recording)
+{
+    stn_plan_fini(&recording->plan);
+    stn_mem_free(recording->calls);
+    *recording = (struct recording){0};
+}
+
+static void cpu_free(struct stn_backend *backend)
+{
+    if (backend == NULL) {
+        return;
+    }
+    struct cpu *cpu = cpu_of(backend);
+    for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
+        forget(&cpu->recordings[i]);
+    }
+    for (size_t i = 0; i < cpu->n_lasting; i++) {
+        stn_mem_free(cpu->lasting[i]);
+    }
+    stn_mem_free(cpu->lasting);
+    stn_mem_free(cpu->arena);
+    stn_mem_free(cpu->scratch);
+    stn_team_free(cpu->team);
+    stn_mem_free(cpu);
+}
+
+static enum stn_code cpu_new(struct stn_backend **ret, const struct stn_graph *graph, unsigned n_threads, struct stn_err *err)
+{
+    struct cpu *cpu = stn_mem_new(1, sizeof *cpu);
+    if (cpu == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a backend");
+    }
+    cpu->base.row = &stn_cpu_backend;
+    cpu->graph = graph;
+    enum stn_code code = stn_team_new(&cpu->team, n_threads, err);
+    if (code != STN_OK) {
+        cpu_free(&cpu->base);
+        return code;
+    }
+    *ret = &cpu->base;
+    return STN_OK;
+}
+
+/* Where a tensor's first byte is, by the pass's plan. */
+static void *place_of(const struct cpu *cpu, const struct stn_plan *plan, uint32_t tensor)
+{
+    const struct stn_tensor *t = &cpu->graph->tensors[tensor];
+    if (t->life == STN_LIFE_CONSTANT) {
+        return (void *)(uintptr_t)t->data; /* kernels do not write constants */
+    }
+    uint32_t root = stn_graph_root(cpu->graph, tensor);
+    size_t offset = t->base == STN_OP_NONE ? 0 : t->offset * sizeof(float);
+    if (t->life == STN_LIFE_LASTING) {
+        return cpu->lasting[root] + offset;
+    }
+    return cpu->arena + stn_plan_find(plan, root)->offset + offset;
+}
+
+static struct stn_kernel_view view_of(const struct cpu *cpu, const struct stn_plan *plan, uint32_t tensor)
+{
+    if (tensor == STN_OP_NONE) {
+        return (struct stn_kernel_view){0};
+    }
+    const struct stn_shape *shape = stn_graph_shape(cpu->graph, tensor);
+    struct stn_kernel_view view = {.rows = shape->rows, .cols = shape->cols, .dtype = shape->dtype};
+    view.p = place_of(cpu, plan, tensor);
+    if (shape->dtype == STN_DTYPE_Q8) {
+        view.scale = (float *)(void *)(view.q + stn_graph_size(shape) - shape->rows * sizeof(float));
+    }
+    return view;
+}
+
+static void resolve(struct cpu *cpu, size_t pass)
+{
+    struct recording *recording = &cpu->recordings[pass];
+    for (size_t n = 0; n < recording->n_calls; n++) {
+        struct stn_kernel_call *call = &recording->calls[n];
+        const struct stn_node *node = &cpu->graph->passes[pass].nodes[n];
+        const struct stn_op_row *row = stn_op_row(node->op);
+        *call = (struct stn_kernel_call){.node = node};
+        for (size_t i = 0; i < row->n_inputs; i++) {
+            call->in[i] = view_of(cpu, &recording->plan, node->in[i]);
+        }
+        for (size_t i = 0; i < row->n_outputs; i++) {
+            call->out[i] = view_of(cpu, &recording->plan, node->out[i]);
+        }
+    }
+}
+
+static enum stn_code no_memory(size_t size, const char *what, struct stn_err *err)
+{
+    return stn_err_set(err, STN_MEMORY, "no memory for %zu bytes of %s", size, what);
+}
+
+/* Memory for lasting tensors that came since the last pass was prepared. */
+static enum stn_code find_lasting(struct cpu *cpu, struct stn_err *err)
+{
+    const struct stn_graph *graph = cpu->graph;
+    char **grown = stn_mem_grow(cpu->lasting, graph->n_tensors, sizeof *grown);
+    if (grown == NULL) {
+        return no_memory(graph->n_tensors * sizeof *grown, "tensors", err);
+    }
+    cpu->lasting = grown;
+    for (; cpu->n_lasting < graph->n_tensors; cpu->n_lasting++) {
+        const struct stn_tensor *t = &graph->tensors[cpu->n_lasting];
+        grown[cpu->n_lasting] = NULL;
+        if (t->life != STN_LIFE_LASTING || t->base != STN_OP_NONE) {
+            continue;
+        }
+        size_t size = stn_graph_size(&t->shape);
+        grown[cpu->n_lasting] = stn_mem_aligned(size, 1);
+        if (grown[cpu->n_lasting] == NULL) {
+            return no_memory(size, "lasting tensors", err);
+        }
+        cpu->lasting_size += size;
+    }
+    return STN_OK;
+}
+
+/* Makes *p at least so big; what was in it is gone. */
+static enum stn_code widen(char **p, size_t *size, size_t wanted, size_t n, const char *what, struct stn_err *err)
+{
+    if (wanted <= *size) {
+        return STN_OK;
+    }
+    stn_mem_free(*p);
+    *size = 0;
+    *p = stn_mem_aligned(n, wanted);
+    if (*p == NULL) {
+        return no_memory(n * wanted, what, err);
+    }
+    *size = wanted;
+    return STN_OK;
+}
+
+static size_t scratch_of(const struct recording *recording)
+{
+    size_t most = 0;
+    for (size_t n = 0; n < recording->n_calls; n++) {
+        const struct stn_kernel *kernel = stn_kernel_row(recording->calls[n].node->op);
+        size_t size = kernel->scratch == NULL ? 0 : kernel->scratch(&recording->calls[n]);
+        most = size > most ? size : most;
+    }
+    return (most + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN;
+}
+
+static enum stn_code record(struct cpu *cpu, size_t pass, struct stn_err *err)
+{
+    struct recording *recording = &cpu->recordings[pass];
+    enum stn_code code = stn_plan_init(&recording->plan, cpu->graph, pass, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    recording->calls = stn_mem_new(cpu->graph->passes[pass].n_nodes, sizeof *recording->calls);
+    if (recording->calls == NULL) {
+        return no_memory(cpu->graph->passes[pass].n_nodes * sizeof *recording->calls, "calls", err);
+    }
+    code = find_lasting(cpu, err);
+    if (code == STN_OK) {
+        code = widen(&cpu->arena, &cpu->arena_size, recording->plan.size, 1, "activations", err);
+    }
+    if (code != STN_OK) {
+        return code;
+    }
+    recording->n_calls = cpu->graph->passes[pass].n_nodes;
+    for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
+        resolve(cpu, i); /* the arena may have moved */
+    }
+    return widen(&cpu->scratch, &cpu->scratch_size, scratch_of(recording), stn_team_size(cpu->team), "scratch", err);
+}
+
+static enum stn_code cpu_prepare(struct stn_backend *backend, size_t pass, struct stn_err *err)
+{
+    struct cpu *cpu = cpu_of(backend);
+    assert(pass < STN_GRAPH_PASSES && cpu->recordings[pass].calls == NULL);
+    if (cpu->graph->failed) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a graph of %zu tensors", cpu->graph->n_tensors);
+    }
+    enum stn_code code = record(cpu, pass, err);
+    if (code != STN_OK) {
+        forget(&cpu->recordings[pass]);
+    }
+    return code;
+}
+
+struct work {
+    const struct cpu *cpu;
+    const struct stn_kernel_call *call;
+};
+
+static void run_units(void *user, unsigned member, size_t first, size_t count)
+{
+    const struct work *work = user;
+    stn_kernel_row(work->call->node->op)->run(work->call, first, count, work->cpu->scratch + member * work->cpu->scratch_size);
+}
+
+static void set_rows(const struct cpu *cpu, struct stn_kernel_view *views, const uint32_t *tensors, size_t n, size_t n_tokens,
+                     size_t n_targets)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (tensors[i] != STN_OP_NONE) {
+            views[i].rows = stn_graph_rows(stn_graph_shape(cpu->graph, tensors[i]), n_tokens, n_targets);
+        }
+    }
+}
+
+static enum stn_code cpu_run(struct stn_backend *backend, size_t pass, size_t n_tokens, size_t n_targets, struct stn_err *err)
+{
+    struct cpu *cpu = cpu_of(backend);
+    struct recording *recording = &cpu->recordings[pass];
+    (void)err; /* a processor does not fail */
+    assert(recording->calls != NULL && n_tokens <= cpu->graph->max_tokens && n_targets <= cpu->graph->max_targets);
+    for (size_t n = 0; n < recording->n_calls; n++) {
+        struct stn_kernel_call *call = &recording->calls[n];
+        const struct stn_op_row *row = stn_op_row(call->node->op);
+        set_rows(cpu, call->in, call->node->in, row->n_inputs, n_tokens, n_targets);
+        set_rows(cpu, call->out, call->node->out, row->n_outputs, n_tokens, n_targets);
+        struct work work = {.cpu = cpu, .call = call};
+        stn_team_run(cpu->team, run_units, &work, stn_kernel_row(call->node->op)->units(call));
+    }
+    return STN_OK;
+}
+
+static char *bytes_of(const struct cpu *cpu, uint32_t tensor, size_t offset, size_t size)
+{
+    assert(tensor < cpu->n_lasting && cpu->lasting[tensor] != NULL);
+    assert(offset + size <= stn_graph_size(stn_graph_shape(cpu->graph, tensor)));
+    (void)size;
+    return cpu->lasting[tensor] + offset;
+}
+
+static void cpu_write(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size)
+{
+    memcpy(bytes_of(cpu_of(backend), tensor, offset, size), p, size);
+}
+
+static void cpu_read(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size)
+{
+    memcpy(p, bytes_of((const struct cpu *)(const void *)backend, tensor, offset, size), size);
+}
+
+static struct stn_backend_memory cpu_memory(const struct stn_backend *backend)
+{
+    const struct cpu *cpu = (const struct cpu *)(const void *)backend;
+    size_t scratch = cpu->scratch_size * stn_team_size(cpu->team);
+    return (struct stn_backend_memory){.arena = cpu->arena_size + scratch, .lasting = cpu->lasting_size};
+}
+
+const struct stn_backend_row stn_cpu_backend = {
+    .name = "cpu",
+    .new_for = cpu_new,
+    .free = cpu_free,
+    .prepare = cpu_prepare,
+    .run = cpu_run,
+    .write = cpu_write,
+    .read = cpu_read,
+    .memory = cpu_memory,
+};

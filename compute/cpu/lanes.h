@@ -1,0 +1,61 @@
+/* lanes: sixteen floats side by side, and functions that compilers can keep in them. The number of lanes is part of
+ * the arithmetic, not of the processor: a sum over lanes comes out the same on every machine. */
+#ifndef STN_COMPUTE_CPU_LANES_H
+#define STN_COMPUTE_CPU_LANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define STN_LANES 16
+
+typedef float stn_lanes __attribute__((vector_size(4 * STN_LANES), aligned(4), may_alias));
+
+#define STN_LANES_AT(p) (*(stn_lanes *)(p))
+#define STN_LANES_IN(p) (*(const stn_lanes *)(p))
+#define STN_LANES_INLINE static inline __attribute__((always_inline, unused))
+
+/* One body, compiled for several instruction sets, chosen when the program is loaded. No set changes a result: nothing
+ * is contracted or reassociated. Sanitizers cannot run before the loader's choice. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) &&   \
+    !defined(__clang__)
+#define STN_LANES_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define STN_LANES_CLONES
+#endif
+
+/* ((0 + 8) + (4 + 12)) + ...: a fixed tree */
+STN_LANES_INLINE float stn_lanes_sum(const stn_lanes *v)
+{
+    float t[STN_LANES];
+    memcpy(t, v, sizeof t);
+    for (size_t half = STN_LANES / 2; half > 0; half /= 2) {
+        for (size_t i = 0; i < half; i++) {
+            t[i] += t[i + half];
+        }
+    }
+    return t[0];
+}
+
+/* exp(x), relative error below 2e-7 in [-87, 88], held at its ends outside; NaN stays. Cephes' polynomial (Moshier 1992). */
+STN_LANES_INLINE float stn_lanes_exp(float x)
+{
+    x = x > 88.0f ? 88.0f : x;
+    x = x < -87.0f ? -87.0f : x;
+    float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* to the nearest whole: 1.5 * 2^23 */
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float y = 1.9875691500e-4f;
+    y = y * r + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * (r * r) + r + 1.0f;
+    union {
+        int32_t bits;
+        float value;
+    } power = {.bits = ((int32_t)n + 127) << 23};
+    return y * power.value;
+}
+
+#endif
