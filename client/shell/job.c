@@ -1,0 +1,72 @@
+#include "client/shell/job.h"
+
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/map.h"
+
+struct stn_trainer_config stn_job_trainer_config(const struct stn_train_spec *spec, enum stn_backward backward,
+                                                 unsigned n_threads)
+{
+    static const enum stn_schedule_shape shapes[] = {
+        [STN_SCHEDULE_CONSTANT] = STN_SCHEDULE_SHAPE_CONSTANT,
+        [STN_SCHEDULE_LINEAR] = STN_SCHEDULE_SHAPE_LINEAR,
+        [STN_SCHEDULE_COSINE] = STN_SCHEDULE_SHAPE_COSINE,
+    };
+    struct stn_trainer_config config = stn_trainer_defaults();
+    config.context = spec->ctx;
+    config.batch_tokens = spec->batch_tokens;
+    config.batch_examples = spec->batch_examples;
+    config.lr = spec->lr;
+    config.schedule = shapes[spec->schedule];
+    config.warmup = spec->warmup;
+    config.clip = spec->clip;
+    config.weight_decay = spec->weight_decay;
+    config.backward = backward;
+    config.n_threads = n_threads;
+    return config;
+}
+
+uint64_t stn_job_seed(uint64_t task_seed, uint64_t version, const struct stn_id *device)
+{
+    uint64_t who = stn_map_hash(device->bytes, sizeof device->bytes);
+    return stn_rng_mix(task_seed ^ stn_rng_mix(version ^ stn_rng_mix(who)));
+}
+
+enum stn_code stn_job_train(struct stn_trainer *trainer, const struct stn_job_input *input, float *delta,
+                            struct stn_job_result *ret, struct stn_err *err)
+{
+    const struct stn_train_spec *spec = input->spec;
+    const struct stn_trainer_run run = {.dataset = input->dataset,
+                                        .n_steps = spec->local_steps,
+                                        .n_epochs = spec->local_steps > 0 ? 0 : spec->local_epochs,
+                                        .seed = input->seed,
+                                        .prox = spec->fedprox,
+                                        .anchor = spec->fedprox > 0 ? input->from : NULL,
+                                        .stopping = input->stopping,
+                                        .stopping_context = input->stopping_context};
+    stn_trainer_set_values(trainer, input->from);
+    enum stn_code code = stn_trainer_start(trainer, &run, err);
+    double loss_sum = 0;
+    while (code == STN_OK && !stn_trainer_is_done(trainer)) {
+        struct stn_trainer_step step;
+        code = stn_trainer_step(trainer, &step, err);
+        if (code == STN_OK) {
+            loss_sum += step.loss * (double)step.n_targets;
+        }
+    }
+    if (code != STN_OK) {
+        return code;
+    }
+    struct stn_trainer_totals totals = stn_trainer_totals(trainer);
+    size_t n = stn_trainer_n_values(trainer);
+    stn_trainer_get_values(trainer, delta);
+    for (size_t i = 0; i < n; i++) {
+        delta[i] -= input->from[i];
+    }
+    *ret = (struct stn_job_result){
+        .loss = totals.n_targets > 0 ? loss_sum / (double)totals.n_targets : 0,
+        .info = {.n_samples = input->dataset->n_examples, .loss_sum = loss_sum, .n_tokens = totals.n_targets},
+        .n_rows = totals.n_rows};
+    return STN_OK;
+}

@@ -1,0 +1,40 @@
+/* merge: from the sum of a round's deltas to the next version of the adapter. The same inputs give the same bytes on
+ * every machine: a merge that a crash cut short is simply made again, and anybody may recompute a release from the
+ * deltas that it counted.
+ *
+ *   d = decoded mean of the deltas            x = the adapter's values, m = the outer optimiser's state
+ *   avg:       x += rate d                                          (Reddi et al. 2021, FedAvg with a server rate)
+ *   nesterov:  m = momentum m + d;  x += rate (d + momentum m)      (Douillard et al. 2023, DiLoCo)
+ *
+ * Thread: any. */
+#ifndef STN_SERVER_SHELL_MERGE_H
+#define STN_SERVER_SHELL_MERGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "server/core/record.h"
+
+struct stn_merge_input {
+    const struct stn_task_spec *spec;
+    const struct stn_msg_round_config *config;
+    const uint32_t *sum; /* of the included members' vectors, stn_encode_length elements */
+    uint32_t n_included;
+    const uint8_t *state; /* what the last merge left behind; NULL and 0 before the first */
+    size_t state_size;
+};
+
+struct stn_merge_output {
+    struct stn_buf state; /* the caller frees it; empty when the optimiser keeps none */
+    struct stn_totals totals;
+    double clip_norm;     /* of the next round */
+};
+
+/* values (config->n_values) are the adapter's, before and after. On failure they are as they were: STN_CORRUPT when the
+ * sum does not count n_included members or the state is not this task's. */
+enum stn_code stn_merge_apply(const struct stn_merge_input *input, float *values, struct stn_merge_output *ret,
+                              struct stn_err *err) STN_CHECKED;
+
+#endif
