@@ -74,7 +74,7 @@ static const struct stn_codec_row train_rows[] = {
     U32(7, stn_train_spec, batch_tokens, 0, UINT32_MAX),
     U32(8, stn_train_spec, ctx, 0, UINT32_MAX),
     F64(9, stn_train_spec, lr),
-    U32(10, stn_train_spec, schedule, 0, STN_SCHEDULE_COSINE),
+    U32(10, stn_train_spec, schedule, 0, STN_TRAIN_COSINE),
     F64(11, stn_train_spec, warmup),
     F64(12, stn_train_spec, clip),
     F64(13, stn_train_spec, weight_decay),

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "crypto/digest.h"
 
 /* Limits, checked before anything is allocated. */
 #define STN_MSG_NAME 64               /* a task's name with its zero: [a-z0-9._-]+ */
@@ -36,11 +37,10 @@
 struct stn_id { /* a device's identity: its Ed25519 public key */
     uint8_t bytes[32];
 };
+#define stn_hash stn_digest /* the old name, until all rooms have moved */
+
 struct stn_round_id {
     uint8_t bytes[16];
-};
-struct stn_hash { /* BLAKE2b-256; the same bytes as struct stn_digest of common/crypto */
-    uint8_t bytes[32];
 };
 
 /* Which LoRA factor of an adapter trains and travels. */
@@ -50,10 +50,10 @@ enum stn_factor {
     STN_FACTOR_B = 2
 };
 
-enum stn_schedule_kind {
-    STN_SCHEDULE_CONSTANT = 0,
-    STN_SCHEDULE_LINEAR = 1,
-    STN_SCHEDULE_COSINE = 2
+enum stn_train_schedule {
+    STN_TRAIN_CONSTANT = 0,
+    STN_TRAIN_LINEAR = 1,
+    STN_TRAIN_COSINE = 2
 };
 
 /* How a device trains for a task: everything that the delta depends on besides the data. */
@@ -67,7 +67,7 @@ struct stn_train_spec {
     uint32_t batch_tokens;   /* rows a step, at most */
     uint32_t ctx;            /* tokens of one example, at most */
     double lr;
-    uint32_t schedule;       /* enum stn_schedule_kind, over the steps of one round */
+    uint32_t schedule;       /* enum stn_train_schedule, over the steps of one round */
     double warmup;           /* share of the steps */
     double clip;             /* global gradient norm, 0: none */
     double weight_decay;
@@ -77,7 +77,7 @@ struct stn_train_spec {
 };
 
 struct stn_blob_ref {
-    struct stn_hash digest;
+    struct stn_digest digest;
     uint64_t size;
 };
 
@@ -85,7 +85,7 @@ struct stn_blob_ref {
 
 /* How a released version did on the device's own held-out examples against what it had before. */
 struct stn_holdout {
-    struct stn_hash adapter;
+    struct stn_digest adapter;
     uint32_t n_targets;
     double loss_before, loss_after;
     bool kept_old;
@@ -103,10 +103,10 @@ struct stn_msg_check_in {
     struct stn_consent consents[STN_MSG_TASKS];
 };
 struct stn_msg_get_leaves {
-    struct stn_hash digest;
+    struct stn_digest digest;
 };
 struct stn_msg_get_chunk {
-    struct stn_hash digest;
+    struct stn_digest digest;
     uint32_t index;
 };
 struct stn_msg_join {
@@ -118,7 +118,7 @@ struct stn_msg_join {
 /* The device has checked and signed the config. */
 struct stn_msg_advertise {
     struct stn_round_id round;
-    struct stn_hash config; /* H of the encoded round_config */
+    struct stn_digest config; /* H of the encoded round_config */
     uint8_t signature[64];  /* Ed25519 by the device's identity over "SA1/advertise", config */
 };
 enum stn_stage { /* the stage whose end a poll waits for; the values travel */
@@ -145,7 +145,7 @@ struct stn_msg_put_chunk {
 };
 struct stn_msg_put_end {
     struct stn_round_id round;
-    struct stn_hash digest; /* tree digest of the packed vector */
+    struct stn_digest digest; /* tree digest of the packed vector */
     uint8_t signature[64];  /* Ed25519 over "SA1/upload", config, digest */
 };
 struct stn_msg_leave {
@@ -181,13 +181,13 @@ struct stn_msg_lease {
     uint64_t expires_after_ms;
 };
 struct stn_msg_leaves {
-    struct stn_hash digest;
+    struct stn_digest digest;
     uint64_t size;
     uint32_t n_leaves;
-    const struct stn_hash *leaves;
+    const struct stn_digest *leaves;
 };
 struct stn_msg_chunk {
-    struct stn_hash digest;
+    struct stn_digest digest;
     uint32_t index;
     uint32_t size;
     const uint8_t *data;
@@ -197,9 +197,9 @@ struct stn_msg_round_config {
     struct stn_round_id round;
     uint32_t protocol;       /* STN_MSG_VERSION */
     char task[STN_MSG_NAME];
-    struct stn_hash task_digest;  /* of the task's settings */
-    struct stn_hash model;
-    struct stn_hash adapter;      /* the version that deltas start from */
+    struct stn_digest task_digest;  /* of the task's settings */
+    struct stn_digest model;
+    struct stn_digest adapter;      /* the version that deltas start from */
     uint64_t version;
     uint32_t factor;         /* enum stn_factor */
     uint64_t n_values;       /* d: values of a delta */

@@ -32,10 +32,10 @@ struct stn_client_effect {
         struct stn_msg_lease lease; /* TRAIN, DISCARD */
         struct {
             struct stn_msg_round_config config;
-            struct stn_hash config_digest;
+            struct stn_digest config_digest;
             struct stn_msg_lease lease;
             uint64_t n_samples;
-            struct stn_hash upload; /* SEND */
+            struct stn_digest upload; /* SEND */
             uint64_t upload_size;   /* SEND */
         } round; /* ENCODE, SEND */
         struct {

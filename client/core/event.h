@@ -32,14 +32,14 @@ struct stn_client_event {
         struct {
             uint64_t ask;
             const struct stn_msg *msg;
-            struct stn_hash config; /* of a round_config: H of its encoding; zero when its signature is not the coordinator's */
+            struct stn_digest config; /* of a round_config: H of its encoding; zero when its signature is not the coordinator's */
         } reply;
         struct {
             uint64_t ask;
             enum stn_code code;
         } failed;
         struct {
-            struct stn_hash digest;
+            struct stn_digest digest;
             enum stn_code code;
         } fetched;
         struct {
@@ -50,7 +50,7 @@ struct stn_client_event {
         struct {
             struct stn_round_id round;
             enum stn_code code;
-            struct stn_hash digest;
+            struct stn_digest digest;
             uint64_t size;
         } encoded;
         struct {

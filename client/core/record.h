@@ -22,15 +22,15 @@ struct stn_agent_record {
     uint64_t n_samples;
     struct stn_round_id round;
     struct stn_msg_round_config config;
-    struct stn_hash config_digest;
-    struct stn_hash upload;
+    struct stn_digest config_digest;
+    struct stn_digest upload;
     uint64_t upload_size;
     uint64_t next_check_in_ms;
     uint32_t n_installed;   /* the released version of each task that is in place */
     struct stn_agent_installed {
         char task[STN_MSG_NAME];
         uint64_t version;
-        struct stn_hash adapter;
+        struct stn_digest adapter;
     } installed[STN_MSG_TASKS];
 };
 

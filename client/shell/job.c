@@ -9,9 +9,9 @@ struct stn_trainer_config stn_job_trainer_config(const struct stn_train_spec *sp
                                                  unsigned n_threads)
 {
     static const enum stn_schedule_shape shapes[] = {
-        [STN_SCHEDULE_CONSTANT] = STN_SCHEDULE_SHAPE_CONSTANT,
-        [STN_SCHEDULE_LINEAR] = STN_SCHEDULE_SHAPE_LINEAR,
-        [STN_SCHEDULE_COSINE] = STN_SCHEDULE_SHAPE_COSINE,
+        [STN_TRAIN_CONSTANT] = STN_SCHEDULE_CONSTANT,
+        [STN_TRAIN_LINEAR] = STN_SCHEDULE_LINEAR,
+        [STN_TRAIN_COSINE] = STN_SCHEDULE_COSINE,
     };
     struct stn_trainer_config config = stn_trainer_defaults();
     config.context = spec->ctx;

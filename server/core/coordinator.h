@@ -23,7 +23,7 @@ void stn_coordinator_step(struct stn_coordinator *coordinator, const struct stn_
                           struct stn_server_effects *effects);
 
 /* What the shell asks before it moves bytes on its own. */
-bool stn_coordinator_may_get(const struct stn_coordinator *coordinator, const struct stn_hash *digest);
+bool stn_coordinator_may_get(const struct stn_coordinator *coordinator, const struct stn_digest *digest);
 bool stn_coordinator_may_put(const struct stn_coordinator *coordinator, const struct stn_round_id *round,
                              const struct stn_id *device);
 

@@ -26,7 +26,7 @@ enum stn_server_effect_type {
 struct stn_server_upload {
     struct stn_round_id round;
     struct stn_id device;
-    struct stn_hash digest;
+    struct stn_digest digest;
     uint64_t size;
 };
 

@@ -14,7 +14,7 @@ enum stn_outer {
 /* A task's settings, as an operator gave them (interface.md, "A task"). */
 struct stn_task_spec {
     char name[STN_MSG_NAME];
-    struct stn_hash digest; /* of the settings, for cfg */
+    struct stn_digest digest; /* of the settings, for cfg */
     struct stn_blob_ref base;
     struct stn_train_spec train;
     uint64_t n_values;      /* d */
@@ -97,7 +97,7 @@ struct stn_member_record {
     struct stn_id device;
     uint32_t state; /* enum stn_member_state */
     uint64_t lease, n_samples;
-    struct stn_hash upload;   /* tree digest of the packed vector */
+    struct stn_digest upload;   /* tree digest of the packed vector */
     uint64_t upload_size;
 };
 

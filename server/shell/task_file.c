@@ -1,6 +1,5 @@
 #include "server/shell/task_file.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -209,7 +208,7 @@ static void add_f64(struct stn_digest_state *state, double v)
     add_u64(state, bits);
 }
 
-struct stn_hash stn_task_file_digest(const struct stn_task_spec *spec)
+struct stn_digest stn_task_file_digest(const struct stn_task_spec *spec)
 {
     const struct stn_train_spec *t = &spec->train;
     const uint64_t numbers[] = {
@@ -230,8 +229,5 @@ struct stn_hash stn_task_file_digest(const struct stn_task_spec *spec)
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
         add_f64(&state, reals[i]);
     }
-    struct stn_digest digest = stn_digest_end(&state);
-    struct stn_hash hash;
-    memcpy(hash.bytes, digest.bytes, sizeof hash.bytes);
-    return hash;
+    return stn_digest_end(&state);
 }

@@ -32,6 +32,6 @@ enum stn_code stn_task_file_parse(struct stn_task_file *file, const char *name, 
 bool stn_task_file_targets(const char *text, uint32_t *ret);
 
 /* The digest of every setting, for cfg: two tasks that differ anywhere differ here. name and clip state included. */
-struct stn_hash stn_task_file_digest(const struct stn_task_spec *spec);
+struct stn_digest stn_task_file_digest(const struct stn_task_spec *spec);
 
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const uint8_t data[1000] = {1, 2, 3, 250, [999] = 7};
-static const struct stn_hash hashes[3] = {{{1, 2}}, {{3, 4}}, {{5, 6}}};
+static const struct stn_digest hashes[3] = {{{1, 2}}, {{3, 4}}, {{5, 6}}};
 static const uint32_t numbers[4] = {0, 3, 200, 16000};
 
 static const struct stn_msg messages[STN_SAY_MESSAGES] = {
@@ -51,7 +51,7 @@ static const struct stn_msg messages[STN_SAY_MESSAGES] = {
                          .batch_tokens = 2048,
                          .ctx = 512,
                          .lr = 3e-3,
-                         .schedule = STN_SCHEDULE_COSINE,
+                         .schedule = STN_TRAIN_COSINE,
                          .warmup = 0.1,
                          .clip = 1.5,
                          .weight_decay = 0.01,

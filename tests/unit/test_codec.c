@@ -40,7 +40,7 @@ static void assert_same(const struct stn_msg *a, const struct stn_msg *b)
         x.chunk.data = y.chunk.data = NULL;
     } else if (a->type == STN_MSG_LEAVES_ARE) {
         ck_assert_mem_eq(a->leaves.leaves, b->leaves.leaves,
-                         a->leaves.n_leaves * sizeof(struct stn_hash));
+                         a->leaves.n_leaves * sizeof(struct stn_digest));
         x.leaves.leaves = y.leaves.leaves = NULL;
     } else if (a->type == STN_MSG_MISSING) {
         ck_assert_mem_eq(a->missing.missing, b->missing.missing,
@@ -194,7 +194,7 @@ END_TEST
 START_TEST(the_biggest_messages_fit_and_one_unit_more_does_not)
 {
     static uint8_t chunk[STN_MSG_CHUNK + 1];
-    static struct stn_hash leaves[STN_MSG_LEAVES + 1];
+    static struct stn_digest leaves[STN_MSG_LEAVES + 1];
     static uint32_t missing[STN_MSG_LEAVES + 1];
     for (uint32_t i = 0; i <= STN_MSG_LEAVES; i++) {
         missing[i] = i;

@@ -70,7 +70,7 @@ START_TEST(the_digest_changes_with_every_setting)
 {
     ck_assert_int_eq(parse(LEAST), STN_OK);
     struct stn_task_spec a = file.spec, b = file.spec;
-    struct stn_hash first = stn_task_file_digest(&a), second;
+    struct stn_digest first = stn_task_file_digest(&a), second;
     b.upload_ms++;
     second = stn_task_file_digest(&b);
     ck_assert_mem_ne(first.bytes, second.bytes, sizeof first.bytes);
