@@ -15,8 +15,7 @@ void stn_dh_public(uint8_t ret[static STN_DH_SIZE], const uint8_t secret[static 
 
 enum stn_code stn_dh_shared(uint8_t ret[static STN_DH_SIZE],
                             const uint8_t secret[static STN_DH_SIZE],
-                            const uint8_t theirs[static STN_DH_SIZE],
-                            struct stn_err *err)
+                            const uint8_t theirs[static STN_DH_SIZE], struct stn_err *err)
 {
     if (crypto_scalarmult(ret, secret, theirs) != 0 || sodium_is_zero(ret, STN_DH_SIZE)) {
         sodium_memzero(ret, STN_DH_SIZE);

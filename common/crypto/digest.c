@@ -113,8 +113,8 @@ struct stn_digest stn_digest_node(const struct stn_digest *left, const struct st
     return stn_digest_of(bytes, sizeof bytes);
 }
 
-/* A binary counter of subtrees: two of one height become one of the next, so stack[0 .. popcount(n)) holds the
- * roots of the powers of two in n from the largest to the smallest. */
+/* A binary counter of subtrees: two of one height become one of the next, so stack[0 ..
+ * popcount(n)) holds the roots of the powers of two in n from the largest to the smallest. */
 static void push(struct stn_digest *stack, uint64_t *n_leaves, struct stn_digest node)
 {
     size_t top = (size_t)__builtin_popcountll(*n_leaves);

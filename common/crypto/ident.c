@@ -56,7 +56,8 @@ enum stn_code stn_ident_get(struct stn_ident *ret, const void *p, size_t size, s
     if (memcmp(ident.pub, from + MAGIC_SIZE + STN_IDENT_SEED, STN_IDENT_PUBLIC) == 0) {
         *ret = ident;
     } else {
-        code = stn_err_set(err, STN_CORRUPT, "the two halves of an identity key do not belong together");
+        code = stn_err_set(err, STN_CORRUPT,
+                           "the two halves of an identity key do not belong together");
     }
     stn_ident_fini(&ident);
     return code;

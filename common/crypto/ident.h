@@ -1,10 +1,10 @@
-/* ident: who somebody is. A device, a coordinator and a directory each have an Ed25519 key pair (RFC 8032) whose
- * public half is the name; its image on curve25519 is the static key of Noise. A device is enrolled by a
- * certificate that a directory signs.
+/* ident: who somebody is. A device, a coordinator and a directory each have an Ed25519 key pair
+ * (RFC 8032) whose public half is the name; its image on curve25519 is the static key of Noise. A
+ * device is enrolled by a certificate that a directory signs.
  *
- * A signature is Ed25519 over H(label || 0x00 || message), H as in digest.h, so that no signature made for one
- * purpose fits another and the size of a message is free. Every label starts with "SA1/".
- * Thread: any; nothing allocates. */
+ * A signature is Ed25519 over H(label || 0x00 || message), H as in digest.h, so that no signature
+ * made for one purpose fits another and the size of a message is free. Every label starts with
+ * "SA1/". Thread: any; nothing allocates. */
 #ifndef STN_CRYPTO_IDENT_H
 #define STN_CRYPTO_IDENT_H
 
@@ -29,8 +29,8 @@ void stn_ident_new(struct stn_ident *ret);
 void stn_ident_from_seed(struct stn_ident *ret, const uint8_t seed[static STN_IDENT_SEED]);
 void stn_ident_fini(struct stn_ident *ident);
 
-/* "stn-id1\n" || seed || public key. What put writes is secret. get gives STN_CORRUPT, and no key, for bytes of another
- * size or kind, or when the public key is not the seed's. */
+/* "stn-id1\n" || seed || public key. What put writes is secret. get gives STN_CORRUPT, and no key,
+ * for bytes of another size or kind, or when the public key is not the seed's. */
 void stn_ident_put(const struct stn_ident *ident, uint8_t dst[static STN_IDENT_FILE]);
 enum stn_code stn_ident_get(struct stn_ident *ret, const void *p, size_t size,
                             struct stn_err *err) STN_CHECKED;
@@ -43,15 +43,15 @@ enum stn_code stn_ident_verify(const uint8_t signature[static STN_IDENT_SIGNATUR
                                const uint8_t pub[static STN_IDENT_PUBLIC], const char *label,
                                const void *p, size_t size, struct stn_err *err) STN_CHECKED;
 
-/* The pair's image on curve25519. The public half of somebody else's key may be no point, or of low order:
- * STN_INVALID. The secret half is the caller's to wipe. */
+/* The pair's image on curve25519. The public half of somebody else's key may be no point, or of low
+ * order: STN_INVALID. The secret half is the caller's to wipe. */
 void stn_ident_dh_secret(uint8_t ret[static 32], const struct stn_ident *ident);
 enum stn_code stn_ident_dh_public(uint8_t ret[static 32],
                                   const uint8_t pub[static STN_IDENT_PUBLIC],
                                   struct stn_err *err) STN_CHECKED;
 
-/* A directory's word that a device belongs to the fleet. signature covers device || token || le64 issued_at_s under
- * the label "SA1/enrol". */
+/* A directory's word that a device belongs to the fleet. signature covers device || token || le64
+ * issued_at_s under the label "SA1/enrol". */
 struct stn_ident_cert {
     uint8_t device[STN_IDENT_PUBLIC];
     struct stn_digest token; /* H of the one-time token it was enrolled with */

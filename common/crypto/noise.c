@@ -54,8 +54,8 @@ static void hkdf(uint8_t ret[static 3 * HASH], const uint8_t chain[static HASH],
     hmac(temp, chain, input, size, NULL, 0);
     for (size_t i = 0; i < n; i++) {
         uint8_t number = (uint8_t)(i + 1);
-        hmac(ret + i * HASH, temp, i == 0 ? NULL : ret + (i - 1) * HASH, i == 0 ? 0 : HASH,
-             &number, 1);
+        hmac(ret + i * HASH, temp, i == 0 ? NULL : ret + (i - 1) * HASH, i == 0 ? 0 : HASH, &number,
+             1);
     }
     sodium_memzero(temp, sizeof temp);
 }
@@ -129,7 +129,7 @@ static void seal(struct stn_noise *noise, uint8_t *dst, const void *p, size_t si
 
 /* DecryptAndHash: dst gets size - TAG bytes, all zero when the tag is wrong. */
 static enum stn_code unseal(struct stn_noise *noise, uint8_t *dst, const uint8_t *p, size_t size,
-                          struct stn_err *err)
+                            struct stn_err *err)
 {
     uint8_t nonce[12];
     nonce_of(nonce, noise->counter++);
@@ -289,8 +289,8 @@ enum stn_code stn_noise_read(struct stn_noise *noise, const void *message, size_
     const uint8_t *p = message;
     enum stn_code code;
     if (size < overhead || size > STN_NOISE_MESSAGE) {
-        code = stn_err_set(err, STN_CORRUPT, "a handshake message of %zu bytes, not %zu to %d", size,
-                           overhead, STN_NOISE_MESSAGE);
+        code = stn_err_set(err, STN_CORRUPT, "a handshake message of %zu bytes, not %zu to %d",
+                           size, overhead, STN_NOISE_MESSAGE);
     } else {
         code = first ? read_1(noise, p, err) : read_2(noise, p, err);
     }

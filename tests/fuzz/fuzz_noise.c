@@ -1,5 +1,6 @@
-/* The handshake's two doors and the record's: any bytes, and true messages with any bytes laid over them. Only what
- * was truly written may verify, and a handshake that failed has forgotten everything. */
+/* The handshake's two doors and the record's: any bytes, and true messages with any bytes laid over
+ * them. Only what was truly written may verify, and a handshake that failed has forgotten
+ * everything. */
 #include "tests/lib/fuzz.h"
 
 #include <assert.h>

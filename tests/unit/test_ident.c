@@ -148,7 +148,8 @@ START_TEST(a_certificate_is_the_directorys_word_for_each_of_its_fields)
     struct stn_ident directory, device;
     stn_ident_new(&directory);
     stn_ident_new(&device);
-    struct stn_ident_cert cert = {.token = stn_digest_of("token", 5), .issued_at_s = 1700000000}, bad;
+    struct stn_ident_cert cert = {.token = stn_digest_of("token", 5), .issued_at_s = 1700000000},
+                          bad;
     memcpy(cert.device, device.pub, sizeof cert.device);
     stn_ident_cert_sign(&cert, &directory);
     ck_assert_int_eq(stn_ident_cert_verify(&cert, directory.pub, NULL), STN_OK);

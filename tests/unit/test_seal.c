@@ -14,7 +14,8 @@ static struct stn_seal device, server;
 static void start(void)
 {
     ck_assert_int_eq(stn_entropy_start(NULL), STN_OK);
-    struct stn_noise_keys keys = {.send = {1}, .receive = {2}}, other = {.send = {2}, .receive = {1}};
+    struct stn_noise_keys keys = {.send = {1}, .receive = {2}},
+                          other = {.send = {2}, .receive = {1}};
     stn_seal_init(&device, &keys);
     stn_seal_init(&server, &other);
 }
@@ -29,9 +30,9 @@ static struct record say(void)
 {
     struct record record;
     uint64_t text = stn_seal_next(&device);
-    ck_assert_int_eq(stn_seal_put(&device, "ad", 2, &text, sizeof text, record.bytes,
-                                  &record.counter, NULL),
-                     STN_OK);
+    ck_assert_int_eq(
+        stn_seal_put(&device, "ad", 2, &text, sizeof text, record.bytes, &record.counter, NULL),
+        STN_OK);
     ck_assert_uint_eq(record.counter, text);
     return record;
 }
@@ -156,9 +157,9 @@ START_TEST(counters_end_before_they_could_come_again)
         ck_assert_int_eq(stn_seal_put(&device, NULL, 0, NULL, 0, bytes, &counter, NULL), STN_LIMIT);
     }
     ck_assert_uint_eq(counter, STN_SEAL_COUNTERS - 1);
-    ck_assert_int_eq(stn_seal_open(&server, STN_SEAL_COUNTERS, NULL, 0, bytes, sizeof bytes, NULL,
-                                   NULL),
-                     STN_DENIED);
+    ck_assert_int_eq(
+        stn_seal_open(&server, STN_SEAL_COUNTERS, NULL, 0, bytes, sizeof bytes, NULL, NULL),
+        STN_DENIED);
     ck_assert_int_eq(stn_seal_open(&server, UINT64_MAX, NULL, 0, bytes, sizeof bytes, NULL, NULL),
                      STN_DENIED);
 }
@@ -172,9 +173,9 @@ START_TEST(a_record_holds_a_mebibyte_and_not_a_byte_more)
                      STN_LIMIT);
     ck_assert_uint_eq(stn_seal_next(&device), 0);
     ck_assert_int_eq(stn_seal_put(&device, NULL, 0, p, STN_SEAL_RECORD, p, &counter, NULL), STN_OK);
-    ck_assert_int_eq(stn_seal_open(&server, counter, NULL, 0, p, STN_SEAL_RECORD + STN_SEAL_TAG, p,
-                                   NULL),
-                     STN_OK);
+    ck_assert_int_eq(
+        stn_seal_open(&server, counter, NULL, 0, p, STN_SEAL_RECORD + STN_SEAL_TAG, p, NULL),
+        STN_OK);
     ck_assert(p[0] == 0 && p[STN_SEAL_RECORD - 1] == 0);
     ck_assert_uint_eq(stn_mem_count(), before);
     stn_mem_free(p);
