@@ -5,8 +5,10 @@
 
 static const struct stn_gemm_kernel *const kernels[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = &stn_gemm_c_kernel,
-    [STN_CPUID_AVX2] = &stn_gemm_c_kernel,
-    [STN_CPUID_AVX512_VNNI] = &stn_gemm_c_kernel,
+#ifdef __x86_64__
+    [STN_CPUID_AVX2] = &stn_gemm_avx2_kernel,
+    [STN_CPUID_AVX512_VNNI] = &stn_gemm_avx512_kernel,
+#endif
 };
 
 static const struct stn_gemm_kernel *kernel(void)

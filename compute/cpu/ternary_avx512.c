@@ -19,6 +19,13 @@ static inline int32_t four(const int8_t *q)
     return value;
 }
 
+/* sum += code q, four products to a lane. Written out because compilers copy the accumulators of the intrinsic. */
+INLINE __m512i dot(__m512i sum, __m512i codes, __m512i q)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(q));
+    return sum;
+}
+
 /* acc[t][f] = 4^(f % 2) (sum_i code[16 f + lane][i] q[t][i] - sums[t]) over some units */
 INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t stride,
                 const int32_t *sums, size_t sums_stride, const size_t n, __m512i acc[TOKENS][4])
@@ -40,7 +47,7 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
             __m512i x = _mm512_set1_epi32(four(q + t * stride + 4 * u));
 #pragma GCC unroll 4
             for (int f = 0; f < 4; f++) {
-                acc[t][f] = _mm512_dpbusd_epi32(acc[t][f], w[f], x);
+                acc[t][f] = dot(acc[t][f], w[f], x);
             }
         }
     }

@@ -1,0 +1,253 @@
+/* gemm_simd: the two loops of gemm_kernel.h over vectors. The file that includes it has named its vectors before:
+ *   vec, VEC, lanes        a vector, its floats, and which of them take part (lanes_of(n): the first n)
+ *   TARGET                 the attribute that allows the instructions
+ *   load, load_half        floats, or IEEE halves, those that take part; the rest are 0
+ *   store, set, fused (a b + c), mul, add, zero
+ *   SUMS, put_sums         c[0..n) = beta c + alpha (the sum of each of n <= SUMS vectors), one tree for any n
+ *   WIDE                   vectors side by side in the widest tile of the broadcast loop
+ *   BROADCAST_TILES(X)     X(rows, vectors) of its tiles, DOT_TILES(X): X(rows of a, rows of b): the most rows first
+ * A tile's accumulators stay in registers; which tile an element falls into does not change its sum. */
+#ifndef STN_COMPUTE_CPU_GEMM_SIMD_H
+#define STN_COMPUTE_CPU_GEMM_SIMD_H
+
+#include <stdbool.h>
+
+#include "compute/cpu/gemm_kernel.h"
+
+#define INLINE TARGET static inline __attribute__((always_inline))
+enum {
+    MOST_ROWS = 12,     /* of a tile */
+    BROADCAST_K = 256,  /* terms that the broadcast loop sums in registers before they go to c */
+    TRANSPOSED_K = 64,  /* below it, dot turns b round and takes the broadcast loop: little would be left to sum up */
+    PANEL = WIDE * VEC, /* columns of c at once */
+};
+
+/* Part of a product: some rows, at most PANEL (or SUMS) columns, some terms. */
+struct piece {
+    const float *a;
+    size_t a_row, a_col;
+    const float *b;
+    const uint16_t *b16;
+    size_t ldb, n_k;
+    float alpha, beta;
+    float *c;
+    size_t ldc, width;
+};
+
+INLINE void put(float *c, lanes part, bool full, float alpha, float beta, vec sum)
+{
+    sum = mul(set(alpha), sum);
+    if (beta != 0) {
+        sum = add(mul(set(beta), load(c, part, full)), sum);
+    }
+    store(c, part, full, sum);
+}
+
+INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_vecs, const bool half, const bool full)
+{
+    vec acc[MOST_ROWS][WIDE];
+    lanes parts[WIDE];
+    for (int v = 0; v < n_vecs; v++) {
+        size_t before = (size_t)v * VEC;
+        parts[v] = lanes_of(p->width > before ? p->width - before : 0);
+    }
+#pragma GCC unroll 12
+    for (int t = 0; t < n_rows; t++) {
+        for (int v = 0; v < n_vecs; v++) {
+            acc[t][v] = zero();
+        }
+    }
+    /* four rows to a pointer: their distances are one register, twice it and a second */
+    const size_t row = p->a_row, row3 = 3 * row, col = p->a_col;
+    const float *a[3] = {p->a, p->a + 4 * row, p->a + 8 * row};
+    for (size_t k = 0; k < p->n_k; k++) {
+        vec b[WIDE];
+        for (int v = 0; v < n_vecs; v++) {
+            size_t at = k * p->ldb + (size_t)v * VEC;
+            b[v] = half ? load_half(p->b16 + at, parts[v], full) : load(p->b + at, parts[v], full);
+        }
+#pragma GCC unroll 12
+        for (int t = 0; t < n_rows; t++) {
+            size_t off = t % 4 == 3 ? row3 : (size_t)(t % 4) * row;
+            vec x = set(a[t / 4][off]);
+            for (int v = 0; v < n_vecs; v++) {
+                acc[t][v] = fused(x, b[v], acc[t][v]);
+            }
+        }
+        a[0] += col, a[1] += col, a[2] += col;
+    }
+#pragma GCC unroll 12
+    for (int t = 0; t < n_rows; t++) {
+        for (int v = 0; v < n_vecs; v++) {
+            if (full || p->width > (size_t)v * VEC) {
+                put(p->c + (size_t)t * p->ldc + (size_t)v * VEC, parts[v], full, p->alpha, p->beta, acc[t][v]);
+            }
+        }
+    }
+}
+
+INLINE void dot_tile(const struct piece *p, const int n_rows, const int n_cols, const bool half)
+{
+    vec acc[MOST_ROWS][SUMS];
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++) {
+        for (int j = 0; j < SUMS; j++) {
+            acc[i][j] = zero();
+        }
+    }
+    for (size_t k = 0; k < p->n_k; k += VEC) {
+        bool full = p->n_k - k >= VEC;
+        lanes part = lanes_of(p->n_k - k);
+        vec a[MOST_ROWS];
+#pragma GCC unroll 12
+        for (int i = 0; i < n_rows; i++) {
+            a[i] = load(p->a + (size_t)i * p->a_row + k, part, full);
+        }
+#pragma GCC unroll 8
+        for (int j = 0; j < n_cols; j++) {
+            size_t at = (size_t)j * p->ldb + k;
+            vec b = half ? load_half(p->b16 + at, part, full) : load(p->b + at, part, full);
+#pragma GCC unroll 12
+            for (int i = 0; i < n_rows; i++) {
+                acc[i][j] = fused(a[i], b, acc[i][j]);
+            }
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++) {
+        put_sums(p->c + (size_t)i * p->ldc, p->width, p->alpha, p->beta, acc[i]);
+    }
+}
+
+#define DEFINE_BROADCAST(rows, vecs)                                                               \
+    TARGET static void broadcast_##rows##_##vecs(const struct piece *p)                            \
+    {                                                                                              \
+        bool full = p->width == (vecs) * VEC;                                                      \
+        if (p->b == NULL) {                                                                        \
+            broadcast_tile(p, rows, vecs, true, false);                                            \
+        } else if (full) {                                                                         \
+            broadcast_tile(p, rows, vecs, false, true);                                            \
+        } else {                                                                                   \
+            broadcast_tile(p, rows, vecs, false, false);                                           \
+        }                                                                                          \
+    }
+#define DEFINE_DOT(rows, cols)                                                                     \
+    TARGET static void dot_##rows##_##cols(const struct piece *p)                                  \
+    {                                                                                              \
+        if (p->b == NULL) {                                                                        \
+            dot_tile(p, rows, cols, true);                                                         \
+        } else {                                                                                   \
+            dot_tile(p, rows, cols, false);                                                        \
+        }                                                                                          \
+    }
+BROADCAST_TILES(DEFINE_BROADCAST)
+DOT_TILES(DEFINE_DOT)
+
+struct tile {
+    size_t n_rows, n_cols; /* columns of the broadcast loop are vectors */
+    void (*run)(const struct piece *p);
+};
+#define BROADCAST_ROW(rows, vecs) {rows, vecs, broadcast_##rows##_##vecs},
+#define DOT_ROW(rows, cols) {rows, cols, dot_##rows##_##cols},
+static const struct tile broadcast_tiles[] = {BROADCAST_TILES(BROADCAST_ROW)};
+static const struct tile dot_tiles[] = {DOT_TILES(DOT_ROW)};
+
+/* Runs a piece of any number of rows with the tiles of so many columns. */
+static void run_tiles(const struct tile *tiles, size_t n_cols, struct piece p, size_t m)
+{
+    while (m > 0) {
+        while (tiles->n_cols != n_cols || tiles->n_rows > m) {
+            tiles++; /* every width has a tile of one row */
+        }
+        tiles->run(&p);
+        p.a += tiles->n_rows * p.a_row;
+        p.c += tiles->n_rows * p.ldc;
+        m -= tiles->n_rows;
+    }
+}
+
+static struct piece piece_at(const struct stn_gemm_args *g, size_t j, size_t k)
+{
+    return (struct piece){.a = g->a + k * g->a_col, .a_row = g->a_row, .a_col = g->a_col, .ldb = g->ldb,
+                          .alpha = g->alpha, .beta = k == 0 ? g->beta : 1, .c = g->c + j, .ldc = g->ldc};
+}
+
+static void run_broadcast(struct piece p, size_t m)
+{
+    size_t n_vecs = p.width <= VEC ? 1 : p.width <= 2 * VEC ? 2 : WIDE;
+    run_tiles(broadcast_tiles, n_vecs, p, m);
+}
+
+static void broadcast(const struct stn_gemm_args *g)
+{
+    for (size_t k = 0; k == 0 || k < g->k; k += BROADCAST_K) {
+        for (size_t j = 0; j < g->n; j += PANEL) {
+            struct piece p = piece_at(g, j, k);
+            p.b = g->b == NULL ? NULL : g->b + k * g->ldb + j;
+            p.b16 = g->b != NULL ? NULL : g->b16 + k * g->ldb + j;
+            p.n_k = g->k - k < BROADCAST_K ? g->k - k : BROADCAST_K;
+            p.width = g->n - j < PANEL ? g->n - j : PANEL;
+            run_broadcast(p, g->m);
+        }
+    }
+}
+
+/* panel[k][j] = b[j][k] for the width rows of b from j0 on */
+TARGET static void turn_round(const struct stn_gemm_args *g, size_t j0, size_t width, float *panel)
+{
+    size_t n4 = g->b == NULL ? 0 : width / 4 * 4, k4 = g->k / 4 * 4;
+    for (size_t j = 0; j < width; j++) {
+        for (size_t k = j < n4 ? k4 : 0; k < g->k; k++) {
+            size_t at = (j0 + j) * g->ldb + k;
+            panel[k * PANEL + j] = g->b == NULL ? stn_gemm_c_half(g->b16[at]) : g->b[at];
+        }
+    }
+    for (size_t j = 0; j < n4; j += 4) {
+        const float *b = g->b + (j0 + j) * g->ldb;
+        for (size_t k = 0; k < k4; k += 4) {
+            __m128 r0 = _mm_loadu_ps(b + k), r1 = _mm_loadu_ps(b + g->ldb + k);
+            __m128 r2 = _mm_loadu_ps(b + 2 * g->ldb + k), r3 = _mm_loadu_ps(b + 3 * g->ldb + k);
+            _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+            _mm_storeu_ps(panel + k * PANEL + j, r0);
+            _mm_storeu_ps(panel + (k + 1) * PANEL + j, r1);
+            _mm_storeu_ps(panel + (k + 2) * PANEL + j, r2);
+            _mm_storeu_ps(panel + (k + 3) * PANEL + j, r3);
+        }
+    }
+}
+
+static void dot_few_terms(const struct stn_gemm_args *g)
+{
+    float panel[TRANSPOSED_K * PANEL];
+    for (size_t j = 0; j < g->n; j += PANEL) {
+        struct piece p = piece_at(g, j, 0);
+        p.width = g->n - j < PANEL ? g->n - j : PANEL;
+        turn_round(g, j, p.width, panel);
+        p.b = panel;
+        p.ldb = PANEL;
+        p.n_k = g->k;
+        run_broadcast(p, g->m);
+    }
+}
+
+static void dot(const struct stn_gemm_args *g)
+{
+    if (g->k < TRANSPOSED_K) {
+        dot_few_terms(g);
+        return;
+    }
+    /* halves are expanded once for each tile: more rows of a and fewer of b */
+    size_t widest = g->b == NULL && SUMS > 4 && g->m > 3 ? 4 : SUMS;
+    for (size_t j = 0; j < g->n;) {
+        size_t width = g->n - j >= widest ? widest : g->n - j >= 4 ? 4 : 1;
+        struct piece p = piece_at(g, j, 0);
+        p.b = g->b == NULL ? NULL : g->b + j * g->ldb;
+        p.b16 = g->b != NULL ? NULL : g->b16 + j * g->ldb;
+        p.n_k = g->k;
+        p.width = width;
+        run_tiles(dot_tiles, width, p, g->m);
+        j += width;
+    }
+}
+
+#endif
