@@ -2,9 +2,11 @@
 
 #include <sodium.h>
 
+#include "crypto/entropy.h"
+
 void stn_dh_new(uint8_t ret_secret[static STN_DH_SIZE], uint8_t ret_public[static STN_DH_SIZE])
 {
-    randombytes_buf(ret_secret, STN_DH_SIZE);
+    stn_entropy_fill(ret_secret, STN_DH_SIZE);
     stn_dh_public(ret_public, ret_secret);
 }
 

@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include "base/buf.h"
+#include "crypto/entropy.h"
 
 #define MAGIC "stn-id1\n"
 #define MAGIC_SIZE 8
@@ -13,7 +14,7 @@
 void stn_ident_new(struct stn_ident *ret)
 {
     uint8_t seed[STN_IDENT_SEED];
-    randombytes_buf(seed, sizeof seed);
+    stn_entropy_fill(seed, sizeof seed);
     stn_ident_from_seed(ret, seed);
     sodium_memzero(seed, sizeof seed);
 }

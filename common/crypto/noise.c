@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "crypto/dh.h"
+#include "crypto/entropy.h"
 
 #define KEY STN_NOISE_KEY
 #define HASH STN_NOISE_HASH
@@ -194,7 +195,7 @@ void stn_noise_set_ephemeral(struct stn_noise *noise, const uint8_t secret[stati
 static void put_ephemeral(struct stn_noise *noise, uint8_t *dst)
 {
     if (!noise->has_ephemeral) {
-        randombytes_buf(noise->ephemeral, KEY);
+        stn_entropy_fill(noise->ephemeral, KEY);
     }
     stn_dh_public(noise->ephemeral_pub, noise->ephemeral);
     memcpy(dst, noise->ephemeral_pub, KEY);

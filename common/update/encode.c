@@ -137,7 +137,10 @@ static void flip(double *v, size_t m, struct stn_stream *signs)
         size_t n = m - at < STRETCH ? m - at : STRETCH;
         stn_stream_bytes(signs, bits, (n + 7) / 8);
         for (size_t i = 0; i < n; i++) {
-            v[at + i] = bits[i / 8] >> i % 8 & 1 ? -v[at + i] : v[at + i];
+            uint64_t word;
+            memcpy(&word, &v[at + i], sizeof word);
+            word ^= (uint64_t)(bits[i / 8] >> i % 8) << 63; /* the sign, without a branch to miss */
+            memcpy(&v[at + i], &word, sizeof word);
         }
     }
 }

@@ -303,6 +303,28 @@ START_TEST(values_beyond_the_range_are_clamped_and_counted)
 }
 END_TEST
 
+START_TEST(a_value_at_the_very_edge_is_not_clamped)
+{
+    struct round round;
+    size_t d = 36 * STN_ENCODE_BLOCK; /* z^2 blocks: all the length in one value is y = +-s L */
+    round_new(&round, config_of(d, 100, 0, 0), 1);
+    round.delta[777] = 1.0f;
+    struct stn_encode_info info = {.n_samples = 1};
+    struct stn_encode_result result;
+    ck_assert_int_eq(stn_encode_delta(&round.config, round.delta, &info, (const uint8_t[32]){1},
+                                      round.vector, &result, NULL),
+                     STN_OK);
+    ck_assert(!result.clipped && result.n_clamped == 0);
+    size_t n_edge = 0;
+    for (size_t i = 0; i < d; i++) {
+        int32_t q = (int32_t)round.vector[i];
+        n_edge += (uint32_t)(q < 0 ? -q : q) >= round.config.bound - 1;
+    }
+    ck_assert_uint_eq(n_edge, STN_ENCODE_BLOCK);
+    round_free(&round);
+}
+END_TEST
+
 START_TEST(equal_seeds_give_equal_bits_and_others_do_not)
 {
     struct round round;
@@ -519,6 +541,14 @@ START_TEST(the_stream_is_chacha20_and_pieces_of_it_join)
         ck_assert(counts[i] > 9500 && counts[i] < 10500);
     }
     ck_assert_uint_eq(stn_stream_below(&stream, 1), 0);
+    size_t thirds[3] = {
+        0}; /* of 3 2^30 numbers one class would come twice as often as the others */
+    for (int i = 0; i < 30000; i++) {
+        thirds[stn_stream_below(&stream, 3u << 30) % 3]++;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert(thirds[i] > 9500 && thirds[i] < 10500);
+    }
     stn_stream_fini(&stream);
     ck_assert(stream.key[0] == 0 && stream.n_ahead == 0);
     stn_stream_fini(NULL);
@@ -538,6 +568,7 @@ Suite *suite(void)
     tcase_add_test(t, a_thousand_members_stay_inside_every_width);
     tcase_add_test(t, the_largest_and_smallest_sums_do_not_wrap);
     tcase_add_test(t, values_beyond_the_range_are_clamped_and_counted);
+    tcase_add_test(t, a_value_at_the_very_edge_is_not_clamped);
     tcase_add_test(t, equal_seeds_give_equal_bits_and_others_do_not);
     tcase_add_test(t, a_sum_of_another_number_or_with_impossible_extras_is_refused);
     tcase_add_test(t, deltas_and_facts_that_make_no_sense_are_refused);

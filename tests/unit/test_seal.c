@@ -157,9 +157,11 @@ START_TEST(counters_end_before_they_could_come_again)
         ck_assert_int_eq(stn_seal_put(&device, NULL, 0, NULL, 0, bytes, &counter, NULL), STN_LIMIT);
     }
     ck_assert_uint_eq(counter, STN_SEAL_COUNTERS - 1);
+    struct stn_err err = {0};
     ck_assert_int_eq(
-        stn_seal_open(&server, STN_SEAL_COUNTERS, NULL, 0, bytes, sizeof bytes, NULL, NULL),
+        stn_seal_open(&server, STN_SEAL_COUNTERS, NULL, 0, bytes, sizeof bytes, NULL, &err),
         STN_DENIED);
+    ck_assert_ptr_null(strstr(err.text, "verify")); /* refused before its tag was looked at */
     ck_assert_int_eq(stn_seal_open(&server, UINT64_MAX, NULL, 0, bytes, sizeof bytes, NULL, NULL),
                      STN_DENIED);
 }
