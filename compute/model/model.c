@@ -1,0 +1,222 @@
+#include "compute/model/model.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "compute/model/quant.h"
+
+#define BLOCK STN_QUANT_TERNARY
+
+/* One block of at most 256 floats that are 0 or plus or minus one number. */
+static bool take_floats(const float *x, size_t n, int8_t *values, float *scale)
+{
+    float top = 0;
+    for (size_t i = 0; i < n; i++) {
+        top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] != 0 && fabsf(x[i]) != top) {
+            return false;
+        }
+        values[i] = (int8_t)(x[i] > 0 ? 1 : x[i] < 0 ? -1 : 0);
+    }
+    *scale = top;
+    return true;
+}
+
+/* A row of struct stn_ternary_source, from the file's blocks or from floats that are ternary in fact. */
+static void take_row(const void *user, size_t row, int8_t *values, float *scales)
+{
+    const struct stn_model_weight *w = user;
+    size_t cols = (size_t)w->tensor->ne[0];
+    const struct stn_quant_format *format = stn_quant_format(w->tensor->type);
+    const uint8_t *src = w->tensor->data + row * stn_quant_size(format->type, cols);
+    for (size_t c = 0; c < cols; c += BLOCK, src += BLOCK / format->n_values * format->size) {
+        size_t n = cols - c < BLOCK ? cols - c : BLOCK;
+        bool right;
+        if (format->ternary) {
+            uint16_t d;
+            right = stn_quant_unpack(format->type, values + c, &d, src, n);
+            scales[c / BLOCK] = stn_quant_f16(d);
+        } else {
+            float x[BLOCK];
+            right = stn_quant_to_f32(format->type, x, src, n) && take_floats(x, n, values + c, &scales[c / BLOCK]);
+        }
+        if (!right || !isfinite(scales[c / BLOCK])) {
+            *w->is_broken = true;
+            memset(values + c, 0, n);
+            scales[c / BLOCK] = 0;
+        }
+        scales[c / BLOCK] *= w->scale;
+    }
+}
+
+static enum stn_code pack(struct stn_model *model, struct stn_model_weight *w, const struct stn_arch_linear *linear,
+                          struct stn_err *err)
+{
+    const struct stn_quant_format *format = stn_quant_format(linear->weight->type);
+    *w = (struct stn_model_weight){.tensor = linear->weight, .scale = 1, .is_broken = &model->is_broken};
+    if (format == NULL || (!format->ternary && (format->to_f32 == NULL || format->n_values != 1))) {
+        return stn_err_set(err, STN_UNSUPPORTED, "%.150s: %s is no type of ternary weights that this build reads",
+                           linear->weight->name, format == NULL ? "its type" : format->name);
+    }
+    if (linear->scale != NULL && !stn_quant_to_f32(linear->scale->type, &w->scale, linear->scale->data, 1)) {
+        return stn_err_set(err, STN_UNSUPPORTED, "%.200s: its scale is no float", linear->weight->name);
+    }
+    w->matrix.source = (struct stn_ternary_source){.rows = linear->out, .cols = linear->in, .row = take_row, .user = w};
+    stn_gguf_will_read(model->gguf, linear->weight);
+    enum stn_code code = stn_ternary_new(&w->packed, &w->matrix.source, err);
+    if (code != STN_OK) {
+        return stn_err_prefix(err, "%.100s", linear->weight->name);
+    }
+    if (model->is_broken) {
+        return stn_err_set(err, STN_UNSUPPORTED, "%.150s (%s) is not ternary: convert the model first",
+                           linear->weight->name, format->name);
+    }
+    stn_gguf_drop(model->gguf, linear->weight);
+    w->matrix.packed = w->packed;
+    model->size += stn_ternary_size(w->packed);
+    return STN_OK;
+}
+
+static enum stn_code no_memory(const struct stn_gguf_tensor *tensor, struct stn_err *err)
+{
+    return stn_err_set(err, STN_MEMORY, "no memory for %.200s", tensor->name);
+}
+
+/* A vector or a table as f32, or (tables only) f16: other types become f16, which is finer than they are. */
+static enum stn_code take_table(struct stn_model *model, struct stn_model_table *table, const struct stn_gguf_tensor *tensor,
+                                bool may_be_f16, struct stn_err *err)
+{
+    size_t cols = (size_t)tensor->ne[0], rows = (size_t)tensor->ne[1];
+    const struct stn_quant_format *format = stn_quant_format(tensor->type);
+    bool is_f16 = may_be_f16 && tensor->type != STN_QUANT_F32;
+    *table = (struct stn_model_table){.dtype = is_f16 ? STN_DTYPE_F16 : STN_DTYPE_F32, .data = tensor->data};
+    table->size = rows * cols * (is_f16 ? 2 : 4);
+    model->size += table->size;
+    if (tensor->type == STN_QUANT_F32 || (is_f16 && tensor->type == STN_QUANT_F16)) {
+        return STN_OK;
+    }
+    if (format == NULL || format->to_f32 == NULL) {
+        return stn_err_set(err, STN_UNSUPPORTED, "%.150s: %s cannot be read as floats", tensor->name,
+                           format == NULL ? "its type" : format->name);
+    }
+    table->data = table->own = stn_mem_aligned(table->size, 1);
+    float *row = stn_mem_new(cols, sizeof *row);
+    if (table->own == NULL || row == NULL) {
+        stn_mem_free(row);
+        return no_memory(tensor, err);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        (void)stn_quant_to_f32(tensor->type, row, tensor->data + r * stn_quant_size(tensor->type, cols), cols);
+        if (!is_f16) {
+            memcpy((float *)table->own + r * cols, row, cols * sizeof *row);
+        }
+        for (size_t c = 0; is_f16 && c < cols; c++) {
+            ((uint16_t *)table->own)[r * cols + c] = stn_quant_to_f16(row[c]);
+        }
+    }
+    stn_mem_free(row);
+    return STN_OK;
+}
+
+static enum stn_code take_layer(struct stn_model *model, size_t number, struct stn_err *err)
+{
+    const struct stn_arch_layer *from = &model->arch->layers[number];
+    struct stn_model_layer *to = &model->layers[number];
+    const struct {
+        const struct stn_gguf_tensor *from;
+        struct stn_model_table *to;
+    } norms[] = {{from->attn_norm, &to->attn_norm},
+                 {from->attn_sub_norm, &to->attn_sub_norm},
+                 {from->ffn_norm, &to->ffn_norm},
+                 {from->ffn_sub_norm, &to->ffn_sub_norm}};
+    enum stn_code code = STN_OK;
+    for (size_t i = 0; i < sizeof norms / sizeof norms[0] && code == STN_OK; i++) {
+        code = norms[i].from == NULL ? STN_OK : take_table(model, norms[i].to, norms[i].from, false, err);
+    }
+    for (size_t i = 0; i < STN_ARCH_N_TARGETS && code == STN_OK; i++) {
+        code = pack(model, &to->weights[i], &from->linears[i], err);
+    }
+    return code;
+}
+
+static enum stn_code take_all(struct stn_model *model, struct stn_err *err)
+{
+    const struct stn_arch *arch = model->arch;
+    model->layers = stn_mem_new(arch->n_layers, sizeof *model->layers);
+    if (model->layers == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %u layers", arch->n_layers);
+    }
+    enum stn_code code = take_table(model, &model->embeddings, arch->token_embd, true, err);
+    if (code == STN_OK && arch->output == arch->token_embd) {
+        model->head = model->embeddings;
+        model->head.own = NULL;
+    } else if (code == STN_OK) {
+        code = take_table(model, &model->head, arch->output, true, err);
+    }
+    if (code == STN_OK) {
+        code = take_table(model, &model->output_norm, arch->output_norm, false, err);
+    }
+    for (size_t i = 0; i < arch->n_layers && code == STN_OK; i++) {
+        code = take_layer(model, i, err);
+    }
+    return code;
+}
+
+enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct stn_err *err)
+{
+    struct stn_model *model = stn_mem_new(1, sizeof *model);
+    if (model == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a model");
+    }
+    enum stn_code code = stn_gguf_open(&model->gguf, path, err);
+    if (code == STN_OK) {
+        code = stn_arch_new(&model->arch, model->gguf, err);
+    }
+    if (code == STN_OK) {
+        code = take_all(model, err);
+    }
+    if (code != STN_OK) {
+        stn_model_close(model);
+        return code;
+    }
+    *ret = model;
+    return STN_OK;
+}
+
+void stn_model_close(struct stn_model *model)
+{
+    if (model == NULL) {
+        return;
+    }
+    for (size_t i = 0; model->layers != NULL && i < model->arch->n_layers; i++) {
+        struct stn_model_layer *layer = &model->layers[i];
+        for (size_t t = 0; t < STN_ARCH_N_TARGETS; t++) {
+            stn_ternary_free(layer->weights[t].packed);
+        }
+        stn_mem_free(layer->attn_norm.own);
+        stn_mem_free(layer->attn_sub_norm.own);
+        stn_mem_free(layer->ffn_norm.own);
+        stn_mem_free(layer->ffn_sub_norm.own);
+    }
+    stn_mem_free(model->layers);
+    stn_mem_free(model->embeddings.own);
+    stn_mem_free(model->output_norm.own);
+    stn_mem_free(model->head.own);
+    stn_arch_free(model->arch);
+    stn_gguf_close(model->gguf);
+    stn_mem_free(model);
+}
+
+const struct stn_arch *stn_model_arch(const struct stn_model *model)
+{
+    return model->arch;
+}
+
+const struct stn_gguf *stn_model_gguf(const struct stn_model *model)
+{
+    return model->gguf;
+}
