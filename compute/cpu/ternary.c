@@ -32,7 +32,7 @@ struct stn_ternary {
 static const struct stn_ternary_kernel *const kernels[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = &stn_ternary_c_kernel,
 #ifdef __x86_64__
-    [STN_CPUID_AVX2] = &stn_ternary_c_kernel,
+    [STN_CPUID_AVX2] = &stn_ternary_avx2_kernel,
     [STN_CPUID_AVX512_VNNI] = &stn_ternary_avx512_kernel,
 #endif
 };
