@@ -101,6 +101,7 @@ static const struct stn_codec_row consent_rows[] = {
     NAME(1, stn_consent, task),
     U64(2, stn_consent, n_examples, UINT64_MAX),
     ONE_IF(3, stn_consent, holdout, has_holdout, holdout),
+    U64(4, stn_consent, version, UINT64_MAX),
 };
 SHAPE(consent, consent, NULL);
 
@@ -169,8 +170,17 @@ static const struct stn_codec_row refused_rows[] = {
 };
 SHAPE(refused, refused, NULL);
 
+static const struct stn_codec_row release_rows[] = {
+    NAME(1, stn_release, task),
+    U64(2, stn_release, version, UINT64_MAX),
+    ONE(3, stn_release, adapter, blob),
+};
+SHAPE(release, release, NULL);
+
 static const struct stn_codec_row come_back_rows[] = {
-    U64(1, stn_msg_come_back, after_ms, TIME_MAX)};
+    U64(1, stn_msg_come_back, after_ms, TIME_MAX),
+    ONE_IF(2, stn_msg_come_back, release, has_release, release),
+};
 SHAPE(come_back, come_back, NULL);
 
 static const struct stn_codec_row lease_rows[] = {

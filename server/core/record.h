@@ -82,6 +82,7 @@ struct stn_round_record {
     uint32_t code;    /* of VOID: why */
     uint64_t opened_ms, deadline_ms; /* deadline of the stage */
     struct stn_msg_round_config config; /* as it was sent, but for the signature */
+    uint32_t n_roster;       /* members of the roster, once it is made */
     uint64_t result_version; /* of DONE */
 };
 

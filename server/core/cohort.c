@@ -1,0 +1,597 @@
+#include "server/core/cohort.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "server/core/task.h"
+
+/* An upload holds n_values elements, padded to blocks of at most 2^13, and a few that sum other things. */
+#define EXTRA_VALUES (8192 + 4096)
+
+static bool is_zero(const struct stn_digest *hash)
+{
+    static const struct stn_digest zero;
+    return memcmp(hash, &zero, sizeof zero) == 0;
+}
+
+static void trace(const struct stn_cohort *cohort, struct stn_emit *emit, const char *event,
+                  const struct stn_id *device, enum stn_code code)
+{
+    stn_emit_trace(emit, event, cohort->record.task, device, cohort->record.number, code);
+}
+
+/* ---- life ---- */
+
+struct stn_cohort *stn_cohort_new(struct stn_task *task, const struct stn_round_record *record)
+{
+    struct stn_cohort *cohort = stn_emit_need(stn_mem_new(1, sizeof *cohort));
+    cohort->task = task;
+    cohort->record = *record;
+    stn_list_init(&cohort->link);
+    return cohort;
+}
+
+static void unpark(stn_ticket *ticket, struct stn_map *tickets)
+{
+    if (*ticket != 0) {
+        (void)stn_map_remove(tickets, ticket, sizeof *ticket);
+        *ticket = 0;
+    }
+}
+
+static void park(struct stn_member *member, struct stn_emit *emit, stn_ticket *at, stn_ticket ticket)
+{
+    assert(*at == 0);
+    if (ticket != 0) {
+        *at = ticket;
+        stn_emit_set(emit->tickets, &ticket, sizeof ticket, member);
+    }
+}
+
+/* Takes the ticket out to reply to it. */
+static stn_ticket take(stn_ticket *at, struct stn_emit *emit)
+{
+    stn_ticket ticket = *at;
+    unpark(at, emit->tickets);
+    return ticket;
+}
+
+void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets)
+{
+    if (cohort == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < cohort->members.n; i++) {
+        struct stn_member *member = cohort->members.entries[i].value;
+        unpark(&member->poll, tickets);
+        unpark(&member->put_end, tickets);
+        stn_mem_free(member);
+    }
+    stn_map_fini(&cohort->members);
+    stn_list_remove(&cohort->link);
+    stn_mem_free(cohort);
+}
+
+static struct stn_member *add_member(struct stn_cohort *cohort, const struct stn_member_record *record)
+{
+    assert(record->state <= STN_MEMBER_LOST);
+    struct stn_member *member = stn_emit_need(stn_mem_new(1, sizeof *member));
+    member->cohort = cohort;
+    member->record = *record;
+    stn_emit_set(&cohort->members, &record->device, sizeof record->device, member);
+    cohort->n[record->state]++;
+    return member;
+}
+
+void stn_cohort_restore(struct stn_cohort *cohort, const struct stn_member_record *record)
+{
+    if (stn_cohort_member(cohort, &record->device) == NULL) {
+        (void)add_member(cohort, record);
+    }
+}
+
+struct stn_member *stn_cohort_member(const struct stn_cohort *cohort, const struct stn_id *device)
+{
+    return stn_map_get(&cohort->members, device, sizeof *device);
+}
+
+bool stn_cohort_is_open(const struct stn_cohort *cohort)
+{
+    return cohort->record.state < STN_ROUND_DONE;
+}
+
+static void set_state(struct stn_member *member, struct stn_emit *emit, enum stn_member_state state)
+{
+    member->cohort->n[member->record.state]--;
+    member->cohort->n[state]++;
+    member->record.state = state;
+    stn_emit_save_member(emit, &member->record);
+}
+
+/* The device is not in this round any more; its delta may go into another if it is not spent. */
+static void lose(struct stn_member *member, struct stn_emit *emit)
+{
+    set_state(member, emit, STN_MEMBER_LOST);
+    stn_task_hold(member->cohort->task, member->record.lease, false);
+    trace(member->cohort, emit, "lost", &member->record.device, STN_OK);
+}
+
+void stn_cohort_forget(const struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    for (size_t i = 0; i < cohort->members.n; i++) {
+        const struct stn_member *member = cohort->members.entries[i].value;
+        stn_emit_forget(emit, &(struct stn_record){.type = STN_RECORD_MEMBER, .member = member->record});
+    }
+    stn_emit_forget(emit, &(struct stn_record){.type = STN_RECORD_ROUND, .round = cohort->record});
+}
+
+/* ---- answers ---- */
+
+static void reply_roster(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket)
+{
+    stn_emit_reply(emit, ticket,
+                   &(struct stn_msg){.type = STN_MSG_ROSTER,
+                                     .roster = {.round = cohort->record.round,
+                                                .n_members = cohort->record.n_roster}});
+}
+
+static void reply_config(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket)
+{
+    stn_emit_reply(emit, ticket,
+                   &(struct stn_msg){.type = STN_MSG_ROUND_CONFIG, .round_config = cohort->record.config});
+}
+
+static void reply_result(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+{
+    struct stn_cohort *cohort = member->cohort;
+    const struct stn_version_record *version = stn_task_version(cohort->task, cohort->record.result_version);
+    if (version == NULL) {
+        stn_emit_refused(emit, ticket, STN_LATE);
+        return;
+    }
+    struct stn_msg msg = {.type = STN_MSG_RESULT,
+                          .result = {.round = cohort->record.round,
+                                     .version = version->version,
+                                     .adapter = version->adapter,
+                                     .n_included = version->totals.n_included,
+                                     .included = member->record.state == STN_MEMBER_UPLOADED}};
+    (void)stn_str_copy(msg.result.task, sizeof msg.result.task, cohort->record.task);
+    stn_emit_reply(emit, ticket, &msg);
+}
+
+/* Whether there is news for a poll of this stage; if so it is told. */
+static bool tell(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint32_t stage)
+{
+    struct stn_cohort *cohort = member->cohort;
+    bool is_lost = member->record.state == STN_MEMBER_LOST;
+    switch (cohort->record.state) {
+    case STN_ROUND_DONE:
+        reply_result(member, emit, ticket);
+        return true;
+    case STN_ROUND_VOID:
+        stn_emit_voided(emit, ticket, &cohort->record.round, cohort->record.code);
+        return true;
+    case STN_ROUND_JOINING:
+        if (is_lost) {
+            stn_emit_voided(emit, ticket, &cohort->record.round, STN_AGAIN);
+        }
+        return is_lost;
+    default:
+        if (is_lost) {
+            stn_emit_voided(emit, ticket, &cohort->record.round, STN_AGAIN);
+            return true;
+        }
+        if (stage == STN_STAGE_ADVERTISE && cohort->record.state == STN_ROUND_UPLOADING) {
+            reply_roster(cohort, emit, ticket);
+            return true;
+        }
+        return false; /* too late to upload: the result is the news */
+    }
+}
+
+/* The round's state has changed: who waited for that is told. */
+static void tell_all(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    for (size_t i = 0; i < cohort->members.n; i++) {
+        struct stn_member *member = cohort->members.entries[i].value;
+        if (member->poll != 0 && tell(member, emit, member->poll, member->stage)) {
+            unpark(&member->poll, emit->tickets);
+        }
+    }
+}
+
+/* ---- stages ---- */
+
+static void set_round(struct stn_cohort *cohort, struct stn_emit *emit, enum stn_round_state state,
+                      uint64_t deadline_ms)
+{
+    cohort->record.state = state;
+    cohort->record.deadline_ms = deadline_ms;
+    stn_emit_save_round(emit, &cohort->record);
+}
+
+/* The round is over: no check is waited for, no lease is held. */
+static void close_round(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    for (size_t i = 0; i < cohort->members.n; i++) {
+        struct stn_member *member = cohort->members.entries[i].value;
+        member->checking = false;
+        stn_emit_refused(emit, take(&member->put_end, emit), STN_LATE);
+        stn_task_hold(cohort->task, member->record.lease, false);
+    }
+    tell_all(cohort, emit);
+    struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_CLOSE);
+    effect->merge.round = cohort->record.round;
+    effect->merge.config = cohort->record.config;
+    if (cohort->task->open == cohort) {
+        cohort->task->open = NULL;
+    }
+}
+
+static void make_void(struct stn_cohort *cohort, struct stn_emit *emit, enum stn_code code)
+{
+    cohort->record.code = code;
+    set_round(cohort, emit, STN_ROUND_VOID, emit->now_ms);
+    trace(cohort, emit, "void", NULL, code);
+    close_round(cohort, emit);
+}
+
+static void start_uploading(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    cohort->record.n_roster = cohort->n[STN_MEMBER_ADVERTISED];
+    set_round(cohort, emit, STN_ROUND_UPLOADING, emit->now_ms + cohort->record.config.upload_ms);
+    for (size_t i = 0; i < cohort->members.n; i++) {
+        struct stn_member *member = cohort->members.entries[i].value;
+        if (member->record.state == STN_MEMBER_JOINED) {
+            lose(member, emit);
+        }
+    }
+    trace(cohort, emit, "roster", NULL, STN_OK);
+    tell_all(cohort, emit);
+}
+
+static void say_merge(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    const struct stn_version_record *from = stn_task_version(cohort->task, cohort->record.version);
+    assert(from != NULL); /* the released version stays until the round ends */
+    struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_MERGE);
+    effect->merge.round = cohort->record.round;
+    effect->merge.config = cohort->record.config;
+    effect->merge.from = *from;
+    effect->merge.spec = cohort->task->record.spec;
+    effect->merge.n_included = cohort->n[STN_MEMBER_UPLOADED];
+}
+
+static void start_merging(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    set_round(cohort, emit, STN_ROUND_MERGING, UINT64_MAX);
+    for (size_t i = 0; i < cohort->members.n; i++) {
+        struct stn_member *member = cohort->members.entries[i].value;
+        if (member->record.state == STN_MEMBER_ADVERTISED) {
+            member->checking = false;
+            stn_emit_refused(emit, take(&member->put_end, emit), STN_LATE);
+        }
+    }
+    trace(cohort, emit, "merging", NULL, STN_OK);
+    say_merge(cohort, emit);
+}
+
+/* What a member did, or its absence, may have ended the stage. */
+static void advance(struct stn_cohort *cohort, struct stn_emit *emit, bool is_over)
+{
+    const struct stn_msg_round_config *config = &cohort->record.config;
+    uint32_t n_in = cohort->n[STN_MEMBER_ADVERTISED], n_up = cohort->n[STN_MEMBER_UPLOADED];
+    if (cohort->record.state == STN_ROUND_JOINING) {
+        if (n_in == config->n_max || (is_over && n_in >= config->n_min)) {
+            start_uploading(cohort, emit);
+        } else if (is_over) {
+            make_void(cohort, emit, STN_AGAIN);
+        }
+    } else if (cohort->record.state == STN_ROUND_UPLOADING) {
+        if ((n_in == 0 || is_over) && n_up >= config->n_min) {
+            start_merging(cohort, emit);
+        } else if (is_over || n_in + n_up < config->n_min) {
+            make_void(cohort, emit, STN_AGAIN);
+        }
+    }
+}
+
+void stn_cohort_time(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    if (cohort->record.deadline_ms <= emit->now_ms) {
+        advance(cohort, emit, true);
+    }
+}
+
+/* ---- joining ---- */
+
+struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit, const struct stn_round_id *round,
+                                   const uint8_t seed[static 32])
+{
+    const struct stn_task_spec *spec = &task->record.spec;
+    struct stn_round_record record = {.round = *round,
+                                      .number = task->n_rounds,
+                                      .version = task->record.version,
+                                      .state = STN_ROUND_JOINING,
+                                      .opened_ms = emit->now_ms,
+                                      .deadline_ms = emit->now_ms + spec->join_window_ms};
+    (void)stn_str_copy(record.task, sizeof record.task, spec->name);
+    record.config = (struct stn_msg_round_config){.round = *round,
+                                                  .protocol = STN_MSG_VERSION,
+                                                  .task_digest = spec->digest,
+                                                  .model = spec->base.digest,
+                                                  .adapter = stn_task_released(task)->adapter.digest,
+                                                  .version = task->record.version,
+                                                  .factor = spec->train.factor,
+                                                  .n_values = spec->n_values,
+                                                  .bits = spec->bits,
+                                                  .n_max = spec->target,
+                                                  .n_min = spec->n_min,
+                                                  .clip_norm = task->record.clip_norm,
+                                                  .weight_max = spec->weight_max,
+                                                  .secure = spec->secure,
+                                                  .join_ms = spec->join_window_ms,
+                                                  .upload_ms = spec->upload_ms};
+    (void)stn_str_copy(record.config.task, sizeof record.config.task, spec->name);
+    memcpy(record.config.seed, seed, sizeof record.config.seed);
+    struct stn_cohort *cohort = stn_cohort_new(task, &record);
+    stn_emit_set(emit->rounds, round, sizeof *round, cohort);
+    stn_list_add(&task->cohorts, &cohort->link);
+    task->n_cohorts++;
+    task->n_rounds++;
+    task->open = cohort;
+    stn_emit_save_round(emit, &cohort->record);
+    trace(cohort, emit, "open", NULL, STN_OK);
+    return cohort;
+}
+
+void stn_cohort_join(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket,
+                     const struct stn_lease_record *lease, uint64_t n_samples)
+{
+    assert(cohort->record.state == STN_ROUND_JOINING);
+    struct stn_member_record record = {.round = cohort->record.round,
+                                       .device = lease->device,
+                                       .state = STN_MEMBER_JOINED,
+                                       .lease = lease->lease,
+                                       .n_samples = n_samples};
+    (void)add_member(cohort, &record);
+    stn_task_hold(cohort->task, lease->lease, true);
+    stn_emit_save_member(emit, &record);
+    trace(cohort, emit, "join", &record.device, STN_OK);
+    reply_config(cohort, emit, ticket);
+}
+
+void stn_cohort_join_again(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+{
+    struct stn_cohort *cohort = member->cohort;
+    if (member->record.state == STN_MEMBER_LOST) { /* it left: the same round never has it twice */
+        uint64_t left_ms = cohort->record.deadline_ms - emit->now_ms;
+        bool is_timed = cohort->record.state < STN_ROUND_MERGING && cohort->record.deadline_ms > emit->now_ms;
+        stn_emit_come_back(emit, ticket, is_timed ? left_ms : 1000);
+    } else {
+        reply_config(cohort, emit, ticket);
+    }
+}
+
+void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+{
+    struct stn_cohort *cohort = member->cohort;
+    if (member->record.state == STN_MEMBER_LOST || cohort->record.state == STN_ROUND_VOID) {
+        enum stn_code code = cohort->record.state == STN_ROUND_VOID ? cohort->record.code : STN_AGAIN;
+        stn_emit_voided(emit, ticket, &cohort->record.round, code);
+        return;
+    }
+    stn_emit_ok(emit, ticket);
+    if (member->record.state == STN_MEMBER_JOINED) {
+        set_state(member, emit, STN_MEMBER_ADVERTISED);
+        trace(cohort, emit, "advertise", &member->record.device, STN_OK);
+        advance(cohort, emit, false);
+    }
+}
+
+/* ---- uploading ---- */
+
+static struct stn_server_upload upload_of(const struct stn_member *member)
+{
+    return (struct stn_server_upload){.round = member->record.round,
+                                      .device = member->record.device,
+                                      .digest = member->record.upload,
+                                      .size = member->record.upload_size};
+}
+
+/* Whether the member may still put bytes; otherwise it is told why not. */
+static bool may_put(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+{
+    struct stn_cohort *cohort = member->cohort;
+    if (cohort->record.state == STN_ROUND_VOID) {
+        stn_emit_voided(emit, ticket, &cohort->record.round, cohort->record.code);
+        return false;
+    }
+    if (cohort->record.state > STN_ROUND_UPLOADING || member->record.state == STN_MEMBER_LOST) {
+        stn_emit_refused(emit, ticket, STN_LATE);
+        return false;
+    }
+    if (cohort->record.state < STN_ROUND_UPLOADING || member->record.state != STN_MEMBER_ADVERTISED) {
+        stn_emit_refused(emit, ticket, STN_INVALID);
+        return false;
+    }
+    return true;
+}
+
+void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint64_t size)
+{
+    const struct stn_msg_round_config *config = &member->cohort->record.config;
+    if (member->record.state == STN_MEMBER_UPLOADED) { /* all of it is here already */
+        uint64_t n_chunks = (member->record.upload_size + STN_MSG_CHUNK - 1) / STN_MSG_CHUNK;
+        stn_emit_reply(emit, ticket,
+                       &(struct stn_msg){.type = STN_MSG_MISSING,
+                                         .missing = {.round = config->round, .n_chunks = (uint32_t)n_chunks}});
+        return;
+    }
+    if (!may_put(member, emit, ticket)) {
+        return;
+    }
+    uint64_t width = config->bits / 8;
+    if (size < config->n_values * width || size > (config->n_values + EXTRA_VALUES) * width) {
+        stn_emit_refused(emit, ticket, STN_INVALID);
+        return;
+    }
+    bool is_other = !is_zero(&member->record.upload) && member->record.upload_size != size;
+    if (member->checking || is_other) {
+        stn_emit_refused(emit, ticket, is_other ? STN_EXISTS : STN_AGAIN);
+        return;
+    }
+    if (member->record.upload_size != size) {
+        member->record.upload_size = size;
+        stn_emit_save_member(emit, &member->record);
+    }
+    struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_SPOOL);
+    effect->ticket = ticket;
+    effect->upload = upload_of(member);
+    effect->upload.digest = (struct stn_digest){0};
+}
+
+void stn_cohort_put_end(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                        const struct stn_digest *digest)
+{
+    bool is_same = memcmp(&member->record.upload, digest, sizeof *digest) == 0;
+    if (member->record.state == STN_MEMBER_UPLOADED) { /* a retransmission: already counted, and counted once */
+        if (is_same) {
+            stn_emit_ok(emit, ticket);
+        } else {
+            stn_emit_refused(emit, ticket, STN_EXISTS);
+        }
+        return;
+    }
+    if (!may_put(member, emit, ticket)) {
+        return;
+    }
+    if (is_zero(digest) || member->record.upload_size == 0) {
+        stn_emit_refused(emit, ticket, STN_INVALID);
+        return;
+    }
+    if (!is_zero(&member->record.upload) && !is_same) {
+        stn_emit_refused(emit, ticket, STN_EXISTS);
+        return;
+    }
+    stn_emit_wait(emit, take(&member->put_end, emit)); /* it asked again: only the last is waited for */
+    park(member, emit, &member->put_end, ticket);
+    if (!member->checking) {
+        member->checking = true;
+        member->record.upload = *digest;
+        stn_emit_save_member(emit, &member->record);
+        stn_emit_new(emit, STN_SERVER_CHECK)->upload = upload_of(member);
+    }
+}
+
+void stn_cohort_checked(struct stn_member *member, struct stn_emit *emit, enum stn_code code)
+{
+    struct stn_cohort *cohort = member->cohort;
+    if (!member->checking) {
+        return; /* the stage ended meanwhile, and the device knows */
+    }
+    member->checking = false;
+    stn_ticket ticket = take(&member->put_end, emit);
+    if (code != STN_OK) {
+        stn_emit_new(emit, STN_SERVER_DROP)->upload = upload_of(member);
+        member->record.upload = (struct stn_digest){0};
+        stn_emit_save_member(emit, &member->record);
+        trace(cohort, emit, "corrupt", &member->record.device, code);
+        stn_emit_refused(emit, ticket, STN_CORRUPT);
+        return;
+    }
+    set_state(member, emit, STN_MEMBER_UPLOADED);
+    stn_task_spend(cohort->task, emit, member->record.lease);
+    stn_emit_new(emit, STN_SERVER_ADD)->upload = upload_of(member);
+    trace(cohort, emit, "uploaded", &member->record.device, STN_OK);
+    stn_emit_ok(emit, ticket);
+    advance(cohort, emit, false);
+}
+
+void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+{
+    struct stn_cohort *cohort = member->cohort;
+    stn_emit_ok(emit, ticket);
+    bool is_in = member->record.state == STN_MEMBER_JOINED || member->record.state == STN_MEMBER_ADVERTISED;
+    if (!is_in || cohort->record.state > STN_ROUND_UPLOADING) {
+        return; /* what is uploaded counts */
+    }
+    member->checking = false;
+    stn_emit_refused(emit, take(&member->put_end, emit), STN_CANCELLED);
+    lose(member, emit);
+    if (member->poll != 0 && tell(member, emit, member->poll, member->stage)) {
+        unpark(&member->poll, emit->tickets);
+    }
+    advance(cohort, emit, false);
+}
+
+/* ---- waiting ---- */
+
+void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint32_t stage)
+{
+    if (stage != STN_STAGE_ADVERTISE && stage != STN_STAGE_UPLOAD) {
+        stn_emit_refused(emit, ticket, STN_INVALID);
+    } else if (!tell(member, emit, ticket, stage)) {
+        stn_emit_wait(emit, take(&member->poll, emit)); /* it asked again: only the last is waited for */
+        park(member, emit, &member->poll, ticket);
+        member->stage = stage;
+    }
+}
+
+void stn_cohort_lost_ticket(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+{
+    if (member->poll == ticket) {
+        unpark(&member->poll, emit->tickets);
+    } else if (member->put_end == ticket) {
+        unpark(&member->put_end, emit->tickets);
+    }
+}
+
+/* ---- the end ---- */
+
+void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit, const struct stn_server_event *event)
+{
+    if (cohort->record.state != STN_ROUND_MERGING) {
+        return; /* told twice */
+    }
+    if (event->merged.code != STN_OK) {
+        make_void(cohort, emit, event->merged.code);
+        return;
+    }
+    struct stn_version_record version = {.version = cohort->record.version + 1,
+                                         .adapter = event->merged.adapter,
+                                         .state = event->merged.state,
+                                         .round = cohort->record.round,
+                                         .totals = event->merged.totals,
+                                         .created_ms = emit->now_ms};
+    (void)stn_str_copy(version.task, sizeof version.task, cohort->record.task);
+    cohort->record.result_version = version.version;
+    stn_task_release(cohort->task, emit, &version, event->merged.clip_norm);
+    set_round(cohort, emit, STN_ROUND_DONE, emit->now_ms);
+    trace(cohort, emit, "merged", NULL, STN_OK);
+    close_round(cohort, emit);
+}
+
+void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    if (!stn_cohort_is_open(cohort)) {
+        return;
+    }
+    for (size_t i = 0; i < cohort->members.n; i++) {
+        struct stn_member *member = cohort->members.entries[i].value;
+        if (member->record.state != STN_MEMBER_LOST) {
+            stn_task_hold(cohort->task, member->record.lease, true);
+        }
+        if (member->record.state == STN_MEMBER_UPLOADED) {
+            stn_emit_new(emit, STN_SERVER_ADD)->upload = upload_of(member);
+        }
+    }
+    trace(cohort, emit, "resume", NULL, STN_OK);
+    if (stn_task_version(cohort->task, cohort->record.version) == NULL) {
+        make_void(cohort, emit, STN_CORRUPT); /* what it starts from is not on disk any more */
+    } else if (cohort->record.state == STN_ROUND_MERGING) {
+        say_merge(cohort, emit);
+    }
+}

@@ -1,0 +1,471 @@
+#include "server/core/coordinator.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "server/core/cohort.h"
+#include "server/core/select.h"
+#include "server/core/task.h"
+
+#define TASKS_MOST 1024
+#define IDLE_MS 30000   /* a device with nothing to do looks again */
+#define IDLE_PER_S 20   /* and at most so many of them a second, as long as the book of appointments reaches */
+
+struct stn_coordinator {
+    struct stn_rng rng;
+    bool is_started;
+    struct stn_map tasks;   /* name -> struct stn_task */
+    struct stn_map rounds;  /* id -> struct stn_cohort */
+    struct stn_map tickets; /* parked ticket -> struct stn_member */
+    struct stn_select select;
+    size_t next_task; /* check-ins rotate over the tasks */
+    uint64_t wake_ms; /* as the shell knows it */
+    struct stn_record *early; /* restored before what they belong to */
+    size_t n_early, early_room;
+};
+
+enum stn_code stn_coordinator_new(struct stn_coordinator **ret, uint64_t seed, struct stn_err *err)
+{
+    struct stn_coordinator *coordinator = stn_mem_new(1, sizeof *coordinator);
+    if (coordinator == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a coordinator");
+    }
+    stn_rng_fork(&coordinator->rng, seed, "coordinator", 0);
+    coordinator->wake_ms = UINT64_MAX;
+    *ret = coordinator;
+    return STN_OK;
+}
+
+void stn_coordinator_free(struct stn_coordinator *coordinator)
+{
+    if (coordinator == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < coordinator->tasks.n; i++) {
+        stn_task_free(coordinator->tasks.entries[i].value);
+    }
+    stn_map_fini(&coordinator->tasks);
+    stn_map_fini(&coordinator->rounds);
+    stn_map_fini(&coordinator->tickets);
+    stn_mem_free(coordinator->early);
+    stn_mem_free(coordinator);
+}
+
+static struct stn_task *task_of(const struct stn_coordinator *coordinator, const char *name)
+{
+    return stn_map_get(&coordinator->tasks, name, strlen(name));
+}
+
+static struct stn_cohort *cohort_of(const struct stn_coordinator *coordinator, const struct stn_round_id *round)
+{
+    return stn_map_get(&coordinator->rounds, round, sizeof *round);
+}
+
+static struct stn_member *member_of(const struct stn_coordinator *coordinator, const struct stn_round_id *round,
+                                    const struct stn_id *device)
+{
+    struct stn_cohort *cohort = cohort_of(coordinator, round);
+    return cohort == NULL ? NULL : stn_cohort_member(cohort, device);
+}
+
+/* ---- restoring ---- */
+
+static void add_cohort(struct stn_coordinator *coordinator, struct stn_task *task,
+                       const struct stn_round_record *record)
+{
+    if (cohort_of(coordinator, &record->round) != NULL) {
+        return;
+    }
+    struct stn_cohort *cohort = stn_cohort_new(task, record);
+    stn_emit_set(&coordinator->rounds, &record->round, sizeof record->round, cohort);
+    struct stn_list *before = task->cohorts.prev;
+    while (before != &task->cohorts &&
+           STN_LIST_OF(before, struct stn_cohort, link)->record.number > record->number) {
+        before = before->prev;
+    }
+    stn_list_add(before->next, &cohort->link);
+    task->n_cohorts++;
+    task->n_rounds = record->number >= task->n_rounds ? record->number + 1 : task->n_rounds;
+    if (stn_cohort_is_open(cohort)) {
+        task->open = cohort;
+    }
+}
+
+/* False: what it belongs to is not there. */
+static bool restore(struct stn_coordinator *coordinator, const struct stn_record *record)
+{
+    struct stn_task *task = NULL;
+    struct stn_cohort *cohort = NULL;
+    switch (record->type) {
+    case STN_RECORD_TASK:
+        if (task_of(coordinator, record->task.spec.name) == NULL) {
+            const char *name = record->task.spec.name;
+            stn_emit_set(&coordinator->tasks, name, strlen(name), stn_task_new(&record->task));
+        }
+        return true;
+    case STN_RECORD_VERSION:
+        task = task_of(coordinator, record->version.task);
+        if (task != NULL) {
+            stn_task_add_version(task, &record->version);
+        }
+        return task != NULL;
+    case STN_RECORD_ROUND:
+        task = task_of(coordinator, record->round.task);
+        if (task != NULL) {
+            add_cohort(coordinator, task, &record->round);
+        }
+        return task != NULL;
+    case STN_RECORD_MEMBER:
+        cohort = cohort_of(coordinator, &record->member.round);
+        if (cohort != NULL) {
+            stn_cohort_restore(cohort, &record->member);
+        }
+        return cohort != NULL;
+    case STN_RECORD_LEASE:
+        task = task_of(coordinator, record->lease.task);
+        if (task != NULL && stn_lease_get(&task->leases, record->lease.lease) == NULL) {
+            (void)stn_lease_add(&task->leases, &record->lease);
+        }
+        return task != NULL;
+    }
+    return true;
+}
+
+static void keep_early(struct stn_coordinator *coordinator, const struct stn_record *record)
+{
+    if (coordinator->n_early == coordinator->early_room) {
+        size_t room = coordinator->early_room == 0 ? 64 : coordinator->early_room * 2;
+        coordinator->early = stn_emit_need(stn_mem_grow(coordinator->early, room, sizeof *coordinator->early));
+        coordinator->early_room = room;
+    }
+    coordinator->early[coordinator->n_early++] = *record;
+}
+
+static void start(struct stn_coordinator *coordinator, struct stn_emit *emit)
+{
+    for (enum stn_record_type type = STN_RECORD_TASK; type <= STN_RECORD_LEASE; type++) {
+        for (size_t i = 0; i < coordinator->n_early; i++) {
+            const struct stn_record *record = &coordinator->early[i];
+            if (record->type == type && !restore(coordinator, record)) {
+                stn_emit_forget(emit, record); /* nothing is left that it belongs to */
+            }
+        }
+    }
+    stn_mem_free(coordinator->early);
+    coordinator->early = NULL;
+    coordinator->n_early = coordinator->early_room = 0;
+    for (size_t i = 0; i < coordinator->tasks.n; i++) {
+        struct stn_task *task = coordinator->tasks.entries[i].value;
+        task->n_live = stn_lease_count(&task->leases, task->record.version);
+        if (task->open != NULL) {
+            stn_cohort_resume(task->open, emit);
+        }
+    }
+    coordinator->is_started = true;
+    stn_emit_trace(emit, "start", "", NULL, coordinator->tasks.n, STN_OK);
+}
+
+/* ---- the operator ---- */
+
+static void create_task(struct stn_coordinator *coordinator, struct stn_emit *emit,
+                        const struct stn_server_event *event)
+{
+    const struct stn_task_spec *spec = &event->create.spec;
+    enum stn_code code = stn_task_check(spec, &event->create.adapter);
+    const struct stn_task *old = code == STN_OK ? task_of(coordinator, spec->name) : NULL;
+    if (old != NULL && memcmp(&old->record.spec.digest, &spec->digest, sizeof spec->digest) != 0) {
+        code = STN_EXISTS;
+    } else if (code == STN_OK && old == NULL && coordinator->tasks.n == TASKS_MOST) {
+        code = STN_LIMIT;
+    }
+    if (code == STN_OK && old == NULL) {
+        struct stn_task_record record = {.spec = *spec,
+                                         .clip_norm = spec->clip_norm,
+                                         .created_ms = emit->now_ms};
+        struct stn_version_record version = {.adapter = event->create.adapter, .created_ms = emit->now_ms};
+        (void)stn_str_copy(version.task, sizeof version.task, spec->name);
+        struct stn_task *task = stn_task_new(&record);
+        stn_emit_set(&coordinator->tasks, spec->name, strlen(spec->name), task);
+        stn_task_add_version(task, &version);
+        stn_emit_save_task(emit, &record);
+        stn_emit_save_version(emit, &version);
+        stn_emit_trace(emit, "task", spec->name, NULL, 0, STN_OK);
+    }
+    stn_emit_answer(emit, event->ticket, code);
+}
+
+static void pause_task(struct stn_coordinator *coordinator, struct stn_emit *emit,
+                       const struct stn_server_event *event, enum stn_task_state state)
+{
+    struct stn_task *task = task_of(coordinator, event->task);
+    enum stn_code code = task == NULL                                   ? STN_NOT_FOUND
+                         : task->record.state == STN_TASK_FINISHED      ? STN_LATE
+                                                                        : STN_OK;
+    if (code == STN_OK && task->record.state != state) {
+        task->record.state = state;
+        stn_emit_save_task(emit, &task->record);
+        stn_emit_trace(emit, state == STN_TASK_PAUSED ? "pause" : "go on", event->task, NULL, 0, STN_OK);
+    }
+    stn_emit_answer(emit, event->ticket, code);
+}
+
+/* ---- devices ---- */
+
+/* Consents that could be read: a decoder has checked them already. */
+static bool is_check_in(const struct stn_msg_check_in *check_in)
+{
+    bool is_sound = check_in->n_consents <= STN_MSG_TASKS;
+    for (uint32_t i = 0; is_sound && i < check_in->n_consents; i++) {
+        const char *task = check_in->consents[i].task;
+        is_sound = memchr(task, 0, STN_MSG_NAME) != NULL;
+    }
+    return is_sound;
+}
+
+static const struct stn_consent *consent_to(const struct stn_msg_check_in *check_in, const char *task)
+{
+    for (uint32_t i = 0; i < check_in->n_consents; i++) {
+        if (strcmp(check_in->consents[i].task, task) == 0 && check_in->consents[i].n_examples > 0) {
+            return &check_in->consents[i];
+        }
+    }
+    return NULL;
+}
+
+/* What a device that has nothing to train may still put in place. */
+static void add_release(const struct stn_coordinator *coordinator, const struct stn_msg_check_in *check_in,
+                        struct stn_msg_come_back *come_back)
+{
+    for (uint32_t i = 0; i < check_in->n_consents && !come_back->has_release; i++) {
+        const struct stn_consent *consent = &check_in->consents[i];
+        const struct stn_task *task = task_of(coordinator, consent->task);
+        const struct stn_version_record *version = task == NULL ? NULL : stn_task_released(task);
+        if (version != NULL && version->version > consent->version) {
+            come_back->has_release = true;
+            come_back->release = (struct stn_release){.version = version->version, .adapter = version->adapter};
+            (void)stn_str_copy(come_back->release.task, sizeof come_back->release.task, consent->task);
+        }
+    }
+}
+
+static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket,
+                     const struct stn_id *device, const struct stn_msg_check_in *check_in)
+{
+    if (!is_check_in(check_in)) {
+        stn_emit_refused(emit, ticket, STN_INVALID);
+        return;
+    }
+    size_t n = coordinator->tasks.n;
+    struct stn_select_demand demand = {.at_ms = emit->now_ms + IDLE_MS, .n = IDLE_PER_S, .per_s = IDLE_PER_S};
+    for (size_t i = 0; i < n; i++) {
+        struct stn_task *task = coordinator->tasks.entries[(coordinator->next_task + i) % n].value;
+        if (consent_to(check_in, task->record.spec.name) == NULL) {
+            continue;
+        }
+        if (stn_task_lease(task, emit, ticket, device, check_in->n_min_floor)) {
+            coordinator->next_task = (coordinator->next_task + i + 1) % n;
+            return;
+        }
+        struct stn_select_demand other;
+        bool is_for_it = check_in->n_min_floor <= task->record.spec.n_min;
+        if (is_for_it && stn_task_demand(task, emit->now_ms, &other) && other.at_ms < demand.at_ms) {
+            demand = other;
+        }
+    }
+    struct stn_msg msg = {.type = STN_MSG_COME_BACK};
+    msg.come_back.after_ms = stn_select_wait_ms(&coordinator->select, &coordinator->rng, emit->now_ms, &demand);
+    add_release(coordinator, check_in, &msg.come_back);
+    stn_emit_reply(emit, ticket, &msg);
+}
+
+static void join(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket,
+                 const struct stn_id *device, const struct stn_msg_join *join)
+{
+    struct stn_task *task = memchr(join->task, 0, sizeof join->task) == NULL ? NULL : task_of(coordinator, join->task);
+    if (task == NULL) {
+        stn_emit_refused(emit, ticket, STN_NOT_FOUND);
+    } else {
+        stn_task_join(task, emit, &coordinator->rng, ticket, device, join);
+    }
+}
+
+static void request(struct stn_coordinator *coordinator, struct stn_emit *emit,
+                    const struct stn_server_event *event)
+{
+    const struct stn_msg *msg = event->request.msg;
+    const struct stn_id *device = &event->request.device;
+    if (msg->type == STN_MSG_CHECK_IN) {
+        check_in(coordinator, emit, event->ticket, device, &msg->check_in);
+        return;
+    }
+    if (msg->type == STN_MSG_JOIN) {
+        join(coordinator, emit, event->ticket, device, &msg->join);
+        return;
+    }
+    const struct stn_round_id *round = msg->type == STN_MSG_ADVERTISE   ? &msg->advertise.round
+                                       : msg->type == STN_MSG_POLL      ? &msg->poll.round
+                                       : msg->type == STN_MSG_PUT_BEGIN ? &msg->put_begin.round
+                                       : msg->type == STN_MSG_PUT_END   ? &msg->put_end.round
+                                       : msg->type == STN_MSG_LEAVE     ? &msg->leave.round
+                                                                        : NULL;
+    struct stn_member *member = round == NULL ? NULL : member_of(coordinator, round, device);
+    if (member == NULL) { /* not the core's to answer, or a round that is forgotten, or another's */
+        stn_emit_refused(emit, event->ticket, round == NULL ? STN_UNSUPPORTED : STN_NOT_FOUND);
+    } else if (msg->type == STN_MSG_ADVERTISE) {
+        stn_cohort_advertise(member, emit, event->ticket);
+    } else if (msg->type == STN_MSG_POLL) {
+        stn_cohort_poll(member, emit, event->ticket, msg->poll.stage);
+    } else if (msg->type == STN_MSG_PUT_BEGIN) {
+        stn_cohort_put_begin(member, emit, event->ticket, msg->put_begin.size);
+    } else if (msg->type == STN_MSG_PUT_END) {
+        stn_cohort_put_end(member, emit, event->ticket, &msg->put_end.digest);
+    } else {
+        stn_cohort_leave(member, emit, event->ticket);
+    }
+}
+
+static void lost_ticket(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket)
+{
+    struct stn_member *member = stn_map_get(&coordinator->tickets, &ticket, sizeof ticket);
+    if (member != NULL) {
+        stn_cohort_lost_ticket(member, emit, ticket);
+    }
+}
+
+/* ---- the step ---- */
+
+static void time_has_come(struct stn_coordinator *coordinator, struct stn_emit *emit)
+{
+    coordinator->wake_ms = UINT64_MAX;
+    for (size_t i = 0; i < coordinator->tasks.n; i++) {
+        stn_task_time(coordinator->tasks.entries[i].value, emit);
+    }
+}
+
+static void set_wake(struct stn_coordinator *coordinator, struct stn_emit *emit)
+{
+    uint64_t wake_ms = UINT64_MAX;
+    for (size_t i = 0; i < coordinator->tasks.n; i++) {
+        uint64_t task_ms = stn_task_next_ms(coordinator->tasks.entries[i].value);
+        wake_ms = task_ms < wake_ms ? task_ms : wake_ms;
+    }
+    if (wake_ms != coordinator->wake_ms) {
+        coordinator->wake_ms = wake_ms;
+        stn_emit_new(emit, STN_SERVER_WAKE)->at_ms = wake_ms;
+    }
+}
+
+static void dispatch(struct stn_coordinator *coordinator, struct stn_emit *emit,
+                     const struct stn_server_event *event)
+{
+    struct stn_member *member = NULL;
+    struct stn_cohort *cohort = NULL;
+    switch (event->type) {
+    case STN_SERVER_START:
+        start(coordinator, emit);
+        break;
+    case STN_SERVER_TIME:
+        time_has_come(coordinator, emit);
+        break;
+    case STN_SERVER_TASK_CREATE:
+        create_task(coordinator, emit, event);
+        break;
+    case STN_SERVER_TASK_PAUSE:
+        pause_task(coordinator, emit, event, STN_TASK_PAUSED);
+        break;
+    case STN_SERVER_TASK_RESUME:
+        pause_task(coordinator, emit, event, STN_TASK_RUNNING);
+        break;
+    case STN_SERVER_REQUEST:
+        request(coordinator, emit, event);
+        break;
+    case STN_SERVER_TICKET_LOST:
+        lost_ticket(coordinator, emit, event->ticket);
+        break;
+    case STN_SERVER_UPLOAD_CHECKED:
+        member = member_of(coordinator, &event->checked.round, &event->checked.device);
+        if (member != NULL) {
+            stn_cohort_checked(member, emit, event->checked.code);
+        }
+        break;
+    case STN_SERVER_MERGED:
+        cohort = cohort_of(coordinator, &event->merged.round);
+        if (cohort != NULL) {
+            stn_cohort_merged(cohort, emit, event);
+        }
+        break;
+    case STN_SERVER_RESTORE:
+        break;
+    }
+}
+
+void stn_coordinator_step(struct stn_coordinator *coordinator, const struct stn_server_event *event,
+                          struct stn_server_effects *effects)
+{
+    struct stn_emit emit = {.now_ms = event->now_ms,
+                            .effects = effects,
+                            .rounds = &coordinator->rounds,
+                            .tickets = &coordinator->tickets};
+    if (event->type == STN_SERVER_RESTORE) {
+        assert(!coordinator->is_started);
+        if (!restore(coordinator, &event->record)) {
+            keep_early(coordinator, &event->record);
+        }
+        return;
+    }
+    assert(coordinator->is_started != (event->type == STN_SERVER_START));
+    dispatch(coordinator, &emit, event);
+    set_wake(coordinator, &emit);
+}
+
+/* ---- questions ---- */
+
+static bool is_same(const struct stn_digest *a, const struct stn_digest *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+bool stn_coordinator_may_get(const struct stn_coordinator *coordinator, const struct stn_digest *digest)
+{
+    for (size_t i = 0; i < coordinator->tasks.n; i++) {
+        const struct stn_task *task = coordinator->tasks.entries[i].value;
+        if (is_same(digest, &task->record.spec.base.digest)) {
+            return true;
+        }
+        for (struct stn_list *link = task->versions.prev; link != &task->versions; link = link->prev) {
+            if (is_same(digest, &STN_LIST_OF(link, struct stn_version, link)->record.adapter.digest)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool stn_coordinator_may_put(const struct stn_coordinator *coordinator, const struct stn_round_id *round,
+                             const struct stn_id *device)
+{
+    const struct stn_member *member = member_of(coordinator, round, device);
+    return member != NULL && member->cohort->record.state == STN_ROUND_UPLOADING &&
+           member->record.state == STN_MEMBER_ADVERTISED && member->record.upload_size > 0 && !member->checking;
+}
+
+bool stn_coordinator_view(const struct stn_coordinator *coordinator, size_t i, struct stn_coordinator_view *ret)
+{
+    if (i >= coordinator->tasks.n) {
+        return false;
+    }
+    const struct stn_task *task = coordinator->tasks.entries[i].value;
+    const struct stn_cohort *open = task->open;
+    *ret = (struct stn_coordinator_view){
+        .task = &task->record,
+        .version = stn_task_released(task),
+        .round = open == NULL ? NULL : &open->record,
+        .n_leased = task->n_live,
+        .n_joined = open == NULL ? 0
+                                 : open->n[STN_MEMBER_JOINED] + open->n[STN_MEMBER_ADVERTISED] +
+                                       open->n[STN_MEMBER_UPLOADED],
+        .n_uploaded = open == NULL ? 0 : open->n[STN_MEMBER_UPLOADED]};
+    return true;
+}
