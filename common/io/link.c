@@ -128,6 +128,11 @@ void stn_link_close(struct stn_link *link, void (*on_closed)(void *user), void *
     stn_link_nng_close(link->socket);
 }
 
+size_t stn_link_n_stuck(void)
+{
+    return stn_link_nng_n_stuck();
+}
+
 size_t stn_link_n_peers(const struct stn_link *link)
 {
     return stn_link_nng_n_peers(link->socket);

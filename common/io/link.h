@@ -96,4 +96,10 @@ size_t stn_link_n_peers(const struct stn_link *link);
  * STN_CANCELLED, then on_closed (which may be NULL) is called and the link is no more. NULL is fine. */
 void stn_link_close(struct stn_link *link, void (*on_closed)(void *user), void *user);
 
+/* Links of this process that nng could not let go of: version 1.5.2 may hang on a connection that is closed while a
+ * large message is on its way. Closing then takes a second, all is told as ever, but from then on no connection's
+ * memory and descriptor are given back: a program that finds one here restarts when it suits it. Best is to close when
+ * nothing is under way. */
+size_t stn_link_n_stuck(void);
+
 #endif

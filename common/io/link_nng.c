@@ -5,6 +5,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -14,6 +15,9 @@
 
 #define RECONNECT_MIN_MS 100
 #define RECONNECT_MAX_MS 10000
+#define CLOSE_S 1
+
+static atomic_size_t n_stuck; /* of the process */
 
 struct stn_link_nng {
     nng_socket socket;
@@ -21,6 +25,7 @@ struct stn_link_nng {
     nng_dialer dialer;
     bool listens;
     bool closed;
+    bool stuck; /* nng may still call on_pipe: never freed */
     size_t n_peers_max;
     atomic_size_t n_peers;
     char *url;
@@ -135,9 +140,38 @@ static int set_up_dialer(struct stn_link_nng *socket, const struct stn_link_opti
                : nng_dialer_set_string(socket->dialer, NNG_OPT_TLS_CA_FILE, options->tls_ca);
 }
 
+/* nng finds a wrong port only when it dials, in the background, and tells nobody. */
+static bool has_good_port(const char *url, bool listens)
+{
+    const char *start = strstr(url, "://");
+    if (start == NULL || stn_str_starts(url, "ipc:") || stn_str_starts(url, "inproc:")) {
+        return start != NULL;
+    }
+    start += 3;
+    char text[8];
+    uint64_t port;
+    size_t end = strcspn(start, "/?#"), colon = end;
+    while (colon > 0 && start[colon - 1] != ':' && start[colon - 1] != ']') {
+        colon--;
+    }
+    if (colon == 0 || start[colon - 1] != ':') {
+        return stn_str_starts(url, "ws"); /* these have a usual one */
+    }
+    size_t size = end - colon;
+    if (size >= sizeof text) {
+        return false;
+    }
+    memcpy(text, start + colon, size);
+    text[size] = '\0';
+    return stn_str_u64(text, &port) && port <= UINT16_MAX && (port > 0 || listens);
+}
+
 enum stn_code stn_link_nng_new(struct stn_link_nng **ret, bool listens, const char *url,
                                const struct stn_link_options *options, struct stn_err *err)
 {
+    if (!has_good_port(url, listens)) {
+        return fail(err, NNG_EADDRINVAL, url);
+    }
     struct stn_link_nng *socket = stn_mem_new(1, sizeof *socket);
     char *copy = stn_mem_str(url);
     if (socket == NULL || copy == NULL) {
@@ -173,18 +207,48 @@ enum stn_code stn_link_nng_start(struct stn_link_nng *socket, struct stn_err *er
     return rv == 0 ? STN_OK : fail(err, rv, socket->url);
 }
 
+static void *close_socket(void *arg)
+{
+    struct stn_link_nng *socket = arg;
+    (void)nng_close(socket->socket); /* no pipe's callback runs after this */
+    return NULL;
+}
+
+/* nng 1.5.2 forgets an operation when a pipe is closed between two parts of one message (its change a1bc737b mends that
+ * in 1.6), and nng_close then waits for it for ever, after all contexts came back. The loop must not: it waits a while,
+ * and what nng cannot let go of is left to it. */
 void stn_link_nng_close(struct stn_link_nng *socket)
 {
-    if (!socket->closed) {
-        socket->closed = true;
-        (void)nng_close(socket->socket); /* no pipe's callback runs after this */
+    if (socket->closed) {
+        return;
     }
+    socket->closed = true;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, close_socket, socket) != 0) {
+        (void)close_socket(socket);
+        return;
+    }
+    struct timespec limit;
+    (void)clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += CLOSE_S;
+    if (pthread_timedjoin_np(thread, NULL, &limit) != 0) {
+        (void)pthread_detach(thread);
+        socket->stuck = true;
+        atomic_fetch_add(&n_stuck, 1);
+    }
+}
+
+size_t stn_link_nng_n_stuck(void)
+{
+    return atomic_load(&n_stuck);
 }
 
 void stn_link_nng_free(struct stn_link_nng *socket)
 {
     if (socket != NULL) {
         stn_link_nng_close(socket);
+    }
+    if (socket != NULL && !socket->stuck) {
         stn_mem_free(socket->url);
         stn_mem_free(socket);
     }

@@ -30,8 +30,10 @@ enum stn_code stn_link_nng_new(struct stn_link_nng **ret, bool listens, const ch
                                const struct stn_link_options *options, struct stn_err *err) STN_CHECKED;
 /* On the network. */
 enum stn_code stn_link_nng_start(struct stn_link_nng *socket, struct stn_err *err) STN_CHECKED;
-/* Off it. Every operation that is out comes back, failed. */
+/* Off it. Every operation that is out comes back, failed. Takes milliseconds, or a second when nng is stuck. */
 void stn_link_nng_close(struct stn_link_nng *socket);
+/* How many sockets of this process nng was stuck with. */
+size_t stn_link_nng_n_stuck(void);
 /* Closes it; no operation may be out. NULL is fine. */
 void stn_link_nng_free(struct stn_link_nng *socket);
 

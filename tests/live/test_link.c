@@ -406,7 +406,8 @@ END_TEST
 
 START_TEST(a_url_that_is_none_is_an_error_that_names_it)
 {
-    static const char *const wrong[] = {"", "tcp", "http://127.0.0.1:1", "tcp://127.0.0.1:99999999", "bogus://x"};
+    static const char *const wrong[] = {"", "tcp", "http://127.0.0.1:1", "tcp://127.0.0.1:99999999", "tcp://127.0.0.1:65536",
+                                        "tcp://[::1]", "tcp://localhost:", "bogus://x:1"};
     open_all();
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ck_assert_msg(stn_link_dial(&client, mailbox, wrong[i], NULL, &err) != STN_OK, "%s is dialled", wrong[i]);
