@@ -1,0 +1,203 @@
+#include "tests/compute/pack.h"
+
+/* Some steps on one batch; the values after. */
+static double train(const struct stn_network_config *c, const struct stn_adapter *adapter, const struct pack *p, size_t n_steps,
+                    float *values, double *ret_first)
+{
+    struct stn_network *network = new_network(adapter, c);
+    struct stn_network_update update = {.lr = 2e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1};
+    double loss = 0, norm;
+    for (size_t i = 0; i < n_steps; i++) {
+        loss = accumulate(network, p);
+        *ret_first = i == 0 ? loss : *ret_first;
+        ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_OK);
+    }
+    stn_network_get_values(network, values);
+    stn_network_free(network);
+    return loss;
+}
+
+START_TEST(results_do_not_depend_on_the_number_of_threads)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_adapter *adapter = new_adapter(6, 6, 1, STN_ARCH_ALL);
+    float *values = stn_mem_new(adapter->n_values, 3 * sizeof *values);
+    double loss[3], first;
+    for (unsigned i = 0; i < 3; i++) {
+        struct stn_network_config c = config();
+        c.n_threads = i + 1;
+        c.backward = STN_BACKWARD_INT8;
+        loss[i] = train(&c, adapter, &p, 3, values + i * adapter->n_values, &first);
+    }
+    ck_assert_mem_eq(values, values + adapter->n_values, adapter->n_values * sizeof *values);
+    ck_assert_mem_eq(values, values + 2 * adapter->n_values, adapter->n_values * sizeof *values);
+    ck_assert(loss[0] <= loss[1] && loss[0] >= loss[1]);
+    stn_mem_free(values);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(fifty_steps_on_one_batch_make_the_loss_fall_and_int8_falls_as_far)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_adapter *adapter = new_adapter(8, 16, 1, STN_ARCH_ALL);
+    stn_adapter_init(adapter, 3);
+    float *values = stn_mem_new(adapter->n_values, sizeof *values);
+    double last[2], first = 0;
+    for (int i = 0; i < 2; i++) {
+        struct stn_network_config c = config();
+        c.backward = i == 0 ? STN_BACKWARD_EXACT : STN_BACKWARD_INT8;
+        last[i] = train(&c, adapter, &p, 50, values, &first);
+    }
+    ck_assert_double_lt(last[0], first - 0.5);
+    ck_assert_double_lt(last[1], first - 0.95 * (first - last[0]));
+    stn_mem_free(values);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(a_step_allocates_nothing)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
+    struct stn_network_config c = config();
+    c.backward = STN_BACKWARD_INT8;
+    c.n_threads = 2;
+    struct stn_network *network = new_network(adapter, &c);
+    struct stn_network_update update = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1};
+    struct stn_network_result result;
+    const float *logits;
+    double norm;
+    ck_assert_int_eq(stn_network_eval(network, &p.batch, &result, &err), STN_OK);
+    ck_assert_int_eq(stn_network_feed(network, p.tokens, 7, &logits, &err), STN_OK);
+    uint64_t before = stn_mem_count();
+    for (int i = 0; i < 3; i++) {
+        (void)accumulate(network, &p);
+        ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_OK);
+        ck_assert_int_eq(stn_network_eval(network, &p.batch, &result, &err), STN_OK);
+        ck_assert_int_eq(stn_network_feed(network, p.tokens, 3, &logits, &err), STN_OK);
+    }
+    ck_assert_uint_eq(stn_mem_count(), before);
+    stn_network_free(network);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(a_frozen_matrix_stays_and_does_not_count_in_the_norm)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_network_config c = config();
+    struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
+    struct stn_network *network = new_network(adapter, &c);
+    float *g = stn_mem_new(adapter->n_values, 2 * sizeof *g), *values = g + adapter->n_values;
+    uint8_t *frozen = stn_mem_new(adapter->n_tensors, 1);
+    double squares = 0, norm;
+    (void)accumulate(network, &p);
+    stn_network_get_gradients(network, g);
+    for (size_t i = 0; i < adapter->n_tensors; i++) {
+        const struct stn_adapter_tensor *t = &adapter->tensors[i];
+        frozen[i] = !t->is_b;
+        for (size_t k = t->offset; t->is_b && k < t->offset + (size_t)t->rows * t->cols; k++) {
+            squares += (double)g[k] * (double)g[k];
+        }
+    }
+    struct stn_network_update update = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .frozen = frozen};
+    ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_OK);
+    ck_assert_double_eq_tol(norm, sqrt(squares), 1e-5 * norm);
+    stn_network_get_values(network, values);
+    stn_network_get_gradients(network, g);
+    for (size_t i = 0; i < adapter->n_tensors; i++) {
+        const struct stn_adapter_tensor *t = &adapter->tensors[i];
+        size_t size = (size_t)t->rows * t->cols * sizeof *g;
+        ck_assert_int_eq(memcmp(values + t->offset, adapter->values + t->offset, size) == 0, !t->is_b);
+        ck_assert(fabsf(g[t->offset]) <= 0.0f);
+    }
+    stn_mem_free(frozen);
+    stn_mem_free(g);
+    stn_network_free(network);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(a_gradient_that_is_not_finite_changes_nothing)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_network_config c = config();
+    struct stn_adapter *adapter = new_adapter(4, 8, 2, 1u << STN_ARCH_V);
+    struct stn_network *network = new_network(adapter, &c);
+    float *g = stn_mem_new(adapter->n_values, 2 * sizeof *g), *values = g + adapter->n_values;
+    struct stn_network_update update = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1};
+    double norm;
+    (void)accumulate(network, &p);
+    g[3] = NAN;
+    stn_network_add_gradients(network, g);
+    ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_CORRUPT);
+    stn_network_get_values(network, values);
+    ck_assert_mem_eq(values, adapter->values, adapter->n_values * sizeof *values);
+    (void)accumulate(network, &p);
+    ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_OK);
+    ck_assert_double_gt(norm, 0);
+    stn_mem_free(g);
+    stn_network_free(network);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(moments_and_values_carry_a_run_on_exactly)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_network_config c = config();
+    c.backward = STN_BACKWARD_INT8;
+    struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
+    size_t n = adapter->n_values;
+    float *all = stn_mem_new(n, 4 * sizeof *all);
+    struct stn_network_moments moments = {.m = all + 2 * n, .v = all + 3 * n};
+    struct stn_network_update update = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .weight_decay = 0.1};
+    struct stn_network *a = new_network(adapter, &c), *b = new_network(adapter, &c);
+    double norm;
+    for (int i = 0; i < 6; i++) {
+        if (i == 3) {
+            stn_network_get_values(a, all);
+            stn_network_get_moments(a, &moments);
+            ck_assert_uint_eq(moments.n_steps, 3);
+            stn_network_set_values(b, all);
+            stn_network_set_moments(b, &moments);
+        }
+        for (int k = 0; k < (i < 3 ? 1 : 2); k++) {
+            struct stn_network *network = k == 0 ? a : b;
+            (void)accumulate(network, &p);
+            (void)accumulate(network, &p);
+            ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_OK);
+        }
+    }
+    stn_network_get_values(a, all);
+    stn_network_get_values(b, all + n);
+    ck_assert_mem_eq(all, all + n, n * sizeof *all);
+    stn_mem_free(all);
+    stn_network_free(a);
+    stn_network_free(b);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("network train");
+    TCase *t = tcase_create("network train");
+    tcase_set_timeout(t, 300);
+    tcase_add_checked_fixture(t, open_model, close_model);
+    tcase_add_test(t, results_do_not_depend_on_the_number_of_threads);
+    tcase_add_test(t, fifty_steps_on_one_batch_make_the_loss_fall_and_int8_falls_as_far);
+    tcase_add_test(t, a_step_allocates_nothing);
+    tcase_add_test(t, a_frozen_matrix_stays_and_does_not_count_in_the_norm);
+    tcase_add_test(t, a_gradient_that_is_not_finite_changes_nothing);
+    tcase_add_test(t, moments_and_values_carry_a_run_on_exactly);
+    suite_add_tcase(s, t);
+    return s;
+}
