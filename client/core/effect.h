@@ -1,5 +1,6 @@
 /* effect: what the agent's shell must do after a step, in this order. SAVE is on disk before any ASK, SEND or ENCODE
- * behind it begins. */
+ * behind it begins. At most one of FETCH, TRAIN, ENCODE, SEND and INSTALL is under way, and one ASK is waited for:
+ * a new ASK means that an older one's reply is wanted no more. */
 #ifndef STN_CLIENT_CORE_EFFECT_H
 #define STN_CLIENT_CORE_EFFECT_H
 
@@ -11,7 +12,8 @@ enum stn_client_effect_type {
     STN_CLIENT_WAKE,    /* at_ms: replaces an earlier one; UINT64_MAX: never */
     STN_CLIENT_FETCH,   /* blob: bring it into the cache, chunk by chunk, from where it stopped -> FETCHED */
     STN_CLIENT_TRAIN,   /* lease: make its delta -> TRAINED. The same lease makes the same delta */
-    STN_CLIENT_CANCEL,  /* stop the fetch, training, encoding or sending under way; its event says STN_CANCELLED */
+    STN_CLIENT_CANCEL,  /* stop the fetch, training, encoding, sending or installing under way; its event still comes
+                           and says STN_CANCELLED, or what became of it */
     STN_CLIENT_ENCODE,  /* round, config, lease, n_samples: pack the delta -> ENCODED */
     STN_CLIENT_SEND,    /* round, upload digest and size: put_begin and the chunks that are missing -> SENT */
     STN_CLIENT_INSTALL, /* task, version, adapter (already fetched): put the released adapter in place -> INSTALLED */

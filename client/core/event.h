@@ -16,7 +16,7 @@ enum stn_client_event_type {
     STN_CLIENT_TRAINED,    /* after TRAIN: the delta is on disk, or code (STN_CANCELLED after CANCEL) */
     STN_CLIENT_ENCODED,    /* after ENCODE: the packed vector is on disk, its digest and size, or code */
     STN_CLIENT_SENT,       /* after SEND: every chunk has arrived, or code */
-    STN_CLIENT_INSTALLED   /* after INSTALL: the released adapter is in place, or the old one was kept */
+    STN_CLIENT_INSTALLED   /* after INSTALL: the released adapter is in place, or the old one was kept, or code */
 };
 
 struct stn_client_event {
@@ -59,6 +59,7 @@ struct stn_client_event {
         } sent;
         struct {
             char task[STN_MSG_NAME];
+            enum stn_code code; /* STN_OK also when the old one was kept */
             struct stn_holdout holdout;
             bool has_holdout;
         } installed;

@@ -20,7 +20,7 @@ struct stn_agent_record {
     struct stn_msg_lease lease;
     uint64_t lease_expires_ms;
     uint64_t n_samples;
-    struct stn_round_id round;
+    struct stn_round_id round; /* zero: in none. Before JOINED: it has yet to tell that round that it leaves */
     struct stn_msg_round_config config;
     struct stn_digest config_digest;
     struct stn_digest upload;
