@@ -6,7 +6,6 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "compute/model/tokenizer.h"
 
 enum { EXAMPLES, TOKENS, MARKS, FIELDS }; /* of held */
 
