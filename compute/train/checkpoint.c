@@ -24,7 +24,7 @@ enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_chec
     (void)stn_buf_printf(ret, "model=%s\ndata=%s\nadapter=%s\n", model, data, start);
     (void)stn_buf_printf(ret, "steps=%llu\nseed=%llu\nctx=%zu\nbatch tokens=%zu\npass tokens=%zu\nbatch examples=%zu\n",
                          (unsigned long long)subject->n_steps, (unsigned long long)run->seed, c->context, c->batch_tokens,
-                         c->pass_tokens == 0 ? c->batch_tokens : c->pass_tokens, c->batch_examples);
+                         stn_trainer_pass_tokens(c), c->batch_examples);
     (void)stn_buf_printf(ret, "lr=%.17g\nschedule=%s\nwarmup=%.17g\nclip=%.17g\n", c->lr,
                          stn_schedule_names[c->schedule], c->warmup, c->clip);
     (void)stn_buf_printf(ret, "adamw=%.17g %.17g %.17g %.17g\nbackward=%s\nrounding seed=%llu\nprox=%.17g\n", c->beta1,

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "compute/model/tokenizer.h"
 
 enum { EXAMPLES, TOKENS, MARKS, FIELDS }; /* of held */
 
@@ -107,6 +108,198 @@ enum stn_code stn_dataset_add_tokens(struct stn_dataset *dataset, const int32_t 
 {
     struct piece piece = {.example = {.line = dataset->counts.n_lines + 1}, .tokens = tokens, .marks = marks};
     return add_example(dataset, &piece, n, err);
+}
+
+/* ---- from text to tokens ---- */
+
+static enum stn_code encode_pair(struct stn_tokenizer_list *list, const struct stn_tokenizer *tokenizer,
+                                 const struct stn_jsonl_record *record, struct stn_err *err)
+{
+    enum stn_code code = stn_tokenizer_encode(tokenizer, list, record->prompt, strlen(record->prompt),
+                                              STN_TOKENIZER_BOS, err);
+    size_t n_prompt = list->n;
+    if (code == STN_OK) {
+        code = stn_tokenizer_encode(tokenizer, list, record->completion, strlen(record->completion),
+                                    STN_TOKENIZER_CONTINUE, err);
+    }
+    for (size_t i = n_prompt; i < list->n; i++) {
+        list->mask[i] = 1;
+    }
+    return code;
+}
+
+static enum stn_code encode_messages(struct stn_tokenizer_list *list, const struct stn_tokenizer *tokenizer,
+                                     const struct stn_jsonl_record *record, struct stn_err *err)
+{
+    struct stn_tokenizer_message *messages = stn_mem_new(record->n_messages, sizeof *messages);
+    if (messages == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %zu messages", record->n_messages);
+    }
+    for (size_t i = 0; i < record->n_messages; i++) {
+        messages[i].role = record->messages[i].role;
+        messages[i].content = record->messages[i].content;
+    }
+    enum stn_code code = stn_tokenizer_chat(tokenizer, list, NULL, messages, record->n_messages, false, err);
+    stn_mem_free(messages);
+    return code;
+}
+
+/* The tokens of a record; mask 1 is the answer. */
+static enum stn_code encode(struct stn_tokenizer_list *list, const struct stn_tokenizer *tokenizer,
+                            const struct stn_jsonl_record *record, struct stn_err *err)
+{
+    enum stn_code code;
+    if (record->kind == STN_JSONL_MESSAGES) {
+        return encode_messages(list, tokenizer, record, err);
+    }
+    bool is_pair = record->kind == STN_JSONL_PAIR;
+    const char *text = is_pair ? record->completion : record->text;
+    if (text[0] == '\0') {
+        return STN_OK; /* an end alone would teach to say nothing */
+    }
+    code = is_pair ? encode_pair(list, tokenizer, record, err)
+                   : stn_tokenizer_encode(tokenizer, list, text, strlen(text), STN_TOKENIZER_BOS, err);
+    int32_t eos = stn_tokenizer_eos(tokenizer);
+    if (code == STN_OK && eos >= 0 && !stn_tokenizer_list_add(list, eos, is_pair)) {
+        code = stn_err_set(err, STN_MEMORY, "no memory for an example");
+    }
+    return code;
+}
+
+static bool put_fields(struct stn_buf *buf, const struct stn_jsonl_record *record)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < record->n_fields; i++) {
+        const struct stn_jsonl_field *field = &record->fields[i];
+        ok = stn_buf_add(buf, field->name, strlen(field->name) + 1) &&
+             stn_buf_add(buf, field->value, strlen(field->value) + 1);
+    }
+    return ok;
+}
+
+static enum stn_code add_record(struct stn_dataset *dataset, const struct stn_tokenizer *tokenizer,
+                                const struct stn_jsonl_record *record, uint64_t line, struct stn_err *err)
+{
+    struct stn_tokenizer_list list = {0};
+    struct stn_buf fields = {0};
+    enum stn_code code = encode(&list, tokenizer, record, err);
+    bool all = dataset->config.loss == STN_DATASET_ALL || record->kind == STN_JSONL_TEXT;
+    for (size_t i = 0; code == STN_OK && i < list.n; i++) {
+        list.mask[i] = (uint8_t)((list.mask[i] != 0 ? STN_DATASET_ANSWER | STN_DATASET_TARGET : 0u) |
+                                 (all ? STN_DATASET_TARGET : 0u));
+    }
+    if (code == STN_OK && !put_fields(&fields, record)) {
+        code = stn_err_set(err, STN_MEMORY, "no memory for a line's fields");
+    }
+    if (code == STN_OK) {
+        struct piece piece = {.example = {.line = line, .fields_size = (uint32_t)fields.size},
+                              .tokens = list.ids, .marks = list.mask, .fields = fields.data};
+        code = add_example(dataset, &piece, list.n, err);
+        dataset->counts.n_fields_left_out += record->n_fields_left_out;
+    }
+    stn_buf_fini(&fields);
+    stn_tokenizer_list_fini(&list);
+    return code;
+}
+
+enum stn_code stn_dataset_add(struct stn_dataset *dataset, const struct stn_tokenizer *tokenizer,
+                              const struct stn_jsonl_record *record, struct stn_err *err)
+{
+    return add_record(dataset, tokenizer, record, dataset->counts.n_lines + 1, err);
+}
+
+enum stn_code stn_dataset_add_pair(struct stn_dataset *dataset, const struct stn_tokenizer *tokenizer,
+                                   const char *prompt, const char *completion, struct stn_err *err)
+{
+    const struct stn_jsonl_record record = {.kind = STN_JSONL_PAIR, .prompt = prompt, .completion = completion};
+    return stn_dataset_add(dataset, tokenizer, &record, err);
+}
+
+/* A line that is broken: counted, or the end. */
+static enum stn_code refuse(struct stn_dataset *dataset, uint64_t number, struct stn_err *why, struct stn_err *err)
+{
+    bool is_bad = why->code == STN_INVALID || why->code == STN_LIMIT;
+    if (is_bad) {
+        (void)stn_err_prefix(why, "line %llu", (unsigned long long)number);
+    }
+    if (!is_bad || !dataset->config.skip_bad) {
+        return stn_err_set(err, why->code, "%s", why->text);
+    }
+    if (dataset->counts.n_skipped == 0) {
+        dataset->counts.first_bad = *why;
+    }
+    dataset->counts.n_lines++;
+    dataset->counts.n_skipped++;
+    return STN_OK;
+}
+
+enum stn_code stn_dataset_add_line(struct stn_dataset *dataset, const struct stn_tokenizer *tokenizer,
+                                   const char *line, size_t size, uint64_t number, struct stn_err *err)
+{
+    struct stn_arena arena = {0};
+    struct stn_jsonl_record record;
+    struct stn_err why = {0};
+    enum stn_code code = stn_jsonl_parse(&record, &arena, line, size, &why);
+    if (code != STN_OK) {
+        code = refuse(dataset, number, &why, err);
+    } else {
+        code = add_record(dataset, tokenizer, &record, number, err);
+        code = code == STN_OK ? code : stn_err_prefix(err, "line %llu", (unsigned long long)number);
+    }
+    stn_arena_fini(&arena);
+    return code;
+}
+
+/* Every line of the file. */
+static enum stn_code add_file(struct stn_dataset *dataset, struct stn_jsonl_file *file,
+                              const struct stn_tokenizer *tokenizer, struct stn_err *err)
+{
+    for (;;) {
+        const char *line;
+        size_t size;
+        uint64_t number = 0;
+        struct stn_err why = {0};
+        enum stn_code code = stn_jsonl_next(file, &line, &size, &number, &why);
+        if (code != STN_OK) {
+            code = refuse(dataset, number, &why, err);
+        } else if (line == NULL) {
+            return STN_OK;
+        } else {
+            code = stn_dataset_add_line(dataset, tokenizer, line, size, number, err);
+        }
+        if (code != STN_OK) {
+            return code;
+        }
+    }
+}
+
+enum stn_code stn_dataset_open(struct stn_dataset **ret, const char *path, const struct stn_tokenizer *tokenizer,
+                               const struct stn_dataset_config *config, struct stn_err *err)
+{
+    struct stn_dataset *dataset = NULL;
+    struct stn_jsonl_file *file = NULL;
+    enum stn_code code = stn_jsonl_open(&file, path, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    code = stn_dataset_new(&dataset, config, err);
+    if (code == STN_OK) {
+        code = add_file(dataset, file, tokenizer, err);
+        code = code == STN_OK ? code : stn_err_prefix(err, "%s", path);
+    }
+    if (code == STN_OK && dataset->n_examples == 0) {
+        const struct stn_dataset_counts *c = &dataset->counts;
+        code = stn_err_set(err, STN_INVALID, "%s: no example to learn from in %llu lines (%llu empty, %llu broken%s%s)",
+                           path, (unsigned long long)c->n_lines, (unsigned long long)c->n_empty,
+                           (unsigned long long)c->n_skipped, c->n_skipped > 0 ? ": " : "", c->first_bad.text);
+    }
+    stn_jsonl_close(file);
+    if (code != STN_OK) {
+        stn_dataset_free(dataset);
+        return code;
+    }
+    *ret = dataset;
+    return STN_OK;
 }
 
 /* ---- parts of a dataset ---- */

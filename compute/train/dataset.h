@@ -92,7 +92,7 @@ enum stn_code stn_dataset_add_line(struct stn_dataset *dataset, const struct stn
 enum stn_code stn_dataset_add_tokens(struct stn_dataset *dataset, const int32_t *tokens, const uint8_t *marks,
                                      size_t n, struct stn_err *err) STN_CHECKED;
 
-/* The whole file. STN_INVALID for a broken line, "FILE:12: ... expected ...", and for a file without examples. */
+/* The whole file. STN_INVALID for a broken line, "FILE: line 12: ... expected ...", and for a file without examples. */
 enum stn_code stn_dataset_open(struct stn_dataset **ret, const char *path, const struct stn_tokenizer *tokenizer,
                                const struct stn_dataset_config *config, struct stn_err *err) STN_CHECKED;
 

@@ -188,17 +188,14 @@ struct stn_jsonl_file {
     char *line; /* room of STN_JSONL_LINE_LIMIT + 1 at most */
     size_t room;
     uint64_t number;
-    char path[];
 };
 
 enum stn_code stn_jsonl_open(struct stn_jsonl_file **ret, const char *path, struct stn_err *err)
 {
-    size_t size = strlen(path) + 1;
-    struct stn_jsonl_file *file = stn_mem_new(1, sizeof *file + size);
+    struct stn_jsonl_file *file = stn_mem_new(1, sizeof *file);
     if (file == NULL) {
         return stn_err_set(err, STN_MEMORY, "%s: no memory", path);
     }
-    memcpy(file->path, path, size);
     file->file = fopen(path, "rbe");
     if (file->file == NULL) {
         stn_mem_free(file);
@@ -222,7 +219,7 @@ static enum stn_code grow(struct stn_jsonl_file *file, struct stn_err *err)
     size_t room = file->room == 0 ? CHUNK : 2 * file->room;
     char *line = stn_mem_grow(file->line, room, 1);
     if (line == NULL) {
-        return stn_err_set(err, STN_MEMORY, "%s: no memory for a line of %zu bytes", file->path, room);
+        return stn_err_set(err, STN_MEMORY, "no memory for a line of %zu bytes", room);
     }
     file->line = line;
     file->room = room;
@@ -244,7 +241,7 @@ static enum stn_code read_line(struct stn_jsonl_file *file, size_t *ret_size, bo
         size++;
     }
     if (c == EOF && ferror(file->file) != 0) {
-        return stn_err_errno(err, errno, "%s", file->path);
+        return stn_err_errno(err, errno, "it cannot be read");
     }
     *ret_size = size;
     *ret_more = c != EOF || size > 0;

@@ -24,14 +24,16 @@ struct stn_trainer_config stn_trainer_defaults(void)
     };
 }
 
-static size_t pass_tokens(const struct stn_trainer_config *config)
+size_t stn_trainer_pass_tokens(const struct stn_trainer_config *config)
 {
-    return config->pass_tokens == 0 ? config->batch_tokens : config->pass_tokens;
+    size_t pass = config->context < STN_TRAINER_PASS ? STN_TRAINER_PASS : config->context;
+    pass = pass > config->batch_tokens ? config->batch_tokens : pass;
+    return config->pass_tokens == 0 ? pass : config->pass_tokens;
 }
 
 static enum stn_code check(const struct stn_trainer_config *config, struct stn_err *err)
 {
-    size_t pass = pass_tokens(config);
+    size_t pass = stn_trainer_pass_tokens(config);
     if (config->context < 2 || pass < config->context || pass > config->batch_tokens) {
         return stn_err_set(err, STN_INVALID,
                            "context %zu, pass %zu and batch %zu tokens: expected 2 <= context <= pass <= batch",
@@ -62,7 +64,7 @@ enum stn_code stn_trainer_new(struct stn_trainer **ret, const struct stn_model *
     trainer->n_values = n;
     trainer->scratch = stn_mem_aligned(n, sizeof *trainer->scratch);
     const struct stn_network_config shape = {
-        .max_tokens = pass_tokens(config), .max_targets = pass_tokens(config), .context = config->context,
+        .max_tokens = stn_trainer_pass_tokens(config), .max_targets = stn_trainer_pass_tokens(config), .context = config->context,
         .train = true, .backward = config->backward, .act_int8 = true, .n_threads = config->n_threads,
         .seed = config->seed,
     };
@@ -125,7 +127,7 @@ enum stn_code stn_trainer_start(struct stn_trainer *trainer, const struct stn_tr
     assert(run->prox == 0 || run->anchor != NULL);
     const struct stn_batch_config config = {
         .step_rows = trainer->config.batch_tokens, .n_examples = trainer->config.batch_examples,
-        .pass_rows = pass_tokens(&trainer->config), .seed = run->seed,
+        .pass_rows = stn_trainer_pass_tokens(&trainer->config), .seed = run->seed,
     };
     struct stn_batch_reader *reader = NULL;
     enum stn_code code = stn_batch_new(&reader, run->dataset, &config, err);

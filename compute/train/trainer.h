@@ -22,12 +22,14 @@
 #include "compute/train/dataset.h"
 #include "compute/train/schedule.h"
 
+#define STN_TRAINER_PASS 512 /* rows at which a pass is as fast a row as any longer one, and far smaller */
+
 /* What the network is built for, and how every run learns. */
 struct stn_trainer_config {
     size_t context;        /* tokens of an example, at most */
     size_t batch_tokens;   /* rows of a step, at least context; see stn_batch_config.step_rows */
-    size_t pass_tokens;    /* rows of a pass, at least context and at most batch_tokens; 0: batch_tokens. Fewer take
-                              less memory: the gradients of a step's passes add up */
+    size_t pass_tokens;    /* rows of a pass, at least context and at most batch_tokens. Fewer take less memory: the
+                              gradients of a step's passes add up. 0: STN_TRAINER_PASS within these bounds */
     size_t batch_examples; /* not 0: exactly so many examples a step, whatever their rows */
     double lr;             /* the schedule's peak */
     enum stn_schedule_shape schedule;
@@ -42,6 +44,8 @@ struct stn_trainer_config {
 /* context 512, batch_tokens 2048, lr 1e-4, cosine with warm-up 0.1, clip 1, AdamW 0.9 0.999 1e-8 without decay,
  * int8 backward, one thread, seed 0. */
 struct stn_trainer_config stn_trainer_defaults(void);
+
+size_t stn_trainer_pass_tokens(const struct stn_trainer_config *config); /* what pass_tokens comes to */
 
 /* One run. What it points to is borrowed until the next start or free. */
 struct stn_trainer_run {

@@ -1,0 +1,188 @@
+#include "client/cli/session.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+
+#define PIECE ((size_t)1 << 20)
+
+const char *const stn_session_backends[] = {"auto", "cpu", "vulkan", NULL};
+const char *const stn_session_losses[] = {"completion", "all", NULL};
+const char *const stn_session_backwards[] = {"exact", "int8", NULL};
+
+enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,
+                               uint64_t n_threads, struct stn_err *err)
+{
+    struct stn_session session = {0};
+    long n_processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (backend == STN_SESSION_VULKAN) {
+        return stn_err_set(err, STN_UNSUPPORTED, "--backend vulkan: this build computes on the cpu alone, "
+                                                 "use --backend auto or cpu");
+    }
+    session.n_threads = (unsigned)(n_threads > 0 ? n_threads : n_processors > 0 ? (uint64_t)n_processors : 1);
+    session.n_threads = session.n_threads > STN_SESSION_THREADS_MAX ? STN_SESSION_THREADS_MAX : session.n_threads;
+    enum stn_code code = stn_model_open(&session.model, model, err);
+    if (code == STN_OK) {
+        code = stn_tokenizer_new(&session.tokenizer, stn_model_gguf(session.model), err);
+    }
+    if (code == STN_OK && adapter != NULL) {
+        code = stn_adapter_file_load(&session.adapter, stn_model_arch(session.model), adapter, err);
+    }
+    if (code != STN_OK) {
+        stn_session_close(&session);
+        return code;
+    }
+    *ret = session;
+    return STN_OK;
+}
+
+void stn_session_close(struct stn_session *session)
+{
+    stn_adapter_free(session->adapter);
+    stn_tokenizer_free(session->tokenizer);
+    stn_model_close(session->model);
+    *session = (struct stn_session){0};
+}
+
+enum stn_code stn_session_file_digest(const char *path, struct stn_digest *ret, struct stn_err *err)
+{
+    int fd = -1;
+    uint64_t size = 0;
+    struct stn_digest_state state;
+    uint8_t *piece = stn_mem_new(PIECE, 1);
+    enum stn_code code = piece == NULL ? stn_err_set(err, STN_MEMORY, "no memory to read %s", path)
+                                       : stn_file_open(&fd, path, STN_FILE_READ, 0, err);
+    if (code == STN_OK) {
+        code = stn_file_size(path, &size, err);
+    }
+    stn_digest_init(&state);
+    for (uint64_t at = 0; code == STN_OK && at < size; at += PIECE) {
+        size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
+        code = stn_file_pread(fd, path, piece, n, at, err);
+        if (code == STN_OK) {
+            stn_digest_add(&state, piece, n);
+        }
+    }
+    stn_file_close(fd);
+    stn_mem_free(piece);
+    if (code == STN_OK) {
+        *ret = stn_digest_end(&state);
+    }
+    return code;
+}
+
+enum stn_code stn_session_can_write(const char *path, struct stn_err *err)
+{
+    char folder[STN_FILE_PATH_MAX] = ".";
+    struct stat is;
+    const char *slash = strrchr(path, '/');
+    if (path[0] == '\0' || strlen(path) >= sizeof folder) {
+        return stn_err_set(err, STN_INVALID, "\"%.64s\" is no name for a file", path);
+    }
+    if (slash != NULL) {
+        size_t n = slash == path ? 1 : (size_t)(slash - path);
+        memcpy(folder, path, n);
+        folder[n] = '\0';
+    }
+    if (stat(path, &is) == 0 && S_ISDIR(is.st_mode)) {
+        return stn_err_set(err, STN_INVALID, "%s is a folder, expected the name of a file", path);
+    }
+    if (access(folder, W_OK | X_OK) != 0) {
+        return stn_err_errno(err, errno, "%s cannot be written: %s", path, folder);
+    }
+    return STN_OK;
+}
+
+static double mib(size_t size)
+{
+    return (double)size / 1048576;
+}
+
+enum stn_code stn_session_check_memory(const struct stn_network *network, uint64_t limit, const char *advice,
+                                       struct stn_err *err)
+{
+    struct stn_network_memory m = stn_network_memory(network);
+    uint64_t sum = (uint64_t)m.weights + m.activations + m.adapter;
+    if (limit == 0 || sum <= limit) {
+        return STN_OK;
+    }
+    return stn_err_set(err, STN_LIMIT,
+                       "%.0f MiB are needed (weights %.0f, activations %.0f, adapter %.0f), the limit is %.0f MiB: %s",
+                       mib((size_t)sum), mib(m.weights), mib(m.activations), mib(m.adapter), mib((size_t)limit), advice);
+}
+
+size_t stn_session_longest(const struct stn_dataset *dataset)
+{
+    size_t longest = 2;
+    for (size_t i = 0; i < dataset->n_examples; i++) {
+        size_t n = dataset->examples[i].n_tokens;
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
+void stn_session_print_counts(const struct stn_dataset *dataset)
+{
+    const struct stn_dataset_counts *c = &dataset->counts;
+    (void)printf("%-10s %zu (%llu truncated by %llu tokens, %llu empty, %llu skipped)\n", "examples",
+                 dataset->n_examples, (unsigned long long)c->n_truncated, (unsigned long long)c->n_cut,
+                 (unsigned long long)c->n_empty, (unsigned long long)c->n_skipped);
+    if (c->first_bad.code != STN_OK) {
+        (void)printf("%-10s %s\n", "skipped", c->first_bad.text);
+    }
+}
+
+void stn_session_add_counts(json_t *object, const struct stn_dataset *dataset)
+{
+    const struct stn_dataset_counts *c = &dataset->counts;
+    (void)json_object_set_new(object, "examples", json_integer((json_int_t)dataset->n_examples));
+    (void)json_object_set_new(object, "truncated", json_integer((json_int_t)c->n_truncated));
+    (void)json_object_set_new(object, "truncated_tokens", json_integer((json_int_t)c->n_cut));
+    (void)json_object_set_new(object, "empty", json_integer((json_int_t)c->n_empty));
+    (void)json_object_set_new(object, "skipped", json_integer((json_int_t)c->n_skipped));
+}
+
+void stn_session_add_machine(json_t *object, const struct stn_session *session, const struct stn_network *network)
+{
+    (void)json_object_set_new(object, "peak_rss_bytes", json_integer((json_int_t)stn_session_peak_rss()));
+    (void)json_object_set_new(object, "threads", json_integer((json_int_t)session->n_threads));
+    (void)json_object_set_new(object, "backend", json_string(stn_network_backend(network)));
+    (void)json_object_set_new(object, "kernel", json_string(stn_network_kernel(network)));
+}
+
+json_t *stn_session_real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+enum stn_code stn_session_take_json(json_t *object, struct stn_err *err)
+{
+    if (object == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for the result");
+    }
+    int result = json_dumpf(object, stdout, JSON_PRESERVE_ORDER);
+    json_decref(object);
+    (void)putchar('\n');
+    return result == 0 ? STN_OK : stn_err_set(err, STN_IO, "the result cannot be written to stdout");
+}
+
+uint64_t stn_session_peak_rss(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+double stn_session_now_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}

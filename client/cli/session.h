@@ -1,0 +1,69 @@
+/* session: what the subcommands that run a model open first, and how they say what came of it. Thread: the main one. */
+#ifndef STN_CLIENT_CLI_SESSION_H
+#define STN_CLIENT_CLI_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "compute/model/adapter.h"
+#include "compute/model/network.h"
+#include "compute/model/tokenizer.h"
+#include "compute/train/dataset.h"
+#include "crypto/digest.h"
+
+#define STN_SESSION_THREADS_MAX 256
+
+/* The words of --backend, --loss and --backward, each ended by NULL. */
+enum stn_session_backend { STN_SESSION_AUTO, STN_SESSION_CPU, STN_SESSION_VULKAN };
+extern const char *const stn_session_backends[];
+extern const char *const stn_session_losses[];    /* by enum stn_dataset_loss */
+extern const char *const stn_session_backwards[]; /* by enum stn_backward */
+
+struct stn_session {
+    struct stn_model *model;
+    struct stn_tokenizer *tokenizer;
+    struct stn_adapter *adapter; /* NULL where none was asked for */
+    unsigned n_threads;
+};
+
+/* adapter may be NULL; n_threads 0 is one a processor. The caller closes *ret; zeroed is fine there. STN_UNSUPPORTED
+ * for a backend that this build does not have. */
+enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,
+                               uint64_t n_threads, struct stn_err *err) STN_CHECKED;
+void stn_session_close(struct stn_session *session);
+
+/* BLAKE2b-256 of a file's bytes, read in pieces so that none of it stays in memory. */
+enum stn_code stn_session_file_digest(const char *path, struct stn_digest *ret, struct stn_err *err) STN_CHECKED;
+
+/* Whether a file could be written at path, asked before the work that will fill it: its folder is there and can be
+ * written to, and path is no folder. */
+enum stn_code stn_session_can_write(const char *path, struct stn_err *err) STN_CHECKED;
+
+/* STN_LIMIT, with the plan in numbers and what can be done (advice), when memory passes limit; 0: no limit. */
+enum stn_code stn_session_check_memory(const struct stn_network *network, uint64_t limit, const char *advice,
+                                       struct stn_err *err) STN_CHECKED;
+
+/* The longest example of a dataset, in tokens; 2 for an empty one. */
+size_t stn_session_longest(const struct stn_dataset *dataset);
+
+/* "264 examples (2 truncated by 31 tokens, 1 empty, 3 skipped)" as a line of the summary. */
+void stn_session_print_counts(const struct stn_dataset *dataset);
+/* The same numbers into an object. */
+void stn_session_add_counts(json_t *object, const struct stn_dataset *dataset);
+/* Peak memory, backend, kernel and threads into an object. */
+void stn_session_add_machine(json_t *object, const struct stn_session *session, const struct stn_network *network);
+
+/* A real, or null for what is no finite number. */
+json_t *stn_session_real(double x);
+
+/* One line on stdout; takes object (NULL: STN_MEMORY). */
+enum stn_code stn_session_take_json(json_t *object, struct stn_err *err) STN_CHECKED;
+
+uint64_t stn_session_peak_rss(void); /* bytes */
+double stn_session_now_s(void);      /* monotonic */
+
+#endif
