@@ -5,4 +5,7 @@
 
 #include "base/command.h"
 
+extern const struct stn_command stn_cmd_train, stn_cmd_eval, stn_cmd_generate;
+extern const struct stn_command stn_cmd_data_check;
+
 #endif

@@ -9,6 +9,10 @@ int main(int argc, char **argv)
 {
     /* one row a subcommand, in the order in which --help lists them: stn_cmd_NAME, */
     const struct stn_command commands[] = {
+        stn_cmd_train,
+        stn_cmd_eval,
+        stn_cmd_generate,
+        stn_cmd_data_check,
         {0},
     };
     struct stn_err err = {0};

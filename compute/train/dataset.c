@@ -112,6 +112,67 @@ enum stn_code stn_dataset_add_tokens(struct stn_dataset *dataset, const int32_t 
 
 /* ---- from text to tokens ---- */
 
+/* Whether a text's first token begins with a blank that the text does not have (SentencePiece). */
+static enum stn_code find_lead(const struct stn_tokenizer *tokenizer, bool *ret, struct stn_err *err)
+{
+    struct stn_tokenizer_list list = {0};
+    enum stn_code code = stn_tokenizer_encode(tokenizer, &list, "a", 1, 0, err);
+    if (code == STN_OK) {
+        struct stn_gguf_str piece = {0};
+        if (list.n > 0) {
+            piece = stn_tokenizer_piece(tokenizer, list.ids[0]);
+        }
+        *ret = piece.size > 0 && piece.p[0] == ' ';
+    }
+    stn_tokenizer_list_fini(&list);
+    return code;
+}
+
+/* The tokens of a text that stands behind a line's end, without those of the line's end. */
+static enum stn_code encode_behind_line(struct stn_tokenizer_list *list, const struct stn_tokenizer *tokenizer,
+                                        const char *text, struct stn_err *err)
+{
+    struct stn_tokenizer_list end = {0}, both = {0};
+    struct stn_buf joined = {0};
+    size_t size = strlen(text);
+    bool ok = stn_buf_add_u8(&joined, '\n') && stn_buf_add(&joined, text, size);
+    enum stn_code code = ok ? stn_tokenizer_encode(tokenizer, &end, "\n", 1, 0, err)
+                            : stn_err_set(err, STN_MEMORY, "no memory for an example");
+    if (code == STN_OK) {
+        code = stn_tokenizer_encode(tokenizer, &both, (const char *)joined.data, joined.size, 0, err);
+    }
+    size_t skip = end.n;
+    if (code == STN_OK && (both.n < skip || memcmp(both.ids, end.ids, skip * sizeof *end.ids) != 0)) {
+        both.n = skip = 0; /* the line's end has joined the text: as any text, then */
+        code = stn_tokenizer_encode(tokenizer, &both, text, size, 0, err);
+    }
+    for (size_t i = skip; code == STN_OK && i < both.n; i++) {
+        if (!stn_tokenizer_list_add(list, both.ids[i], 0)) {
+            code = stn_err_set(err, STN_MEMORY, "no memory for an example");
+        }
+    }
+    stn_buf_fini(&joined);
+    stn_tokenizer_list_fini(&end);
+    stn_tokenizer_list_fini(&both);
+    return code;
+}
+
+/* The tokens of a text that goes on where another ended: no blank comes between that is in neither. */
+static enum stn_code encode_rest(struct stn_tokenizer_list *list, const struct stn_tokenizer *tokenizer,
+                                 const char *text, struct stn_err *err)
+{
+    bool leads = false;
+    enum stn_code code = find_lead(tokenizer, &leads, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    if (leads && text[0] != ' ') {
+        return encode_behind_line(list, tokenizer, text, err);
+    }
+    text += leads; /* the blank that the tokenizer puts is the text's own */
+    return stn_tokenizer_encode(tokenizer, list, text, strlen(text), 0, err);
+}
+
 static enum stn_code encode_pair(struct stn_tokenizer_list *list, const struct stn_tokenizer *tokenizer,
                                  const struct stn_jsonl_record *record, struct stn_err *err)
 {
@@ -119,8 +180,7 @@ static enum stn_code encode_pair(struct stn_tokenizer_list *list, const struct s
                                               STN_TOKENIZER_BOS, err);
     size_t n_prompt = list->n;
     if (code == STN_OK) {
-        code = stn_tokenizer_encode(tokenizer, list, record->completion, strlen(record->completion),
-                                    STN_TOKENIZER_CONTINUE, err);
+        code = encode_rest(list, tokenizer, record->completion, err);
     }
     for (size_t i = n_prompt; i < list->n; i++) {
         list->mask[i] = 1;

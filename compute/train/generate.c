@@ -155,6 +155,7 @@ enum stn_code stn_generate_run(struct stn_network *network, struct stn_generate_
                 code = STN_OK;
                 break;
             }
+            result.n_fed += code == STN_OK;
         }
     }
     result.token_s = now_s() - start;

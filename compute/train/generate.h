@@ -51,12 +51,13 @@ struct stn_generate_job {
 };
 
 struct stn_generate_result {
-    size_t n; /* tokens handed out */
+    size_t n;     /* tokens handed out */
+    size_t n_fed; /* of them, from the first, that the cache holds behind the prompt */
     enum stn_generate_end end;
     double prompt_s, token_s; /* wall time of feeding the prompt, and of all tokens behind it */
 };
 
-/* The cache then holds the prompt and every token handed out but the last. STN_LIMIT when the prompt does not fit. */
+/* STN_LIMIT when the prompt does not fit. */
 enum stn_code stn_generate_run(struct stn_network *network, struct stn_generate_sampler *sampler,
                                const struct stn_generate_job *job, struct stn_generate_result *ret,
                                struct stn_err *err) STN_CHECKED;

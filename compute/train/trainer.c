@@ -161,22 +161,17 @@ bool stn_trainer_is_done(const struct stn_trainer *trainer)
     return trainer->n_done >= trainer->n_steps;
 }
 
-/* The network has no other way to forget: x + -x is 0 for every finite x, and an update refuses the others. */
+/* An update that finds the gradient not finite changes nothing and forgets it: the network's way to drop a step. */
 static void drop_gradients(struct stn_trainer *trainer)
 {
+    const struct stn_network_update update = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     double norm;
-    bool is_finite = true;
-    stn_network_get_gradients(trainer->network, trainer->scratch);
     for (size_t i = 0; i < trainer->n_values; i++) {
-        is_finite &= isfinite(trainer->scratch[i]) != 0;
-        trainer->scratch[i] = -trainer->scratch[i];
+        trainer->scratch[i] = NAN;
     }
-    if (is_finite) {
-        stn_network_add_gradients(trainer->network, trainer->scratch);
-    } else {
-        const struct stn_network_update update = {0};
-        (void)!stn_network_update(trainer->network, &update, &norm, NULL);
-    }
+    stn_network_add_gradients(trainer->network, trainer->scratch);
+    enum stn_code code = stn_network_update(trainer->network, &update, &norm, NULL);
+    assert(code == STN_CORRUPT);
 }
 
 /* STN_CORRUPT with the example of the first loss that is not finite. */
