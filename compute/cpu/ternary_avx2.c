@@ -19,6 +19,15 @@ INLINE __m256i four(const int8_t *q)
     return _mm256_set1_epi32(value);
 }
 
+/* sum += code q, two products to a lane. Written out because compilers hold back the additions until the registers
+ * are used up. */
+INLINE __m256i dot(__m256i sum, __m256i codes, __m256i q)
+{
+    __m256i products;
+    __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(codes), "x"(q));
+    return sum;
+}
+
 /* acc[t][i] = sum of code q of eight outputs of field pair + 2 i, over the units (half of each) of one block */
 INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t stride, const int pair, const size_t n,
                 __m256i acc[TOKENS][2])
@@ -37,8 +46,8 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
 #pragma GCC unroll 4
         for (size_t t = 0; t < n; t++) {
             __m256i x = four(q + t * stride + 4 * u);
-            short_acc[t][0] = _mm256_add_epi16(short_acc[t][0], _mm256_maddubs_epi16(low, x));
-            short_acc[t][1] = _mm256_add_epi16(short_acc[t][1], _mm256_maddubs_epi16(high, x));
+            short_acc[t][0] = dot(short_acc[t][0], low, x);
+            short_acc[t][1] = dot(short_acc[t][1], high, x);
         }
     }
 #pragma GCC unroll 4
