@@ -4,6 +4,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 static const char *const names[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = "c",
@@ -18,12 +21,19 @@ const char *stn_cpuid_name(enum stn_cpuid_set set)
     return names[set];
 }
 
+#ifdef __x86_64__
+static bool has_f16c(void) /* clang's library does not know the name */
+{
+    unsigned a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 /* The compiler's library asks both the processor and the operating system (XCR0). */
 bool stn_cpuid_runs(enum stn_cpuid_set set)
 {
 #ifdef __x86_64__
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                __builtin_cpu_supports("f16c");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vnni");

@@ -24,7 +24,7 @@ typedef __mmask16 lanes;
 
 static inline lanes lanes_of(size_t n)
 {
-    return n < VEC ? (lanes)((1u << n) - 1) : 0xffff;
+    return (lanes)(n < VEC ? (1u << n) - 1 : 0xffff);
 }
 
 VECTOR vec zero(void)

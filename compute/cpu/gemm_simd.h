@@ -19,6 +19,7 @@ enum {
     MOST_ROWS = 12,     /* of a tile */
     BROADCAST_K = 256,  /* terms that the broadcast loop sums in registers before they go to c */
     TRANSPOSED_K = 64,  /* below it, dot turns b round and takes the broadcast loop: little would be left to sum up */
+    FAR = 1 << 20,      /* so many elements of b do not stay in a cache that is near */
     PANEL = WIDE * VEC, /* columns of c at once */
 };
 
@@ -43,6 +44,9 @@ INLINE void put(float *c, lanes part, bool full, float alpha, float beta, vec su
     store(c, part, full, sum);
 }
 
+/* Row r of a matrix, four rows to a pointer: their distances are one register, twice it and a second. */
+#define ROW(base, r, row, row3) ((base)[(r) / 4] + ((r) % 4 == 3 ? (row3) : (size_t)((r) % 4) * (row)))
+
 INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_vecs, const bool half, const bool full)
 {
     vec acc[MOST_ROWS][WIDE];
@@ -57,7 +61,6 @@ INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_
             acc[t][v] = zero();
         }
     }
-    /* four rows to a pointer: their distances are one register, twice it and a second */
     const size_t row = p->a_row, row3 = 3 * row, col = p->a_col;
     const float *a[3] = {p->a, p->a + 4 * row, p->a + 8 * row};
     for (size_t k = 0; k < p->n_k; k++) {
@@ -68,8 +71,7 @@ INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_
         }
 #pragma GCC unroll 12
         for (int t = 0; t < n_rows; t++) {
-            size_t off = t % 4 == 3 ? row3 : (size_t)(t % 4) * row;
-            vec x = set(a[t / 4][off]);
+            vec x = set(*ROW(a, t, row, row3));
             for (int v = 0; v < n_vecs; v++) {
                 acc[t][v] = fused(x, b[v], acc[t][v]);
             }
@@ -86,6 +88,26 @@ INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_
     }
 }
 
+/* One vector of terms of each sum; b's rows lie size bytes apart for each of its elements. */
+INLINE void dot_step(const float *const a[3], size_t a_row, const char *const b[2], size_t b_row, lanes part,
+                     const bool full, const int n_rows, const int n_cols, const bool half, vec acc[MOST_ROWS][SUMS])
+{
+    vec x[MOST_ROWS];
+#pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++) {
+        x[i] = load(ROW(a, i, a_row, 3 * a_row), part, full);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < n_cols; j++) {
+        const void *at = ROW(b, j, b_row, 3 * b_row);
+        vec y = half ? load_half(at, part, full) : load(at, part, full);
+#pragma GCC unroll 12
+        for (int i = 0; i < n_rows; i++) {
+            acc[i][j] = fused(x[i], y, acc[i][j]);
+        }
+    }
+}
+
 INLINE void dot_tile(const struct piece *p, const int n_rows, const int n_cols, const bool half)
 {
     vec acc[MOST_ROWS][SUMS];
@@ -95,23 +117,18 @@ INLINE void dot_tile(const struct piece *p, const int n_rows, const int n_cols, 
             acc[i][j] = zero();
         }
     }
-    for (size_t k = 0; k < p->n_k; k += VEC) {
-        bool full = p->n_k - k >= VEC;
-        lanes part = lanes_of(p->n_k - k);
-        vec a[MOST_ROWS];
-#pragma GCC unroll 12
-        for (int i = 0; i < n_rows; i++) {
-            a[i] = load(p->a + (size_t)i * p->a_row + k, part, full);
-        }
-#pragma GCC unroll 8
-        for (int j = 0; j < n_cols; j++) {
-            size_t at = (size_t)j * p->ldb + k;
-            vec b = half ? load_half(p->b16 + at, part, full) : load(p->b + at, part, full);
-#pragma GCC unroll 12
-            for (int i = 0; i < n_rows; i++) {
-                acc[i][j] = fused(a[i], b, acc[i][j]);
-            }
-        }
+    const size_t size = half ? sizeof(uint16_t) : sizeof(float), b_row = p->ldb * size;
+    const char *first = half ? (const void *)p->b16 : (const void *)p->b;
+    const float *a[3] = {p->a, p->a + 4 * p->a_row, p->a + 8 * p->a_row};
+    const char *b[2] = {first, first + 4 * b_row};
+    size_t k = 0;
+    for (; k + VEC <= p->n_k; k += VEC) {
+        dot_step(a, p->a_row, b, b_row, lanes_of(VEC), true, n_rows, n_cols, half, acc);
+        a[0] += VEC, a[1] += VEC, a[2] += VEC;
+        b[0] += VEC * size, b[1] += VEC * size;
+    }
+    if (k < p->n_k) {
+        dot_step(a, p->a_row, b, b_row, lanes_of(p->n_k - k), false, n_rows, n_cols, half, acc);
     }
 #pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++) {
@@ -236,8 +253,12 @@ static void dot(const struct stn_gemm_args *g)
         dot_few_terms(g);
         return;
     }
-    /* halves are expanded once for each tile: more rows of a and fewer of b */
-    size_t widest = g->b == NULL && SUMS > 4 && g->m > 3 ? 4 : SUMS;
+    size_t widest = SUMS;
+    if (g->m <= 4 && g->n * g->k > FAR) {
+        widest = 1; /* bound by memory: it likes one stream best */
+    } else if (g->b == NULL && SUMS > 4 && g->m > 3) {
+        widest = 4; /* halves are expanded once for each tile: more rows of a and fewer of b */
+    }
     for (size_t j = 0; j < g->n;) {
         size_t width = g->n - j >= widest ? widest : g->n - j >= 4 ? 4 : 1;
         struct piece p = piece_at(g, j, 0);

@@ -65,7 +65,7 @@ INLINE void put(const struct stn_ternary_product *p, size_t t, int f, __m512 val
         return;
     }
     size_t left = p->count - lane;
-    __mmask16 mask = left < 16 ? (__mmask16)((1u << left) - 1) : 0xffff;
+    __mmask16 mask = (__mmask16)(left < 16 ? (1u << left) - 1 : 0xffff);
     float *y = p->y + t * p->ldy + lane;
     if (p->add) {
         value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), value);
@@ -218,7 +218,7 @@ TARGET static void expand(const uint8_t *units, size_t n_units, float *w)
 
 INLINE __mmask16 lanes(size_t left)
 {
-    return left < 16 ? (__mmask16)((1u << left) - 1) : 0xffff;
+    return (__mmask16)(left < 16 ? (1u << left) - 1 : 0xffff);
 }
 
 TARGET static float largest(const float *x, size_t n)
