@@ -1,21 +1,18 @@
 #include "compute/model/gguf_write.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "io/file.h"
 
 struct stn_gguf_write {
     struct stn_buf values, tensors, sizes; /* the head's parts; sizes: u64 a tensor */
     uint64_t n_values, n_tensors;
     uint64_t offset; /* of the next tensor described */
     struct stn_buf *to; /* memory, or */
-    FILE *file;         /* the file that is not yet there */
-    char *path, *temporary;
+    bool drafted;       /* the file that is not yet there */
+    struct stn_file_draft draft;
     size_t number; /* of the tensor whose bytes come */
     uint64_t left; /* of its bytes */
 };
@@ -31,15 +28,12 @@ void stn_gguf_write_free(struct stn_gguf_write *w)
     if (w == NULL) {
         return;
     }
-    if (w->file != NULL) {
-        (void)fclose(w->file);
-        (void)unlink(w->temporary);
+    if (w->drafted) {
+        stn_file_draft_drop(&w->draft);
     }
     stn_buf_fini(&w->values);
     stn_buf_fini(&w->tensors);
     stn_buf_fini(&w->sizes);
-    stn_mem_free(w->path);
-    stn_mem_free(w->temporary);
     stn_mem_free(w);
 }
 
@@ -127,10 +121,7 @@ static enum stn_code put(struct stn_gguf_write *w, const void *p, size_t size, s
                    ? STN_OK
                    : stn_err_set(err, STN_MEMORY, "no memory for %zu more bytes of a gguf file", size);
     }
-    if (size > 0 && fwrite(p, 1, size, w->file) != size) {
-        return stn_err_errno(err, errno, "writing %.150s", w->path);
-    }
-    return STN_OK;
+    return size == 0 ? STN_OK : stn_file_draft_put(&w->draft, p, size, err);
 }
 
 static enum stn_code put_zeroes(struct stn_gguf_write *w, uint64_t size, struct stn_err *err)
@@ -172,34 +163,17 @@ static enum stn_code put_head(struct stn_gguf_write *w, struct stn_err *err)
 enum stn_code stn_gguf_write_begin_buf(struct stn_gguf_write *w, struct stn_buf *buf,
                                        struct stn_err *err)
 {
-    assert(w->to == NULL && w->file == NULL);
+    assert(w->to == NULL && !w->drafted);
     w->to = buf;
     return put_head(w, err);
 }
 
 enum stn_code stn_gguf_write_begin(struct stn_gguf_write *w, const char *path, struct stn_err *err)
 {
-    assert(w->to == NULL && w->file == NULL);
-    struct stn_buf name = {0};
-    (void)stn_buf_printf(&name, "%s.%ld.tmp", path, (long)getpid());
-    w->path = stn_mem_str(path);
-    w->temporary = name.failed ? NULL : stn_mem_str((const char *)name.data);
-    stn_buf_fini(&name);
-    if (w->path == NULL || w->temporary == NULL) {
-        return stn_err_set(err, STN_MEMORY, "no memory to write %.150s", path);
-    }
-    int fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return stn_err_errno(err, errno, "writing %.150s", path);
-    }
-    w->file = fdopen(fd, "wb");
-    if (w->file == NULL) {
-        enum stn_code code = stn_err_errno(err, errno, "writing %.150s", path);
-        (void)close(fd);
-        (void)unlink(w->temporary);
-        return code;
-    }
-    return put_head(w, err);
+    assert(w->to == NULL && !w->drafted);
+    enum stn_code code = stn_file_draft(&w->draft, path, STN_FILE_MODE, err);
+    w->drafted = code == STN_OK;
+    return code == STN_OK ? put_head(w, err) : code;
 }
 
 enum stn_code stn_gguf_write_data(struct stn_gguf_write *w, const void *p, size_t size,
@@ -225,48 +199,8 @@ enum stn_code stn_gguf_write_data(struct stn_gguf_write *w, const void *p, size_
     return STN_OK;
 }
 
-/* The name in its folder must be on disk too, or a power cut takes the file back. */
-static enum stn_code sync_folder(const char *path, struct stn_err *err)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = stn_mem_str(slash == NULL ? "." : path);
-    if (folder == NULL) {
-        return stn_err_set(err, STN_MEMORY, "no memory to write %.150s", path);
-    }
-    if (slash != NULL) {
-        folder[slash == path ? 1 : slash - path] = 0;
-    }
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    stn_mem_free(folder);
-    if (fd < 0) {
-        return stn_err_errno(err, errno, "writing %.150s", path);
-    }
-    enum stn_code code = STN_OK;
-    if (fsync(fd) != 0 && errno != EINVAL) {
-        code = stn_err_errno(err, errno, "writing %.150s", path);
-    }
-    (void)close(fd);
-    return code;
-}
-
 enum stn_code stn_gguf_write_end(struct stn_gguf_write *w, struct stn_err *err)
 {
     assert(w->number == w->n_tensors);
-    if (w->to != NULL) {
-        return STN_OK;
-    }
-    FILE *file = w->file;
-    w->file = NULL;
-    bool written = fflush(file) == 0 && fsync(fileno(file)) == 0;
-    int number = errno;
-    if (fclose(file) != 0 && written) {
-        written = false;
-        number = errno;
-    }
-    if (written && rename(w->temporary, w->path) == 0) {
-        return sync_folder(w->path, err);
-    }
-    number = written ? errno : number;
-    (void)unlink(w->temporary);
-    return stn_err_errno(err, number, "writing %.150s", w->path);
+    return w->to != NULL ? STN_OK : stn_file_draft_keep(&w->draft, err);
 }
