@@ -310,14 +310,16 @@ static enum stn_code hear_reply(struct stn_channel_client *client, const struct 
                                 uint8_t *bytes, struct stn_channel_client_heard *ret,
                                 struct stn_err *err)
 {
-    /* asked before it is opened: a reply that nobody waits for must not move the window */
     if (!client->is_open || frame->session != client->session ||
         !waits_for(client, frame->request)) {
         return stn_err_set(err, STN_LATE, "no request waits for this reply");
     }
+    /* A request takes one reply and its counter is never used again: nothing can be replayed. A
+     * window would only refuse a kept reply for being repeated late. */
     uint8_t *message = bytes + frame->head_size;
-    enum stn_code code = stn_seal_open(&client->seal, frame->counter, bytes, frame->head_size,
-                                       message, frame->body_size, message, err);
+    enum stn_code code =
+        stn_seal_open_awaited(&client->seal, frame->counter, bytes, frame->head_size, message,
+                              frame->body_size, message, err);
     if (code != STN_OK) {
         return code;
     }

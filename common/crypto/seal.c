@@ -74,17 +74,13 @@ static void mark(struct stn_seal *seal, uint64_t counter)
     seal->opened |= (uint32_t)1 << (seal->end - 1 - counter);
 }
 
-enum stn_code stn_seal_open(struct stn_seal *seal, uint64_t counter, const void *ad, size_t ad_size,
-                            const void *p, size_t size, uint8_t *dst, struct stn_err *err)
+enum stn_code stn_seal_open_awaited(const struct stn_seal *seal, uint64_t counter, const void *ad,
+                                    size_t ad_size, const void *p, size_t size, uint8_t *dst,
+                                    struct stn_err *err)
 {
     if (size < STN_SEAL_TAG || size > STN_SEAL_RECORD + STN_SEAL_TAG) {
         return stn_err_set(err, STN_CORRUPT, "a sealed record of %zu bytes, not %d to %zu", size,
                            STN_SEAL_TAG, STN_SEAL_RECORD + STN_SEAL_TAG);
-    }
-    if (!is_fresh(seal, counter)) {
-        return stn_err_set(
-            err, STN_DENIED, "record %llu came again or too late: %llu is the newest",
-            (unsigned long long)counter, (unsigned long long)(seal->end == 0 ? 0 : seal->end - 1));
     }
     uint8_t nonce[12];
     nonce_of(nonce, counter);
@@ -93,6 +89,20 @@ enum stn_code stn_seal_open(struct stn_seal *seal, uint64_t counter, const void 
         return stn_err_set(err, STN_DENIED, "record %llu does not verify",
                            (unsigned long long)counter);
     }
-    mark(seal, counter);
     return STN_OK;
+}
+
+enum stn_code stn_seal_open(struct stn_seal *seal, uint64_t counter, const void *ad, size_t ad_size,
+                            const void *p, size_t size, uint8_t *dst, struct stn_err *err)
+{
+    if (!is_fresh(seal, counter)) {
+        return stn_err_set(
+            err, STN_DENIED, "record %llu came again or too late: %llu is the newest",
+            (unsigned long long)counter, (unsigned long long)(seal->end == 0 ? 0 : seal->end - 1));
+    }
+    enum stn_code code = stn_seal_open_awaited(seal, counter, ad, ad_size, p, size, dst, err);
+    if (code == STN_OK) {
+        mark(seal, counter);
+    }
+    return code;
 }

@@ -50,4 +50,11 @@ enum stn_code stn_seal_open(struct stn_seal *seal, uint64_t counter, const void 
                             const void *p, size_t size, uint8_t *dst,
                             struct stn_err *err) STN_CHECKED;
 
+/* The same without the window, for a caller who knows in another way that each record is taken once:
+ * a reply names its request in the associated data, and a request takes one reply. The window stays
+ * as it is. */
+enum stn_code stn_seal_open_awaited(const struct stn_seal *seal, uint64_t counter, const void *ad,
+                                    size_t ad_size, const void *p, size_t size, uint8_t *dst,
+                                    struct stn_err *err) STN_CHECKED;
+
 #endif
