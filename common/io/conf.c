@@ -1,18 +1,23 @@
 #include "io/conf.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
 #include "base/str.h"
+#include "io/file.h"
 
-#define FILE_LIMIT ((size_t)1 << 20)
 #define N_ROWS 128
+#define SECTION_MAX 48 /* inih cuts longer ones without a word */
+
+/* Debian's inih lets its line buffer be set; another has the one it was built with. */
+extern int ini_max_line __attribute__((weak));
 
 struct reading {
+    const char *at, *end; /* of the text that inih has not seen */
+    int line;             /* that it sees */
     void *to;
     const struct stn_conf_row *rows;
     struct stn_err *err;
@@ -104,55 +109,114 @@ static bool fits(const struct stn_conf_row *row, const char *section, const char
     return row->type == STN_CONF_EACH ? stn_str_starts(key, row->key) : strcmp(row->key, key) == 0;
 }
 
-/* inih's callback: 0 stops at this line (the library is built to stop at the first error, or counts on). */
-static int on_value(void *user, const char *section, const char *key, const char *value)
+static bool take_setting(struct reading *reading, const char *section, const char *key, const char *value)
 {
-    struct reading *reading = user;
-    if (reading->failed) {
-        return 0;
+    const char *dot = section[0] == '\0' ? "" : ".";
+    if (strlen(section) > SECTION_MAX) {
+        (void)stn_err_set(reading->err, STN_INVALID, "no section is called %s...", section);
+        return false;
     }
     for (size_t i = 0; reading->rows[i].key != NULL; i++) {
         const struct stn_conf_row *row = &reading->rows[i];
         if (!fits(row, section, key)) {
             continue;
         }
-        reading->seen[i] = true;
-        if (take(row, reading->to, key, value == NULL ? "" : value, reading->err) == STN_OK) {
-            return 1;
+        if (reading->seen[i] && row->type != STN_CONF_EACH) {
+            (void)stn_err_set(reading->err, STN_INVALID, "%s%s%s is set a second time", section, dot, key);
+            return false;
         }
-        reading->failed = true;
+        reading->seen[i] = true;
+        return take(row, reading->to, key, value, reading->err) == STN_OK;
+    }
+    (void)stn_err_set(reading->err, STN_INVALID, "no setting is called %.48s%s%.100s", section, dot, key);
+    return false;
+}
+
+/* inih's callback: 0 is an error on this line. */
+static int on_value(void *user, const char *section, const char *key, const char *value)
+{
+    struct reading *reading = user;
+    if (reading->failed) {
         return 0;
     }
-    (void)stn_err_set(reading->err, STN_INVALID, "no setting is called %s%s%s", section,
-                      section[0] == '\0' ? "" : ".", key);
-    reading->failed = true;
-    return 0;
+    reading->failed = !take_setting(reading, section, key, value == NULL ? "" : value);
+    return reading->failed ? 0 : 1;
+}
+
+/* inih's fgets. Lines are known to fit; the first failure is the end. */
+static char *next_line(char *to, int room, void *user)
+{
+    struct reading *reading = user;
+    if (reading->failed || reading->at == reading->end) {
+        return NULL;
+    }
+    const char *newline = memchr(reading->at, '\n', (size_t)(reading->end - reading->at));
+    size_t size = (size_t)((newline == NULL ? reading->end : newline + 1) - reading->at);
+    assert(room > 0 && size < (size_t)room);
+    memcpy(to, reading->at, size);
+    to[size] = '\0';
+    reading->at += size;
+    reading->line++;
+    return to;
+}
+
+/* What inih would take for something else without a word: a line that it would cut in two, and one that begins with a
+ * blank, which it would add to the setting before. */
+static enum stn_code check_lines(const char *name, const char *text, size_t size, size_t line_max, struct stn_err *err)
+{
+    if (memchr(text, '\0', size) != NULL || !stn_str_is_utf8(text, size)) {
+        return stn_err_set(err, STN_INVALID, "%.100s: not a text in UTF-8", name);
+    }
+    int number = 1;
+    for (const char *at = text, *end = text + size; at < end; number++) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t n = (size_t)((newline == NULL ? end : newline) - at);
+        if (n > line_max) {
+            return stn_err_set(err, STN_LIMIT, "%.100s line %d: %zu bytes, at most %zu", name, number, n, line_max);
+        }
+        size_t blank = 0;
+        while (blank < n && (at[blank] == ' ' || (at[blank] >= '\t' && at[blank] <= '\r'))) {
+            blank++;
+        }
+        if (blank > 0 && blank < n && at[blank] != '#' && at[blank] != ';') {
+            return stn_err_set(err, STN_INVALID, "%.100s line %d: begins with a blank", name, number);
+        }
+        at += n + (newline != NULL);
+    }
+    return STN_OK;
 }
 
 enum stn_code stn_conf_parse(void *to, const struct stn_conf_row *rows, const char *name,
                              const char *text, size_t size, struct stn_err *err)
 {
     struct stn_err mine = {0};
-    struct reading reading = {.to = to, .rows = rows, .err = err == NULL ? &mine : err};
-    if (memchr(text, '\0', size) != NULL) {
-        return stn_err_set(err, STN_INVALID, "%s: a zero byte in the text", name);
+    struct reading reading = {.at = text, .end = text + size, .to = to, .rows = rows};
+    reading.err = err == NULL ? &mine : err;
+    size_t line_max = INI_MAX_LINE - 3;
+    if (&ini_max_line != NULL) {
+        ini_max_line = STN_CONF_LINE_MAX + 3;
+        line_max = STN_CONF_LINE_MAX;
     }
-    char *copy = stn_mem_new(size + 1, 1);
-    if (copy == NULL) {
-        return stn_err_set(err, STN_MEMORY, "%s: no memory for %zu bytes", name, size);
+    if (size == 0) {
+        reading.at = reading.end = text = "";
     }
-    memcpy(copy, text, size);
-    int line = ini_parse_string(copy, on_value, &reading);
-    stn_mem_free(copy);
+    enum stn_code code = check_lines(name, text, size, line_max, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    int line = ini_parse_stream(next_line, &reading, on_value, &reading);
+    if (line < 0) {
+        return stn_err_set(err, STN_MEMORY, "%.100s: no memory to read it", name);
+    }
+    if (line != 0 && (!reading.failed || line < reading.line)) {
+        return stn_err_set(err, STN_INVALID, "%.100s line %d: expected [section] or key = value", name, line);
+    }
     if (reading.failed) {
-        return stn_err_prefix(reading.err, "%s line %d", name, line);
-    }
-    if (line != 0) {
-        return stn_err_set(err, STN_INVALID, "%s line %d: expected [section] or key = value", name, line);
+        return stn_err_prefix(reading.err, "%.100s line %d", name, line);
     }
     for (size_t i = 0; rows[i].key != NULL; i++) {
         if (rows[i].required && !reading.seen[i]) {
-            return stn_err_set(err, STN_INVALID, "%s: %s in [%s] is missing", name, rows[i].key,
+            return stn_err_set(err, STN_INVALID, "%.100s: %s in [%s] is missing", name, rows[i].key,
                                rows[i].section);
         }
     }
@@ -162,25 +226,8 @@ enum stn_code stn_conf_parse(void *to, const struct stn_conf_row *rows, const ch
 enum stn_code stn_conf_read(void *to, const struct stn_conf_row *rows, const char *path,
                             struct stn_err *err)
 {
-    FILE *f = fopen(path, "re");
-    if (f == NULL) {
-        return stn_err_errno(err, errno, "%s", path);
-    }
-    struct stn_buf buf = {.limit = FILE_LIMIT};
-    enum stn_code code = STN_OK;
-    for (size_t n = 1; n > 0;) {
-        uint8_t *to_fill = stn_buf_extend(&buf, 4096);
-        if (to_fill == NULL) {
-            code = stn_err_set(err, STN_LIMIT, "%s: more than %zu bytes", path, FILE_LIMIT);
-            break;
-        }
-        n = fread(to_fill, 1, 4096, f);
-        buf.size -= 4096 - n;
-    }
-    if (code == STN_OK && ferror(f)) {
-        code = stn_err_set(err, STN_IO, "%s: cannot be read", path);
-    }
-    (void)fclose(f);
+    struct stn_buf buf = {0};
+    enum stn_code code = stn_file_read(path, STN_CONF_FILE_MAX, &buf, err);
     if (code == STN_OK) {
         code = stn_conf_parse(to, rows, path, (const char *)buf.data, buf.size, err);
     }

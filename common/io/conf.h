@@ -1,6 +1,7 @@
-/* conf: INI files read into a struct by a table of rows, one row a setting. A key that no row knows, a value that
- * does not parse or lies outside its range, and a missing required key are each one error with the file's name
- * and the line. Library: inih. Thread: any. */
+/* conf: INI files read into a struct by a table of rows, one row a setting. A key that no row knows or that comes twice,
+ * a value that does not parse or lies outside its range, and a missing required key are each one error with the file's
+ * name and the line. One setting is one line, in UTF-8, from its first column on; # and ; begin a comment line, and " ;"
+ * a comment behind a value. Library: inih. Thread: one at a time. */
 #ifndef STN_IO_CONF_H
 #define STN_IO_CONF_H
 
@@ -9,6 +10,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
+
+#define STN_CONF_FILE_MAX ((size_t)1 << 20)
+#define STN_CONF_LINE_MAX 8192 /* a path and its key; 197 where inih cannot be told so */
 
 enum stn_conf_type {
     STN_CONF_STR,  /* char[size]: must fit */
@@ -33,7 +37,8 @@ struct stn_conf_row {
     enum stn_code (*each)(void *to, const char *rest, const char *value, struct stn_err *err);
 };
 
-/* Settings that the file does not name keep what *to holds. rows end with a row whose key is NULL. */
+/* Settings that the file does not name keep what *to holds; after a failure it may hold some of the file's. rows (at
+ * most 128) end with a row whose key is NULL. */
 enum stn_code stn_conf_read(void *to, const struct stn_conf_row *rows, const char *path,
                             struct stn_err *err) STN_CHECKED;
 
