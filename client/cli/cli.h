@@ -7,5 +7,6 @@
 
 extern const struct stn_command stn_cmd_train, stn_cmd_eval, stn_cmd_generate;
 extern const struct stn_command stn_cmd_data_check;
+extern const struct stn_command stn_cmd_check_gradients, stn_cmd_logits;
 
 #endif

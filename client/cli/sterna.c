@@ -13,6 +13,8 @@ int main(int argc, char **argv)
         stn_cmd_eval,
         stn_cmd_generate,
         stn_cmd_data_check,
+        stn_cmd_check_gradients,
+        stn_cmd_logits,
         {0},
     };
     struct stn_err err = {0};
