@@ -14,7 +14,8 @@ static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
 struct stn_loop {
     uv_loop_t uv;
     uv_prepare_t prepare; /* runs after the turn's last callback and before the wait */
-    uv_timer_t driver;    /* set to the earliest timer */
+    uv_timer_t driver;    /* set to the earliest timer, when that is to come ... */
+    uv_idle_t soon;       /* ... and this when it is due: once a turn, so that the world is heard in between */
     uv_signal_t signals[N_CAUGHT];
     struct stn_timer *timers; /* the root of the heap */
     uint64_t n_armed;         /* armings so far */
@@ -37,24 +38,23 @@ static void on_prepare(uv_prepare_t *prepare)
 }
 
 static void on_driver(uv_timer_t *driver);
+static void on_soon(uv_idle_t *soon);
 
 static void set_driver(struct stn_loop *loop)
 {
-    if (loop->timers == NULL) {
-        (void)uv_timer_stop(&loop->driver);
-        return;
-    }
     uint64_t now = uv_now(&loop->uv);
-    uint64_t wait = loop->timers->due_ms > now ? loop->timers->due_ms - now : 0;
-    int rc = uv_timer_start(&loop->driver, on_driver, wait, 0);
+    (void)uv_timer_stop(&loop->driver);
+    (void)uv_idle_stop(&loop->soon);
+    int rc = loop->timers == NULL          ? 0
+             : loop->timers->due_ms <= now ? uv_idle_start(&loop->soon, on_soon)
+                                           : uv_timer_start(&loop->driver, on_driver, loop->timers->due_ms - now, 0);
     assert(rc == 0); /* fails only on a closing handle */
     (void)rc;
 }
 
 /* What a callback arms for now waits for the next pass: the numbers that it gets are past the limit. */
-static void on_driver(uv_timer_t *driver)
+static void fire_due(struct stn_loop *loop)
 {
-    struct stn_loop *loop = driver->data;
     uint64_t limit = loop->n_armed, now = uv_now(&loop->uv);
     while (loop->timers != NULL && loop->timers->due_ms <= now && loop->timers->number < limit) {
         struct stn_timer *timer = loop->timers;
@@ -62,6 +62,16 @@ static void on_driver(uv_timer_t *driver)
         timer->fire(timer); /* the timer may be gone now */
     }
     set_driver(loop);
+}
+
+static void on_driver(uv_timer_t *driver)
+{
+    fire_due(driver->data);
+}
+
+static void on_soon(uv_idle_t *soon)
+{
+    fire_due(soon->data);
 }
 
 static void on_caught(uv_signal_t *signal, int number)
@@ -82,12 +92,13 @@ enum stn_code stn_loop_open(struct stn_loop **ret, struct stn_err *err)
         stn_mem_free(loop);
         return stn_loop_uv_err(err, rc, "event loop");
     }
-    /* these four cannot fail on a fresh loop and a fresh handle */
+    /* these cannot fail on a fresh loop and a fresh handle */
     (void)uv_prepare_init(&loop->uv, &loop->prepare);
     (void)uv_timer_init(&loop->uv, &loop->driver);
+    (void)uv_idle_init(&loop->uv, &loop->soon);
     (void)uv_prepare_start(&loop->prepare, on_prepare);
     uv_unref((uv_handle_t *)&loop->prepare);
-    loop->prepare.data = loop->driver.data = loop;
+    loop->prepare.data = loop->driver.data = loop->soon.data = loop;
     *ret = loop;
     return STN_OK;
 }
@@ -102,6 +113,7 @@ void stn_loop_close(struct stn_loop *loop)
     }
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->driver, NULL);
+    uv_close((uv_handle_t *)&loop->soon, NULL);
     for (size_t i = 0; i < N_CAUGHT && loop->on_signal != NULL; i++) {
         uv_close((uv_handle_t *)&loop->signals[i], NULL);
     }

@@ -140,20 +140,52 @@ static void say_and_stop(struct stn_timer *timer)
     stn_loop_stop(loop);
 }
 
+static struct named last = {{say_and_stop}, "b"};
+
+static void say_and_arm_last(struct stn_timer *timer)
+{
+    say_name(timer);
+    stn_loop_arm(loop, &last.timer, 2);
+}
+
 START_TEST(every_turn_ends_with_the_hooks_in_order_and_so_does_the_last)
 {
     open_all();
     struct stn_loop_hook commit = {.turn = say_turn, .user = "commit"}, flush = {.turn = say_turn, .user = "flush"};
-    struct named a = {{say_name}, "a"}, b = {{say_and_stop}, "b"};
+    struct named a = {{say_and_arm_last}, "a"};
     stn_loop_add_hook(loop, &commit);
     stn_loop_add_hook(loop, &flush);
     stn_loop_arm(loop, &a.timer, 2);
-    stn_loop_arm(loop, &b.timer, 4);
     stn_loop_run(loop);
     ck_assert_ptr_nonnull(strstr((char *)said.data, "a commit flush "));
     ck_assert_ptr_nonnull(strstr((char *)said.data, "b commit flush "));
     stn_loop_remove_hook(loop, &commit);
     stn_loop_remove_hook(loop, &flush);
+    close_all();
+}
+END_TEST
+
+static int n_fired;
+
+static void fire_a_thousand_times(struct stn_timer *timer)
+{
+    if (++n_fired < 1000) {
+        stn_loop_arm(loop, timer, 0);
+    }
+}
+
+START_TEST(a_timer_that_is_always_due_leaves_turns_to_the_world)
+{
+    int n_turns = 0;
+    struct stn_timer timer = {.fire = fire_a_thousand_times};
+    struct stn_loop_hook hook = {.turn = count_up, .user = &n_turns};
+    open_all();
+    stn_loop_add_hook(loop, &hook);
+    stn_loop_arm(loop, &timer, 0);
+    stn_loop_run(loop);
+    ck_assert_int_eq(n_fired, 1000);
+    ck_assert_int_ge(n_turns, 1000);
+    stn_loop_remove_hook(loop, &hook);
     close_all();
 }
 END_TEST
@@ -369,6 +401,7 @@ Suite *suite(void)
     tcase_add_test(c, a_timer_that_is_armed_again_is_moved);
     tcase_add_test(c, the_heap_of_timers_agrees_with_a_sorted_list);
     tcase_add_test(c, every_turn_ends_with_the_hooks_in_order_and_so_does_the_last);
+    tcase_add_test(c, a_timer_that_is_always_due_leaves_turns_to_the_world);
     tcase_add_test(c, a_signal_is_told_on_the_loop);
     tcase_add_test(c, letters_from_many_threads_arrive_each_once_and_the_mailbox_closes_after_the_last);
     tcase_add_test(c, every_job_runs_on_a_worker_and_is_done_once_on_the_loop);
