@@ -15,6 +15,12 @@ int main(int argc, char **argv)
         stn_cmd_data_check,
         stn_cmd_check_gradients,
         stn_cmd_logits,
+        stn_cmd_tokenize,
+        stn_cmd_model_info,
+        stn_cmd_model_check,
+        stn_cmd_model_random,
+        stn_cmd_adapter_info,
+        stn_cmd_adapter_diff,
         {0},
     };
     struct stn_err err = {0};

@@ -31,15 +31,6 @@ const struct stn_random_shape *stn_random_shape(const char *name)
     return NULL;
 }
 
-const char *const *stn_random_names(void)
-{
-    static const char *names[N_SHAPES + 1];
-    for (size_t i = 0; i < N_SHAPES; i++) {
-        names[i] = shapes[i].name;
-    }
-    return names;
-}
-
 /* What a tensor's numbers are. */
 enum filling {
     EMBEDDING,

@@ -18,9 +18,8 @@ struct stn_random_shape {
     uint32_t n_embd, n_layers, n_heads, n_kv_heads, n_ff;
 };
 
-/* tiny, 125m, large, xl, 13b; NULL for another name. stn_random_names lists them, ended by NULL. */
+/* tiny, 125m, large, xl, 13b; NULL for another name. */
 const struct stn_random_shape *stn_random_shape(const char *name);
-const char *const *stn_random_names(void);
 
 /* Writes a model of the shape with the vocabulary of a file (its tokenizer.* keys). type is TQ1_0 or TQ2_0. progress,
  * if not NULL, is called with bytes done and bytes in all; false from it is STN_CANCELLED, and no file. */

@@ -1,0 +1,346 @@
+#include "client/cli/cli.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/progress.h"
+#include "client/cli/session.h"
+#include "compute/model/random.h"
+
+#define PIECE ((size_t)1 << 16) /* values looked at together: whole blocks of every format */
+
+/* ---- model info ---- */
+
+/* A model's file, and what is in it: arch is NULL for a vocabulary alone, tokenizer for weights alone. */
+struct contents {
+    struct stn_gguf *gguf;
+    struct stn_arch *arch;
+    struct stn_tokenizer *tokenizer;
+};
+
+static void close_contents(struct contents *c)
+{
+    stn_tokenizer_free(c->tokenizer);
+    stn_arch_free(c->arch);
+    stn_gguf_close(c->gguf);
+}
+
+static enum stn_code open_contents(struct contents *ret, const char *path, struct stn_err *err)
+{
+    struct contents c = {0};
+    enum stn_code code = stn_gguf_open(&c.gguf, path, err);
+    if (code == STN_OK && c.gguf->n_tensors > 0) {
+        code = stn_arch_new(&c.arch, c.gguf, err);
+    }
+    if (code == STN_OK && (c.arch == NULL || stn_gguf_value(c.gguf, "tokenizer.ggml.model") != NULL)) {
+        code = stn_tokenizer_new(&c.tokenizer, c.gguf, err);
+    }
+    if (code == STN_OK && c.arch != NULL && c.tokenizer != NULL &&
+        stn_tokenizer_n_vocab(c.tokenizer) > c.arch->n_vocab) {
+        code = stn_err_set(err, STN_CORRUPT, "%s: %u tokens, but %u rows of embeddings", path,
+                           stn_tokenizer_n_vocab(c.tokenizer), c.arch->n_vocab);
+    }
+    if (code != STN_OK) {
+        close_contents(&c);
+        return code;
+    }
+    *ret = c;
+    return STN_OK;
+}
+
+static json_t *json_str(const struct stn_gguf *gguf, const char *key)
+{
+    struct stn_gguf_str str;
+    json_t *value = stn_gguf_str(gguf, key, &str, NULL) == STN_OK ? json_stringn(str.p, str.size) : NULL;
+    return value == NULL ? json_null() : value;
+}
+
+/* Bytes and numbers of tensors by format, in the order of first appearance. */
+static json_t *json_formats(const struct stn_gguf *gguf)
+{
+    json_t *formats = json_object();
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        const struct stn_gguf_tensor *t = &gguf->tensors[i];
+        const char *name = stn_quant_format(t->type)->name;
+        json_t *row = json_object_get(formats, name);
+        json_int_t n = json_integer_value(json_object_get(row, "tensors"));
+        json_int_t size = json_integer_value(json_object_get(row, "bytes"));
+        (void)json_object_set_new(formats, name,
+                                  json_pack("{sI sI}", "tensors", n + 1, "bytes", size + (json_int_t)t->size));
+    }
+    return formats;
+}
+
+static void add_arch(json_t *object, const struct stn_arch *arch)
+{
+    json_t *part = json_pack(
+        "{ss sI sI sI sI sI sI sI sI sf sf ss ss sb sb sI sI}", "architecture", arch->name, "layers",
+        (json_int_t)arch->n_layers, "embedding", (json_int_t)arch->n_embd, "heads", (json_int_t)arch->n_heads,
+        "kv_heads", (json_int_t)arch->n_kv_heads, "head_dim", (json_int_t)arch->head_dim, "ff", (json_int_t)arch->n_ff,
+        "vocabulary", (json_int_t)arch->n_vocab, "context", (json_int_t)arch->context, "rms_eps", (double)arch->rms_eps,
+        "rope_base", (double)arch->rope_base, "rope", arch->rope == STN_ARCH_NEOX ? "neox" : "interleaved", "activation",
+        arch->activation == STN_ARCH_SWIGLU ? "swiglu" : "relu2", "sub_norms", (int)arch->has_sub_norms, "tied",
+        (int)arch->tied, "ternary_parameters", (json_int_t)stn_arch_n_ternary(arch), "parameters",
+        (json_int_t)stn_arch_n_params(arch));
+    (void)json_object_update(object, part);
+    json_decref(part);
+}
+
+static json_t *json_tokenizer(const struct stn_tokenizer *t)
+{
+    return json_pack("{ss ss sI si si si si sb ss}", "kind", stn_tokenizer_kind(t), "pre", stn_tokenizer_pre(t), "tokens",
+                     (json_int_t)stn_tokenizer_n_vocab(t), "bos", stn_tokenizer_bos(t), "eos", stn_tokenizer_eos(t), "eot",
+                     stn_tokenizer_eot(t), "pad", stn_tokenizer_pad(t), "adds_bos", (int)stn_tokenizer_adds_bos(t),
+                     "chat_template", stn_tokenizer_chat_template(t));
+}
+
+static json_t *json_contents(const struct contents *c)
+{
+    json_t *object = json_pack("{ss so sI sI sI so}", "model", c->gguf->path, "name", json_str(c->gguf, "general.name"),
+                               "bytes", (json_int_t)c->gguf->size, "gguf_version", (json_int_t)c->gguf->version,
+                               "tensors", (json_int_t)c->gguf->n_tensors, "formats", json_formats(c->gguf));
+    if (object != NULL && c->arch != NULL) {
+        add_arch(object, c->arch);
+    }
+    if (object != NULL && c->tokenizer != NULL) {
+        (void)json_object_set_new(object, "tokenizer", json_tokenizer(c->tokenizer));
+    }
+    return object;
+}
+
+/* The same object as lines: name, value; an object inside as one line of its own. */
+static void print_lines(const json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+        (void)printf("%-20s %s\n", key, json_is_string(value) ? json_string_value(value) : text == NULL ? "" : text);
+        free(text);
+    }
+}
+
+static enum stn_code take_result(json_t *object, const struct stn_command_line *line, struct stn_err *err)
+{
+    if (line->json || object == NULL) {
+        return stn_session_take_json(object, err);
+    }
+    print_lines(object);
+    json_decref(object);
+    return STN_OK;
+}
+
+static enum stn_code info(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    (void)parsed;
+    struct contents c;
+    enum stn_code code = open_contents(&c, line->args[0], err);
+    if (code == STN_OK) {
+        code = take_result(json_contents(&c), line, err);
+        close_contents(&c);
+    }
+    return code;
+}
+
+const struct stn_command stn_cmd_model_info = {
+    .name = "model info", .args = "MODEL", .min_args = 1, .max_args = 1,
+    .summary = "what a model's file holds: shape, formats, vocabulary",
+    .example = "sterna model info base.gguf",
+    .run = info,
+};
+
+/* ---- model check ---- */
+
+/* What a look at every number of a file found. */
+struct findings {
+    uint64_t n_values, n_ternary, n_zeroes, n_scaled; /* n_scaled: ternary tensors whose blocks differ in scale */
+    struct stn_progress progress;
+    uint64_t done;
+    int8_t *q;
+    uint16_t *d;
+    float *x;
+};
+
+static enum stn_code check_ternary(struct findings *f, const struct stn_gguf *gguf, const struct stn_gguf_tensor *t,
+                                   const uint8_t *src, size_t n, bool *differs, struct stn_err *err)
+{
+    if (!stn_quant_unpack(t->type, f->q, f->d, src, n)) {
+        return stn_err_set(err, STN_CORRUPT, "%.100s: tensor %.90s has a value that is not ternary", gguf->path, t->name);
+    }
+    for (size_t i = 0; i < n; i++) {
+        f->n_zeroes += f->q[i] == 0;
+    }
+    for (size_t b = 0; b < n / STN_QUANT_TERNARY; b++) {
+        *differs |= f->d[b] != f->d[0] && (f->d[b] & 0x7fff) != 0;
+        if (!isfinite(stn_quant_f16(f->d[b]))) {
+            return stn_err_set(err, STN_CORRUPT, "%.100s: tensor %.90s has a scale that is no finite number", gguf->path,
+                               t->name);
+        }
+    }
+    f->n_ternary += n;
+    return STN_OK;
+}
+
+static enum stn_code check_floats(struct findings *f, const struct stn_gguf *gguf, const struct stn_gguf_tensor *t,
+                                  const uint8_t *src, size_t n, struct stn_err *err)
+{
+    if (!stn_quant_to_f32(t->type, f->x, src, n)) {
+        return stn_err_set(err, STN_UNSUPPORTED, "%.100s: tensor %.90s is %s, which this build cannot read", gguf->path,
+                           t->name, stn_quant_format(t->type)->name);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(f->x[i])) {
+            return stn_err_set(err, STN_CORRUPT, "%.100s: tensor %.90s has a value that is no finite number", gguf->path,
+                               t->name);
+        }
+    }
+    return STN_OK;
+}
+
+static enum stn_code check_tensor(struct findings *f, const struct stn_gguf *gguf, const struct stn_gguf_tensor *t,
+                                  struct stn_err *err)
+{
+    const struct stn_quant_format *format = stn_quant_format(t->type);
+    size_t left = (t->size - format->tail) / format->size * format->n_values;
+    const uint8_t *src = t->data;
+    bool differs = false;
+    while (left > 0) {
+        size_t n = left < PIECE ? left : PIECE;
+        enum stn_code code = format->ternary ? check_ternary(f, gguf, t, src, n, &differs, err)
+                                             : check_floats(f, gguf, t, src, n, err);
+        if (code != STN_OK) {
+            return code;
+        }
+        if (stn_command_stopping()) {
+            return stn_err_set(err, STN_CANCELLED, "stopped at tensor %.100s", t->name);
+        }
+        size_t size = stn_quant_size(t->type, n);
+        src += size;
+        left -= n;
+        f->n_values += n;
+        f->done += size;
+        stn_progress_at(&f->progress, f->done, t->name);
+    }
+    f->n_scaled += differs;
+    stn_gguf_drop(gguf, t);
+    return STN_OK;
+}
+
+static enum stn_code check_all(struct findings *f, const struct stn_gguf *gguf, struct stn_err *err)
+{
+    f->q = stn_mem_new(PIECE, sizeof *f->q);
+    f->d = stn_mem_new(PIECE / STN_QUANT_TERNARY, sizeof *f->d);
+    f->x = stn_mem_new(PIECE, sizeof *f->x);
+    enum stn_code code = f->q == NULL || f->d == NULL || f->x == NULL
+                             ? stn_err_set(err, STN_MEMORY, "no memory to check a model")
+                             : STN_OK;
+    stn_progress_start(&f->progress, "byte", gguf->size);
+    for (size_t i = 0; i < gguf->n_tensors && code == STN_OK; i++) {
+        code = check_tensor(f, gguf, &gguf->tensors[i], err);
+    }
+    stn_progress_end(&f->progress);
+    stn_mem_free(f->q);
+    stn_mem_free(f->d);
+    stn_mem_free(f->x);
+    return code;
+}
+
+static enum stn_code check(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    (void)parsed;
+    struct contents c;
+    struct findings f = {0};
+    struct stn_digest digest;
+    char text[STN_DIGEST_TEXT];
+    enum stn_code code = open_contents(&c, line->args[0], err);
+    if (code != STN_OK) {
+        return code;
+    }
+    code = check_all(&f, c.gguf, err);
+    if (code == STN_OK) {
+        code = stn_session_file_digest(line->args[0], &digest, err);
+    }
+    if (code == STN_OK) {
+        stn_digest_put_text(&digest, text);
+        json_t *object = json_pack("{ss sb ss sI sI sI sf sI}", "model", c.gguf->path, "ok", 1, "digest", text, "tensors",
+                                   (json_int_t)c.gguf->n_tensors, "values", (json_int_t)f.n_values, "ternary",
+                                   (json_int_t)f.n_ternary, "zeroes",
+                                   f.n_ternary == 0 ? 0 : (double)f.n_zeroes / (double)f.n_ternary,
+                                   "tensors_with_several_scales", (json_int_t)f.n_scaled);
+        code = take_result(object, line, err);
+    }
+    close_contents(&c);
+    return code;
+}
+
+const struct stn_command stn_cmd_model_check = {
+    .name = "model check", .args = "MODEL", .min_args = 1, .max_args = 1,
+    .summary = "read every number of a model's file and say whether it is whole",
+    .example = "sterna model check base.gguf",
+    .run = check,
+};
+
+/* ---- model random ---- */
+
+static const char *const shape_words[] = {"tiny", "125m", "large", "xl", "13b", NULL};
+static const char *const type_words[] = {"tq2_0", "tq1_0", NULL};
+
+struct random_options {
+    int shape, type;
+    const char *vocab, *out;
+    uint64_t seed;
+};
+
+static const struct random_options random_defaults = {.seed = 1};
+
+#define AT(member) offsetof(struct random_options, member)
+
+static const struct stn_option random_options[] = {
+    {"shape", 0, STN_OPTION_WORD, AT(shape), "tiny|125m|large|xl|13b", "the size (tiny)", .words = shape_words},
+    {"type", 0, STN_OPTION_WORD, AT(type), "tq2_0|tq1_0", "the format of the weights (tq2_0)", .words = type_words},
+    {"vocab", 0, STN_OPTION_STR, AT(vocab), "VOCAB.gguf", "whose vocabulary it gets", .required = true},
+    {"seed", 0, STN_OPTION_U64, AT(seed), "N", "which random model (1)"},
+    {"output", 'o', STN_OPTION_STR, AT(out), "MODEL.gguf", "the file to write", .required = true},
+    {0},
+};
+
+static bool random_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct stn_progress *progress = context;
+    progress->total = total;
+    stn_progress_at(progress, done, "");
+    return !stn_command_stopping();
+}
+
+static enum stn_code make_random(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct random_options *o = parsed;
+    struct stn_gguf *vocab = NULL;
+    struct contents c;
+    struct stn_progress progress;
+    enum stn_code code = stn_session_can_write(o->out, err);
+    code = code != STN_OK ? code : stn_gguf_open(&vocab, o->vocab, err);
+    if (code == STN_OK) {
+        stn_progress_start(&progress, "byte", 0);
+        code = stn_random_write(stn_random_shape(shape_words[o->shape]), stn_quant_named(type_words[o->type])->type, vocab,
+                                o->seed, o->out, random_progress, &progress, err);
+        stn_progress_end(&progress);
+    }
+    stn_gguf_close(vocab);
+    code = code != STN_OK ? code : open_contents(&c, o->out, err);
+    if (code == STN_OK) {
+        code = take_result(json_contents(&c), line, err);
+        close_contents(&c);
+    }
+    return code;
+}
+
+const struct stn_command stn_cmd_model_random = {
+    .name = "model random", .args = "",
+    .summary = "write a random ternary model of a known shape, for tests of speed and memory",
+    .example = "sterna model random --shape 125m --type tq2_0 --vocab base.gguf --seed 1 -o random.gguf",
+    .options = random_options, .defaults = &random_defaults, .size = sizeof(struct random_options), .run = make_random,
+};
