@@ -7,11 +7,16 @@
 #ifdef __x86_64__
 #include <cpuid.h>
 #endif
+#ifdef STN_CPUID_BUILDS_NEON_DOT
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 static const char *const names[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = "c",
     [STN_CPUID_AVX2] = "avx2",
     [STN_CPUID_AVX512_VNNI] = "avx512-vnni",
+    [STN_CPUID_NEON_DOT] = "neon-dot",
 };
 
 static _Atomic int chosen = -1; /* -1: nobody has asked yet */
@@ -39,6 +44,8 @@ bool stn_cpuid_runs(enum stn_cpuid_set set)
                   __builtin_cpu_supports("avx512vnni");
     return set == STN_CPUID_C || (set == STN_CPUID_AVX2 && avx2) ||
            (set == STN_CPUID_AVX512_VNNI && avx512);
+#elif defined STN_CPUID_BUILDS_NEON_DOT
+    return set == STN_CPUID_C || (set == STN_CPUID_NEON_DOT && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0);
 #else
     return set == STN_CPUID_C;
 #endif

@@ -6,15 +6,21 @@
 
 #include <stdbool.h>
 
+/* clang declares the dot products for a function of its own target from release 16 on */
+#if defined __aarch64__ && (!defined __clang__ || __clang_major__ >= 16)
+#define STN_CPUID_BUILDS_NEON_DOT
+#endif
+
 enum stn_cpuid_set {
     STN_CPUID_C = 0,       /* plain C: runs everywhere, and is the definition */
     STN_CPUID_AVX2,        /* AVX2, FMA, F16C */
     STN_CPUID_AVX512_VNNI, /* AVX-512 F, BW, VL, DQ and VNNI, and all of the row before */
+    STN_CPUID_NEON_DOT,    /* NEON with the integer dot products of Armv8.2 */
     STN_CPUID_N_SETS
 };
 
 bool stn_cpuid_runs(enum stn_cpuid_set set);
-const char *stn_cpuid_name(enum stn_cpuid_set set); /* "c", "avx2", "avx512-vnni" */
+const char *stn_cpuid_name(enum stn_cpuid_set set); /* "c", "avx2", "avx512-vnni", "neon-dot" */
 
 /* The set in use; and another from now on, which must run here. For tests and the bench: nobody may be computing. */
 enum stn_cpuid_set stn_cpuid_chosen(void);

@@ -9,6 +9,9 @@ static const struct stn_gemm_kernel *const kernels[STN_CPUID_N_SETS] = {
     [STN_CPUID_AVX2] = &stn_gemm_avx2_kernel,
     [STN_CPUID_AVX512_VNNI] = &stn_gemm_avx512_kernel,
 #endif
+#ifdef STN_CPUID_BUILDS_NEON_DOT
+    [STN_CPUID_NEON_DOT] = &stn_gemm_neon_kernel,
+#endif
 };
 
 static const struct stn_gemm_kernel *kernel(void)

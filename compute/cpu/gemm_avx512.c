@@ -94,6 +94,18 @@ VECTOR void put_sums(float *c, size_t n, float alpha, float beta, const vec *x)
     _mm256_mask_storeu_ps(c, part, sums);
 }
 
+/* to[k][j] = b[j][k]      4 x 4 */
+VECTOR void turn_four(const float *b, size_t ldb, float *to, size_t ldto)
+{
+    __m128 r0 = _mm_loadu_ps(b), r1 = _mm_loadu_ps(b + ldb);
+    __m128 r2 = _mm_loadu_ps(b + 2 * ldb), r3 = _mm_loadu_ps(b + 3 * ldb);
+    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+    _mm_storeu_ps(to, r0);
+    _mm_storeu_ps(to + ldto, r1);
+    _mm_storeu_ps(to + 2 * ldto, r2);
+    _mm_storeu_ps(to + 3 * ldto, r3);
+}
+
 #include "compute/cpu/gemm_simd.h"
 
 /* Up to eight columns fill half a vector: the narrower vectors do them at twice the rate, and in the same order. */

@@ -29,6 +29,7 @@ struct stn_gemm_kernel {
 extern const struct stn_gemm_kernel stn_gemm_c_kernel;
 extern const struct stn_gemm_kernel stn_gemm_avx2_kernel;
 extern const struct stn_gemm_kernel stn_gemm_avx512_kernel;
+extern const struct stn_gemm_kernel stn_gemm_neon_kernel;
 
 float stn_gemm_c_half(uint16_t half); /* IEEE half to float, exact */
 

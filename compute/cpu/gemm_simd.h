@@ -4,6 +4,7 @@
  *   load, load_half        floats, or IEEE halves, those that take part; the rest are 0
  *   store, set, fused (a b + c), mul, add, zero
  *   SUMS, put_sums         c[0..n) = beta c + alpha (the sum of each of n <= SUMS vectors), one tree for any n
+ *   turn_four(b, ldb, to, ldto)   to[k][j] = b[j][k], four by four
  *   WIDE                   vectors side by side in the widest tile of the broadcast loop
  *   BROADCAST_TILES(X)     X(rows, vectors) of its tiles, DOT_TILES(X): X(rows of a, rows of b): the most rows first
  * A tile's accumulators stay in registers; which tile an element falls into does not change its sum. */
@@ -222,13 +223,7 @@ TARGET static void turn_round(const struct stn_gemm_args *g, size_t j0, size_t w
     for (size_t j = 0; j < n4; j += 4) {
         const float *b = g->b + (j0 + j) * g->ldb;
         for (size_t k = 0; k < k4; k += 4) {
-            __m128 r0 = _mm_loadu_ps(b + k), r1 = _mm_loadu_ps(b + g->ldb + k);
-            __m128 r2 = _mm_loadu_ps(b + 2 * g->ldb + k), r3 = _mm_loadu_ps(b + 3 * g->ldb + k);
-            _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-            _mm_storeu_ps(panel + k * PANEL + j, r0);
-            _mm_storeu_ps(panel + (k + 1) * PANEL + j, r1);
-            _mm_storeu_ps(panel + (k + 2) * PANEL + j, r2);
-            _mm_storeu_ps(panel + (k + 3) * PANEL + j, r3);
+            turn_four(b + k, g->ldb, panel + k * PANEL + j, PANEL);
         }
     }
 }

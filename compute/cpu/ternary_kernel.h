@@ -57,6 +57,7 @@ struct stn_ternary_kernel {
 extern const struct stn_ternary_kernel stn_ternary_c_kernel;
 extern const struct stn_ternary_kernel stn_ternary_avx2_kernel;
 extern const struct stn_ternary_kernel stn_ternary_avx512_kernel;
+extern const struct stn_ternary_kernel stn_ternary_neon_kernel;
 
 /* The 2-bit code (weight + 1) of one output and input. */
 static inline unsigned stn_ternary_code(const uint8_t *panel, size_t output, size_t input)
