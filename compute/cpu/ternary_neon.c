@@ -30,6 +30,8 @@ enum { TOKENS = 4, BLOCK_UNITS = STN_TERNARY_BLOCK / 4 };
                 acc[t][f] = vdotq_laneq_s32(acc[t][f], w[f], x[t], lane);                          \
             }                                                                                      \
         }                                                                                          \
+        /* the next step's weights wait: there are no registers for all four */                    \
+        __asm__("" : "+r"(units), "+w"(acc[n - 1][3]));                                            \
     } while (0)
 
 /* acc[t][f] = sum_i w[16 f + lane][i] q[t][i] over some units, a multiple of 16: four outputs of each field */
