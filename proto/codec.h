@@ -9,7 +9,9 @@
  * Encoding is canonical: fields in the order of their numbers, zeroes left out, so that equal
  * messages are equal bytes on every machine and a record in a database is simply an encoded
  * message. It holds the message to the same limits, so that nothing leaves that the other side
- * would refuse. Thread: any. */
+ * would refuse.
+ *
+ * Thread: any. */
 #ifndef STN_PROTO_CODEC_H
 #define STN_PROTO_CODEC_H
 
@@ -27,9 +29,10 @@
 enum stn_code stn_codec_encode(const struct stn_msg *msg, struct stn_buf *buf,
                                struct stn_err *err) STN_CHECKED;
 
-/* What *ret points to lies in the arena. STN_LIMIT: more than is allowed of something; STN_INVALID:
- * anything else that is wrong with the bytes; *ret is undefined then. The arena holds scratch
- * besides, at most 128 KiB more than twice the size of the message. */
+/* What *ret points to lies in the arena. STN_LIMIT: more than is allowed of something;
+ * STN_UNSUPPORTED: no message that this version knows; STN_INVALID: anything else that is wrong
+ * with the bytes. *ret is undefined then. The arena holds scratch besides, at most 128 KiB more
+ * than twice the message. */
 enum stn_code stn_codec_decode(struct stn_msg *ret, struct stn_arena *arena, const void *p,
                                size_t size, struct stn_err *err) STN_CHECKED;
 

@@ -3,12 +3,11 @@
  * is sealed inside is bound to it, because the head is the handshake's prologue or the record's
  * associated data.
  *
- *   kind, version, 0, 0                                              every frame's first four bytes
+ *   kind, version, 0, 0                   every frame's first four bytes
  *   HELLO_IK, HELLO_IKPSK2, HELLO_REPLY   a Noise message
  *   REQUEST   le64 session, le64 counter, the sealed record
  *   REPLY     le64 session, le64 counter, le64 counter of the request, the sealed record
- *   REFUSED   le64 session (0: a hello), le32 code                   in clear: believed in nothing
- * but "start again"
+ *   REFUSED   le64 session (0: a hello), le32 code: believed in nothing but "start again"
  *
  * Thread: any; nothing allocates. */
 #ifndef STN_PROTO_FRAME_H
@@ -19,10 +18,9 @@
 
 #include "base/err.h"
 
-#define STN_FRAME_VERSION                                                                          \
-    1 /* of this layout and of the channel; the messages' version is in the hello */
-#define STN_FRAME_FIRST 4 /* bytes that every frame begins with */
-#define STN_FRAME_HEAD 28 /* the longest head */
+#define STN_FRAME_VERSION 1 /* of this layout; the messages' version is in the hello */
+#define STN_FRAME_FIRST 4   /* bytes that every frame begins with */
+#define STN_FRAME_HEAD 28   /* the longest head */
 #define STN_FRAME_TAG 16
 #define STN_FRAME_RECORD ((size_t)1 << 20) /* bytes of what is sealed */
 #define STN_FRAME_SIZE (STN_FRAME_HEAD + STN_FRAME_RECORD + STN_FRAME_TAG) /* the longest frame */

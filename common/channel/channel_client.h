@@ -7,17 +7,19 @@
  *   heard <- its reply                  STN_CHANNEL_CLIENT_REPLY
  *
  * Whatever is lost: the very same bytes of a record may be sent again as often as one likes. The
- * coordinator carries out no change twice, and answers for as long as it can (see channel_server.h);
- * when it cannot, there is silence, and the shell forgets the counter and asks afresh: requests are
- * idempotent. A request takes one reply, and its counter is never used again: that is why no reply
- * can be replayed, and why one that is repeated late is still taken. A second session may be started
- * at any time: the first one works on until the second is open, and what it still had outstanding is
- * then forgotten.
+ * coordinator carries out no change twice, and answers for as long as it can (see
+ * channel_server.h); when it cannot, there is silence, and the shell forgets the counter and asks
+ * afresh: requests are idempotent. A request takes one reply, and its counter is never used again:
+ * that is why no reply can be replayed, and why one that is repeated late is still taken. A second
+ * session may be started at any time: the first one works on until the second is open, and what it
+ * still had outstanding is then forgotten.
  *
  * Whoever is on the path can forge a refusal, because it is in clear. It is therefore only ever a
  * reason to start again, and starts are spaced out: the first is free, each further one without a
  * verified reply in between doubles the distance, from STN_CHANNEL_CLIENT_WAIT_MIN to _MAX. Bytes
- * that do not verify change nothing. Thread: one at a time. */
+ * that do not verify change nothing.
+ *
+ * Thread: one at a time. */
 #ifndef STN_CHANNEL_CHANNEL_CLIENT_H
 #define STN_CHANNEL_CHANNEL_CLIENT_H
 

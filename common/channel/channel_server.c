@@ -348,6 +348,19 @@ void stn_channel_server_refuse(struct stn_channel_server *server, uint64_t id, e
 
 /* ---- records ---- */
 
+/* What the device began before this session and did not use must not come back and replace it. */
+static void close_older(struct stn_channel_server *server,
+                        const struct stn_channel_session *session)
+{
+    for (struct stn_list *link = server->half_open.next; link != &session->link;) {
+        struct stn_channel_session *older = session_at(link);
+        link = link->next;
+        if (memcmp(&older->device, &session->device, sizeof older->device) == 0) {
+            close_session(server, older);
+        }
+    }
+}
+
 /* The session's first record was verified: it takes the place of the device's old one. False, and
  * the session is closed, when there is no memory. */
 static bool open_session(struct stn_channel_server *server, struct stn_channel_session *session,
@@ -355,6 +368,7 @@ static bool open_session(struct stn_channel_server *server, struct stn_channel_s
 {
     struct stn_channel_session *old =
         stn_map_get(&server->devices, &session->device, sizeof session->device);
+    close_older(server, session);
     if (old != NULL) {
         *ret_closed = old->id;
         close_session(server, old);

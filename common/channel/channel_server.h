@@ -1,23 +1,23 @@
 /* channel_server: the coordinator's end of the encrypted channel: all its sessions, from bytes to
  * verdicts. The shell carries the bytes, asks the directory and carries requests out.
  *
- *   take(bytes) -> DROP         garbage, or something that can no longer be answered: no answer
- *                  ANSWER       send what was appended: a hello's reply, a cached reply, a refusal
- *                  REQUEST      a message of a device, verified; when it is carried out: reply
- *                  REPEATED     a record that is still being carried out came again: send the one
- * reply there will be to whoever asked last NEED_TOKEN   a device wants to enrol: ask the
- * directory, then enrol or refuse
+ *   take(bytes) -> DROP        garbage, or what can no longer be answered: no answer
+ *                  ANSWER      send what was appended: a hello's reply, a kept reply, a refusal
+ *                  REQUEST     a message of a device, verified; when it is carried out: reply
+ *                  REPEATED    a record still being carried out came again: send the one reply
+ *                              that there will be to whoever asked last
+ *                  NEED_TOKEN  a device wants to enrol: ask the directory, then enrol or refuse
  *
  * What is repeated. A record is named by its session, its counter and its tag. The last 32 counters
  * of a session are remembered (the device never goes further ahead of what it waits for). A record
  * of those that comes again
- *   - is not opened again, whatever it says: what it can bring about is what the first one did;
- *   - gets the same bytes again when it changed state and its reply was at most
- * STN_REPLYCACHE_SIZE;
- *   - is carried out again, under a new reply counter, when it only read and was at most
- * STN_CHANNEL_SERVER_SMALL bytes (all our reads are), at most STN_CHANNEL_SERVER_REPEATS times, so
- * that a replay costs little;
- *   - is dropped otherwise. A record older than that is dropped as well: the device asks afresh.
+ *   - is not opened again, whatever it says: what it brings about is what the first one did;
+ *   - gets the same bytes again if it changed state and its reply, sealed and in its frame, was at
+ *     most STN_REPLYCACHE_SIZE;
+ *   - is carried out again, under a new reply counter, if it only read and was at most
+ *     STN_CHANNEL_SERVER_SMALL bytes (all our reads are): at most STN_CHANNEL_SERVER_REPEATS times,
+ *     so that a replay costs little;
+ *   - is dropped otherwise. A record older than those is dropped as well: the device asks afresh.
  * A replay by somebody else thus costs a repeated answer that only the device can open, and that it
  * does not take, because it waits for no such reply any more.
  *
@@ -25,8 +25,11 @@
  * enrolled device's, and message 1 may be a replay: its session is half open and changes nothing.
  * The limits on half-open sessions (in all, and STN_CHANNEL_SERVER_HELLOS for one device) and on
  * enrolments under way push the oldest out. The first verified record opens a session, and only
- * then is the device's old one closed. Open sessions are as many as there may be; the one used
- * longest ago makes room (its device starts again). Thread: one at a time. */
+ * then are the device's older ones closed, open or not: a record held back cannot bring them back.
+ * Open sessions are as many as there may be; the one used longest ago makes room (its device starts
+ * again).
+ *
+ * Thread: one at a time. */
 #ifndef STN_CHANNEL_CHANNEL_SERVER_H
 #define STN_CHANNEL_CHANNEL_SERVER_H
 
@@ -74,10 +77,10 @@ struct stn_channel_server_verdict {
     uint64_t counter; /* REQUEST, REPEATED: of the record */
     uint64_t closed;  /* REQUEST: the device's old session, which this one has replaced; 0: none */
     uint32_t version; /* REQUEST: of the protocol */
-    struct stn_id device; /* REQUEST, REPEATED: who it is; NEED_TOKEN: who it wants to be, and has
-                             the key of */
-    const uint8_t
-        *message; /* REQUEST: in the place of the frame, or the session's until the next take */
+    /* REQUEST, REPEATED: who it is; NEED_TOKEN: who it wants to be, and has the key of */
+    struct stn_id device;
+    /* REQUEST: in the place of the frame, or the session's until the next take */
+    const uint8_t *message;
     size_t size;
     uint64_t enrolment;      /* NEED_TOKEN: for enrol or refuse */
     struct stn_digest token; /* NEED_TOKEN: H of it */

@@ -2,7 +2,9 @@
  *   sterna://HOST:PORT/?key=COORDINATOR_KEY&dir=DIRECTORY_KEY&token=ONCE
  * HOST is a name, an IPv4 address or an IPv6 address in brackets. The keys and the token are 64
  * hexadecimal digits; an enrolled device's URL has no token. Every part is there once, in any
- * order. Thread: any; nothing allocates. */
+ * order.
+ *
+ * Thread: any; nothing allocates. */
 #ifndef STN_CHANNEL_URL_H
 #define STN_CHANNEL_URL_H
 

@@ -231,6 +231,25 @@ START_TEST(a_session_is_replaced_at_the_first_verified_record_of_the_next)
 }
 END_TEST
 
+START_TEST(a_session_that_was_passed_over_does_not_come_back)
+{
+    struct stn_channel_client *first = stn_talk_connected(1), *second = stn_talk_connected(1);
+    struct stn_channel_client *third = stn_talk_connected(1);
+    struct stn_buf *held_back = stn_talk_request(first, "a", NULL);
+    (void)stn_talk_arrives(stn_talk_request(second, "b", NULL), "b");
+    ck_assert_int_eq(stn_talk_kind(held_back), STN_CHANNEL_SERVER_ANSWER); /* of no session */
+    (void)stn_talk_arrives(stn_talk_request(second, "c", NULL), "c");
+    (void)stn_talk_arrives(stn_talk_request(third, "d", NULL), "d"); /* a later one does come */
+    ck_assert_int_eq(stn_talk_kind(stn_talk_request(second, "e", NULL)), STN_CHANNEL_SERVER_ANSWER);
+    struct stn_channel_server_stats stats = stn_channel_server_stats(stn_talk_wire.server);
+    ck_assert_uint_eq(stats.n_open, 1);
+    ck_assert_uint_eq(stats.n_half_open, 0);
+    stn_channel_client_free(first);
+    stn_channel_client_free(second);
+    stn_channel_client_free(third);
+}
+END_TEST
+
 START_TEST(forged_refusals_cost_nothing_but_spaced_out_handshakes)
 {
     struct stn_channel_client *client = stn_talk_connected(1);
@@ -393,6 +412,7 @@ Suite *suite(void)
     tcase_add_test(t, an_unknown_version_is_refused_with_a_clear_code);
     tcase_add_test(t, a_forged_answer_does_not_end_a_handshake);
     tcase_add_test(t, a_session_is_replaced_at_the_first_verified_record_of_the_next);
+    tcase_add_test(t, a_session_that_was_passed_over_does_not_come_back);
     tcase_add_test(t, forged_refusals_cost_nothing_but_spaced_out_handshakes);
     tcase_add_test(t, ten_thousand_hellos_of_strangers_leave_nothing_behind);
     tcase_add_test(t, the_tables_are_bounded_and_the_oldest_makes_room);
