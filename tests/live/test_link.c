@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "io/file.h"
 #include "io/link.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
@@ -213,6 +214,43 @@ START_TEST(every_one_of_many_concurrent_asks_gets_its_own_answer)
     ck_assert_uint_eq(stn_link_n_peers(client), 1);
     ck_assert_uint_eq(stn_link_n_free(client), 64);
     close_all();
+}
+END_TEST
+
+START_TEST(over_tls_the_client_believes_its_authority_and_no_other)
+{
+    char folder[] = "/tmp/sterna-test-XXXXXX", url[128], pem[2][64], command[512];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(pem[i], sizeof pem[i], "%s/%d.pem", folder, i);
+        (void)snprintf(command, sizeof command,
+                       "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout %s/key -out "
+                       "%s/crt >%s/log 2>&1 && cat %s/crt %s/key >%s", folder, folder, folder, folder, folder, pem[i]);
+        if (system(command) != 0) {
+            (void)printf("skipped: tls: no openssl command to make a certificate with\n");
+            ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
+            return;
+        }
+    }
+    fill_big();
+    open_all();
+    (void)snprintf(url, sizeof url, "tls+tcp://localhost:%u", free_port());
+    serve(url, &(struct stn_link_options){.tls_cert_key = pem[0]}, echo);
+    dial(url, &(struct stn_link_options){.tls_ca = pem[0]});
+    ask(sizeof big, 10000);
+    run_until_told(1);
+    ck_assert_uint_eq(n_codes[STN_OK], 1);
+    struct stn_link *first = client;
+    dial(url, &(struct stn_link_options){.tls_ca = pem[1]});
+    ask(100, 1000);
+    run_until_told(2);
+    ck_assert_uint_eq(n_codes[STN_IO], 1);
+    stn_link_close(first, NULL, NULL);
+    close_all();
+    ck_assert_int_eq(stn_link_listen(&server, NULL, url, &(struct stn_link_options){.tls_cert_key = "/none"}, echo, NULL,
+                                     &err), STN_NOT_FOUND);
+    server = NULL;
+    ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
 }
 END_TEST
 
@@ -532,6 +570,7 @@ Suite *suite(void)
     TCase *c = tcase_create("link");
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, every_one_of_many_concurrent_asks_gets_its_own_answer, 0, 4);
+    tcase_add_test(c, over_tls_the_client_believes_its_authority_and_no_other);
     tcase_add_test(c, parked_requests_are_answered_later_in_any_order);
     tcase_add_test(c, a_request_whose_asker_left_is_known_to_be_gone);
     tcase_add_test(c, an_ask_that_nobody_answers_fails_in_time_and_the_next_one_works);
