@@ -133,6 +133,7 @@ START_TEST(logits_are_those_of_another_program)
     ck_assert_uint_ge(n_same * 100, n * 95);
     stn_mem_free(logits);
     stn_network_free(network);
+    json_decref(json);
 }
 END_TEST
 

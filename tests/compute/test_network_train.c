@@ -186,6 +186,48 @@ START_TEST(moments_and_values_carry_a_run_on_exactly)
 }
 END_TEST
 
+START_TEST(every_allocation_of_a_network_may_fail_without_harm)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_adapter *adapter = new_adapter(2, 4, 2, STN_ARCH_ALL);
+    struct stn_network_config c = config();
+    bool done = false;
+    for (uint64_t n = 1; !done; n += n < 40 ? 1 : 7) {
+        struct stn_network *network = NULL;
+        struct stn_network_result result;
+        const float *logits;
+        stn_mem_fail_from(n);
+        enum stn_code code = stn_network_new(&network, model, adapter, &c, &err);
+        code = code != STN_OK ? code : stn_network_accumulate(network, &p.batch, &result, &err);
+        code = code != STN_OK ? code : stn_network_eval(network, &p.batch, &result, &err);
+        code = code != STN_OK ? code : stn_network_feed(network, p.tokens, 5, &logits, &err);
+        stn_mem_fail_from(0);
+        ck_assert(code == STN_OK || code == STN_MEMORY);
+        done = code == STN_OK;
+        stn_network_free(network);
+    }
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(every_allocation_of_a_model_may_fail_without_harm)
+{
+    char path[512];
+    bool done = false;
+    (void)snprintf(path, sizeof path, "%s/%s", STN_RUN_SOURCE, MODEL);
+    for (uint64_t n = 1; !done; n += 5) {
+        struct stn_model *other = NULL;
+        stn_mem_fail_from(n);
+        enum stn_code code = stn_model_open(&other, path, &err);
+        stn_mem_fail_from(0);
+        ck_assert(code == STN_OK || code == STN_MEMORY);
+        done = code == STN_OK;
+        stn_model_close(other);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("network train");
@@ -198,6 +240,8 @@ Suite *suite(void)
     tcase_add_test(t, a_frozen_matrix_stays_and_does_not_count_in_the_norm);
     tcase_add_test(t, a_gradient_that_is_not_finite_changes_nothing);
     tcase_add_test(t, moments_and_values_carry_a_run_on_exactly);
+    tcase_add_test(t, every_allocation_of_a_network_may_fail_without_harm);
+    tcase_add_test(t, every_allocation_of_a_model_may_fail_without_harm);
     suite_add_tcase(s, t);
     return s;
 }
