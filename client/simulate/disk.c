@@ -1,0 +1,123 @@
+#include "client/simulate/disk.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+struct key {
+    uint8_t bytes[128];
+    size_t size;
+};
+
+static void add(struct key *key, const void *p, size_t size)
+{
+    memcpy(key->bytes + key->size, p, size);
+    key->size += size;
+}
+
+static struct key key_of(const struct stn_record *record)
+{
+    struct key key = {.bytes = {(uint8_t)record->type}, .size = 1};
+    switch (record->type) {
+    case STN_RECORD_TASK:
+        add(&key, record->task.spec.name, strlen(record->task.spec.name) + 1);
+        break;
+    case STN_RECORD_VERSION:
+        add(&key, record->version.task, strlen(record->version.task) + 1);
+        add(&key, &record->version.version, sizeof record->version.version);
+        break;
+    case STN_RECORD_ROUND:
+        add(&key, &record->round.round, sizeof record->round.round);
+        break;
+    case STN_RECORD_MEMBER:
+        add(&key, &record->member.round, sizeof record->member.round);
+        add(&key, &record->member.device, sizeof record->member.device);
+        break;
+    case STN_RECORD_LEASE:
+        add(&key, record->lease.task, strlen(record->lease.task) + 1);
+        add(&key, &record->lease.lease, sizeof record->lease.lease);
+        break;
+    }
+    return key;
+}
+
+bool stn_disk_save(struct stn_disk *disk, const struct stn_record *record)
+{
+    struct key key = key_of(record);
+    struct stn_record *old = stn_map_get(&disk->records, key.bytes, key.size);
+    if (old != NULL) {
+        *old = *record;
+        return true;
+    }
+    struct stn_record *copy = stn_mem_copy(record, sizeof *record);
+    if (copy == NULL || !stn_map_set(&disk->records, key.bytes, key.size, copy)) {
+        stn_mem_free(copy);
+        return false;
+    }
+    return true;
+}
+
+void stn_disk_forget(struct stn_disk *disk, const struct stn_record *record)
+{
+    struct key key = key_of(record);
+    stn_mem_free(stn_map_remove(&disk->records, key.bytes, key.size));
+}
+
+static struct key spool_key(const struct stn_round_id *round, const struct stn_id *device)
+{
+    struct key key = {.size = 0};
+    add(&key, round, sizeof *round);
+    add(&key, device, sizeof *device);
+    return key;
+}
+
+struct stn_digest *stn_disk_find(const struct stn_disk *disk, const struct stn_round_id *round,
+                                 const struct stn_id *device)
+{
+    struct key key = spool_key(round, device);
+    return stn_map_get(&disk->spools, key.bytes, key.size);
+}
+
+struct stn_digest *stn_disk_spool(struct stn_disk *disk, const struct stn_round_id *round, const struct stn_id *device)
+{
+    struct stn_digest *spool = stn_disk_find(disk, round, device);
+    if (spool == NULL) {
+        struct key key = spool_key(round, device);
+        spool = stn_mem_new(1, sizeof *spool);
+        if (spool == NULL || !stn_map_set(&disk->spools, key.bytes, key.size, spool)) {
+            stn_mem_free(spool);
+            return NULL;
+        }
+    }
+    return spool;
+}
+
+void stn_disk_drop(struct stn_disk *disk, const struct stn_round_id *round, const struct stn_id *device)
+{
+    struct key key = spool_key(round, device);
+    stn_mem_free(stn_map_remove(&disk->spools, key.bytes, key.size));
+}
+
+void stn_disk_close(struct stn_disk *disk, const struct stn_round_id *round)
+{
+    for (size_t i = disk->spools.n; i-- > 0;) {
+        const struct stn_map_entry *entry = &disk->spools.entries[i];
+        if (memcmp(entry->key, round, sizeof *round) == 0) {
+            uint8_t key[sizeof *round + sizeof(struct stn_id)];
+            memcpy(key, entry->key, sizeof key);
+            stn_mem_free(stn_map_remove(&disk->spools, key, sizeof key));
+        }
+    }
+}
+
+void stn_disk_fini(struct stn_disk *disk)
+{
+    for (size_t i = 0; i < disk->records.n; i++) {
+        stn_mem_free(disk->records.entries[i].value);
+    }
+    for (size_t i = 0; i < disk->spools.n; i++) {
+        stn_mem_free(disk->spools.entries[i].value);
+    }
+    stn_map_fini(&disk->records);
+    stn_map_fini(&disk->spools);
+}
