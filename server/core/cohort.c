@@ -446,6 +446,7 @@ void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_
     if (member->record.upload_size != size) {
         member->record.upload_size = size;
         stn_emit_save_member(emit, &member->record);
+        stn_task_spend(member->cohort->task, emit, member->record.lease); /* whatever becomes of it */
     }
     struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_SPOOL);
     effect->ticket = ticket;
@@ -503,7 +504,6 @@ void stn_cohort_checked(struct stn_member *member, struct stn_emit *emit, enum s
         return;
     }
     set_state(member, emit, STN_MEMBER_UPLOADED);
-    stn_task_spend(cohort->task, emit, member->record.lease);
     stn_emit_new(emit, STN_SERVER_ADD)->upload = upload_of(member);
     trace(cohort, emit, "uploaded", &member->record.device, STN_OK);
     stn_emit_ok(emit, ticket);

@@ -108,7 +108,7 @@ struct stn_lease_record {
     struct stn_id device;
     uint64_t version;
     uint64_t given_ms, expires_ms;
-    bool spent; /* its delta has been in an upload: never again */
+    bool spent; /* its delta's upload has begun: never again, whatever became of it */
 };
 
 enum stn_record_type {

@@ -344,7 +344,7 @@ void stn_task_join(struct stn_task *task, struct stn_emit *emit, struct stn_rng 
     }
     struct stn_member *member = task->open == NULL ? NULL : stn_cohort_member(task->open, device);
     bool is_again = member != NULL && member->record.lease == join->lease;
-    bool is_spent_here = is_again && member->record.state == STN_MEMBER_UPLOADED;
+    bool is_spent_here = is_again && lease != NULL && lease->record.spent;
     if (code != STN_OK && !(is_spent_here && code == STN_LATE)) {
         stn_emit_refused(emit, ticket, code);
     } else if (is_again) {

@@ -13,7 +13,7 @@
 
 #define TASK_NAMES {"alpha", "beta"}
 #define N_TASKS 2
-#define LIMIT_MS (30 * 24 * 3600 * 1000ull) /* of virtual time; everybody is done long before */
+#define LIMIT_MS (7 * 24 * 3600 * 1000ull) /* of virtual time; everybody is done long before */
 
 struct swarm {
     struct stn_promises promises;
@@ -136,9 +136,9 @@ static struct stn_task_spec draw_spec(struct stn_rng *rng, const char *name, uin
         .target = target,
         .n_min = 1 + (uint32_t)stn_rng_below(rng, target),
         .over_select = 1 + stn_rng_unit(rng),
-        .join_window_ms = 1000 + stn_rng_below(rng, 60000),
+        .join_window_ms = 10000 + stn_rng_below(rng, 60000),
         .report_deadline_ms = 60000 + stn_rng_below(rng, 600000),
-        .upload_ms = 1000 + stn_rng_below(rng, 60000),
+        .upload_ms = 20000 + stn_rng_below(rng, 60000), /* five messages and the chunks: it must be possible */
         .staleness = (uint32_t)stn_rng_below(rng, 3),
         .outer_rate = 1,
         .clip_norm = 1,
