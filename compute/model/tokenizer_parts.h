@@ -62,6 +62,7 @@ struct stn_tokenizer {
     int32_t bos, eos, eot, unknown, pad;
     bool adds_bos;
     bool adds_space; /* SentencePiece: a text begins with a blank that is not there */
+    bool cuts_words; /* SentencePiece: no token goes from one word into the next */
     const char *chat; /* the name of its chat template */
 };
 

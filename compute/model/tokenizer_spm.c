@@ -23,8 +23,30 @@ static size_t unescape(uint8_t *dst, struct stn_gguf_str text)
     return size;
 }
 
+/* Where a word begins: no blank stands before its first. */
+static bool begins_word(const uint8_t *p, size_t at)
+{
+    return at > 0 && p[at] == ' ' && p[at - 1] != ' ';
+}
+
+/* Whether no token goes from one word into the next: then words can be joined each for itself, which is the same and
+ * takes a short queue instead of one of the whole text. */
+static bool keeps_words_apart(const struct stn_tokenizer *t)
+{
+    for (uint32_t i = 0; i < t->n_vocab; i++) {
+        const struct stn_tokenizer_entry *entry = &t->entries[i];
+        for (size_t at = 1; at < entry->size && entry->type == STN_TOKENIZER_NORMAL; at++) {
+            if (begins_word(t->text + entry->at, at)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static enum stn_code load(struct stn_tokenizer *t, const struct stn_gguf *gguf, struct stn_err *err)
 {
+    t->cuts_words = keeps_words_apart(t);
     for (int byte = 0; byte < 256; byte++) {
         if (t->byte_ids[byte] < 0) {
             return stn_err_set(err, STN_UNSUPPORTED, "%.100s: the vocabulary has no token for byte %d",
@@ -129,15 +151,27 @@ static bool list_pieces(const struct run *run, struct stn_tokenizer_list *list)
     return true;
 }
 
-static bool encode_run(struct run *run, struct stn_tokenizer_list *list, size_t size)
+/* Words, or the whole text where words may join. */
+static bool encode_run(struct run *run, struct stn_tokenizer_list *list, const uint8_t *text, size_t size)
 {
-    cut_characters(run, size);
-    for (uint32_t i = 0; i < run->n; i++) {
-        if (!offer(run, i)) {
+    for (size_t from = 0, to; from < size; from = to) {
+        to = run->t->cuts_words ? from + 1 : size;
+        while (to < size && !begins_word(text, to)) {
+            to++;
+        }
+        run->text = text + from;
+        run->n = 0;
+        cut_characters(run, to - from);
+        for (uint32_t i = 0; i < run->n; i++) {
+            if (!offer(run, i)) {
+                return false;
+            }
+        }
+        if (!join(run) || !list_pieces(run, list)) {
             return false;
         }
     }
-    return join(run) && list_pieces(run, list);
+    return true;
 }
 
 /* Every run begins with a blank that the text does not have, if the model was trained so. */
@@ -146,12 +180,12 @@ static enum stn_code encode(const struct stn_tokenizer *t, struct stn_tokenizer_
 {
     size_t lead = t->adds_space;
     uint8_t *copy = stn_mem_new(1, size + lead);
-    struct run run = {.t = t, .text = copy, .links = stn_mem_new(size + lead, sizeof *run.links)};
+    struct run run = {.t = t, .links = stn_mem_new(size + lead, sizeof *run.links)};
     bool done = copy != NULL && run.links != NULL;
     if (done) {
         copy[0] = ' ';
         memcpy(copy + lead, text, size);
-        done = encode_run(&run, list, size + lead);
+        done = encode_run(&run, list, copy, size + lead);
     }
     stn_mem_free(copy);
     stn_mem_free(run.links);
