@@ -95,6 +95,7 @@ static bool copy_notes(struct stn_adapter *adapter, const struct stn_adapter *fr
     if (adapter->notes == NULL) {
         return false;
     }
+    adapter->notes_room = from->n_notes;
     for (size_t i = 0; i < from->n_notes; i++) {
         struct stn_gguf_value *note = &adapter->notes[i];
         note->key = stn_arena_str(&adapter->arena, from->notes[i].key);
@@ -227,7 +228,7 @@ uint32_t stn_adapter_targets(const struct stn_adapter *adapter)
     return mask;
 }
 
-static const struct stn_gguf_value *find_note(const struct stn_adapter *adapter, const char *key)
+static struct stn_gguf_value *find_note(const struct stn_adapter *adapter, const char *key)
 {
     for (size_t i = 0; i < adapter->n_notes; i++) {
         if (strcmp(adapter->notes[i].key, key) == 0) {
@@ -237,42 +238,51 @@ static const struct stn_gguf_value *find_note(const struct stn_adapter *adapter,
     return NULL;
 }
 
-/* The place of a note, new behind the others or the one that has the key; NULL without memory. */
-static struct stn_gguf_value *place_note(struct stn_adapter *adapter, const char *key)
+/* A new note behind the others; NULL without memory. */
+static struct stn_gguf_value *add_note(struct stn_adapter *adapter, const char *key)
 {
-    const struct stn_gguf_value *old = find_note(adapter, key);
-    if (old != NULL) {
-        return &adapter->notes[old - adapter->notes];
-    }
-    struct stn_gguf_value *notes =
-        stn_arena_new(&adapter->arena, adapter->n_notes + 1, sizeof *adapter->notes);
     char *name = stn_arena_str(&adapter->arena, key);
-    if (notes == NULL || name == NULL) {
+    if (name != NULL && adapter->n_notes == adapter->notes_room) {
+        size_t room = adapter->notes_room == 0 ? 8 : adapter->notes_room * 2;
+        struct stn_gguf_value *notes = stn_arena_new(&adapter->arena, room, sizeof *notes);
+        if (notes == NULL) {
+            return NULL;
+        }
+        if (adapter->n_notes > 0) {
+            memcpy(notes, adapter->notes, adapter->n_notes * sizeof *notes);
+        }
+        adapter->notes = notes;
+        adapter->notes_room = room;
+    }
+    if (name == NULL) {
         return NULL;
     }
-    if (adapter->n_notes > 0) {
-        memcpy(notes, adapter->notes, adapter->n_notes * sizeof *notes);
-    }
-    notes[adapter->n_notes].key = name;
-    adapter->notes = notes;
-    return &notes[adapter->n_notes];
+    struct stn_gguf_value *note = &adapter->notes[adapter->n_notes++];
+    *note = (struct stn_gguf_value){.key = name};
+    return note;
 }
 
 static enum stn_code set_note(struct stn_adapter *adapter, const char *key, enum stn_gguf_kind kind,
                               const void *p, size_t size, struct stn_err *err)
 {
-    size_t needed = strlen(key) + size;
-    if (strlen(key) >= STN_GGUF_NAME || needed > STN_ADAPTER_NOTES - adapter->notes_size) {
+    struct stn_gguf_value *note = find_note(adapter, key);
+    size_t had = note == NULL ? 0 : note->size, needed = note == NULL ? strlen(key) + size : size;
+    if (strlen(key) >= STN_GGUF_NAME || needed > STN_ADAPTER_NOTES - (adapter->notes_size - had)) {
         return stn_err_set(err, STN_LIMIT, "metadata %.60s of %zu bytes: an adapter holds %d", key, size,
                            STN_ADAPTER_NOTES);
     }
-    void *copy = stn_arena_copy(&adapter->arena, p, size);
-    struct stn_gguf_value *note = copy == NULL ? NULL : place_note(adapter, key);
-    if (note == NULL) {
+    const void *copy = p;
+    if (note != NULL && note->size == size) {
+        memcpy((void *)(uintptr_t)note->data, p, size); /* ours: a number that is set again takes no new room */
+        copy = note->data;
+    } else {
+        copy = stn_arena_copy(&adapter->arena, p, size);
+    }
+    note = copy == NULL || note != NULL ? note : add_note(adapter, key);
+    if (copy == NULL || note == NULL) {
         return no_memory(err);
     }
-    adapter->n_notes += note == &adapter->notes[adapter->n_notes];
-    adapter->notes_size += needed;
+    adapter->notes_size = adapter->notes_size - had + needed;
     note->kind = kind;
     note->data = copy;
     note->size = size;

@@ -38,7 +38,7 @@ struct stn_adapter {
     struct stn_adapter_tensor *tensors;
     size_t n_values;
     float *values; /* aligned to STN_MEM_ALIGN */
-    size_t n_notes;
+    size_t n_notes, notes_room;
     struct stn_gguf_value *notes; /* other metadata, in the order it came */
     size_t notes_size;
     struct stn_arena arena;

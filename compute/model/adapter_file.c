@@ -262,6 +262,7 @@ static void describe(const struct stn_adapter *adapter, struct stn_gguf_write *w
     stn_gguf_write_str(w, KEY_LORA, "lora");
     stn_gguf_write_f32(w, KEY_ALPHA, adapter->alpha);
     for (size_t i = 0; i < adapter->n_notes; i++) {
+        assert(!is_ours(adapter->notes[i].key));
         stn_gguf_write_value(w, &adapter->notes[i]);
     }
     for (size_t i = 0; i < adapter->n_tensors; i++) {

@@ -196,6 +196,34 @@ START_TEST(a_value_that_is_no_number_is_refused)
 }
 END_TEST
 
+START_TEST(metadata_that_is_set_again_takes_no_new_room)
+{
+    struct stn_adapter *a = fresh(1, 1), *copy = NULL;
+    struct stn_gguf_str str;
+    uint64_t round = 0;
+    for (uint64_t i = 0; i < 100000; i++) {
+        ck_assert_int_eq(stn_adapter_set_u64(a, "round", i, &err), STN_OK);
+        ck_assert_int_eq(stn_adapter_set_str(a, "word", i % 2 == 0 ? "even" : "odd", &err), STN_OK);
+    }
+    ck_assert_uint_eq(a->n_notes, 2);
+    for (unsigned i = 0; i < 500; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "k%u", i);
+        ck_assert_int_eq(stn_adapter_set_u64(a, key, i, &err), STN_OK);
+    }
+    ck_assert_int_eq(stn_adapter_copy(&copy, a, &err), STN_OK);
+    ck_assert_int_eq(stn_adapter_set_u64(copy, "round", 7, &err), STN_OK);
+    ck_assert_int_eq(stn_adapter_set_u64(copy, "new", 8, &err), STN_OK);
+    ck_assert(stn_adapter_get_u64(a, "round", &round) && round == 99999);
+    ck_assert(!stn_adapter_get_u64(a, "new", &round));
+    ck_assert(stn_adapter_get_u64(copy, "round", &round) && round == 7);
+    ck_assert(stn_adapter_get_u64(copy, "k499", &round) && round == 499);
+    ck_assert(stn_adapter_get_str(copy, "word", &str) && stn_gguf_is(str, "odd"));
+    stn_adapter_free(a);
+    stn_adapter_free(copy);
+}
+END_TEST
+
 START_TEST(limits_stand_before_allocations)
 {
     struct stn_adapter *adapter = NULL;
@@ -236,6 +264,7 @@ Suite *suite(void)
     tcase_add_test(t, a_file_has_the_names_and_shapes_that_llama_cpp_reads);
     tcase_add_test(t, an_adapter_of_another_model_or_of_none_is_refused);
     tcase_add_test(t, a_value_that_is_no_number_is_refused);
+    tcase_add_test(t, metadata_that_is_set_again_takes_no_new_room);
     tcase_add_test(t, limits_stand_before_allocations);
     suite_add_tcase(s, t);
     return s;

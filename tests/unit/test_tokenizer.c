@@ -245,6 +245,120 @@ START_TEST(a_long_word_takes_no_longer_than_its_length_allows)
 }
 END_TEST
 
+/* A vocabulary of few tokens in memory: words by blanks, their scores falling in that order; with all bytes before them
+ * where bytes is set. What it answers; *ret is freed by the caller. */
+static enum stn_code small(struct stn_tokenizer **ret, const char *model, const char *pre, bool bytes, const char *words,
+                           const char *merges)
+{
+    struct stn_buf tokens = {0}, scores = {0}, types = {0}, joins = {0}, file = {0};
+    uint64_t n = 0, n_joins = 0;
+    char word[16];
+    for (unsigned byte = 0; bytes && byte < 256; byte++, n++) {
+        int size = snprintf(word, sizeof word, "<0x%02X>", byte);
+        ck_assert(stn_buf_add_u64(&tokens, (uint64_t)size) && stn_buf_add(&tokens, word, (size_t)size));
+        ck_assert(stn_buf_add_u32(&scores, 0) && stn_buf_add_u32(&types, 6));
+    }
+    for (const char *p = words; *p != 0; p += strcspn(p, " ") + (p[strcspn(p, " ")] != 0), n++) {
+        float score = -(float)n;
+        size_t size = strcspn(p, " ");
+        ck_assert(stn_buf_add_u64(&tokens, size) && stn_buf_add(&tokens, p, size));
+        ck_assert(stn_buf_add(&scores, &score, 4) && stn_buf_add_u32(&types, *p == '<' && size > 1 ? 4 : 1));
+    }
+    for (const char *p = merges; *p != 0; p += strcspn(p, ";") + 1, n_joins++) {
+        size_t size = strcspn(p, ";");
+        ck_assert(stn_buf_add_u64(&joins, size) && stn_buf_add(&joins, p, size));
+    }
+    struct {
+        const char *key;
+        uint32_t kind;
+        uint64_t n;
+        struct stn_buf *items;
+    } arrays[] = {{"tokenizer.ggml.tokens", STN_GGUF_STR, n, &tokens},
+                  {"tokenizer.ggml.scores", STN_GGUF_F32, n, &scores},
+                  {"tokenizer.ggml.token_type", STN_GGUF_I32, n, &types},
+                  {"tokenizer.ggml.merges", STN_GGUF_STR, n_joins, &joins}};
+    struct stn_gguf_write *w = NULL;
+    ck_assert_int_eq(stn_gguf_write_new(&w, &err), STN_OK);
+    stn_gguf_write_str(w, "tokenizer.ggml.model", model);
+    stn_gguf_write_str(w, "tokenizer.ggml.pre", pre);
+    stn_gguf_write_bool(w, "tokenizer.ggml.add_space_prefix", false);
+    for (size_t i = 0; i < 4; i++) {
+        struct stn_buf value = {0};
+        ck_assert(stn_buf_add_u32(&value, arrays[i].kind) && stn_buf_add_u64(&value, arrays[i].n) &&
+                  stn_buf_add(&value, arrays[i].items->data, arrays[i].items->size));
+        stn_gguf_write_value(w, &(struct stn_gguf_value){arrays[i].key, STN_GGUF_ARRAY, value.data, value.size});
+        stn_buf_fini(&value);
+        stn_buf_fini(arrays[i].items);
+    }
+    ck_assert_int_eq(stn_gguf_write_begin_buf(w, &file, &err), STN_OK);
+    stn_gguf_write_free(w);
+    struct stn_gguf *gguf = NULL;
+    ck_assert_msg(stn_gguf_parse(&gguf, file.data, file.size, "v", &err) == STN_OK, "%s", err.text);
+    enum stn_code code = stn_tokenizer_new(ret, gguf, &err);
+    stn_gguf_close(gguf);
+    stn_buf_fini(&file);
+    return code;
+}
+
+/* A text's tokens, each in brackets. */
+static void assert_pieces(const struct stn_tokenizer *t, const char *text, const char *wanted)
+{
+    struct stn_tokenizer_list list = encode(t, text, strlen(text), 0);
+    struct stn_buf said = {0};
+    for (size_t i = 0; i < list.n; i++) {
+        struct stn_gguf_str piece = stn_tokenizer_piece(t, list.ids[i]);
+        ck_assert(stn_buf_printf(&said, "[%.*s]", (int)piece.size, piece.p));
+    }
+    ck_assert(stn_buf_add_u8(&said, 0));
+    ck_assert_str_eq((char *)said.data, wanted);
+    stn_buf_fini(&said);
+    stn_tokenizer_list_fini(&list);
+}
+
+START_TEST(pieces_join_by_score_then_from_the_left_even_across_words)
+{
+    struct stn_tokenizer *t = NULL;
+    ck_assert_msg(small(&t, "llama", "", true, "a b c \xe2\x96\x81 bc ab \xe2\x96\x81" "c b\xe2\x96\x81" "c <x>", "") ==
+                      STN_OK, "%s", err.text);
+    assert_pieces(t, "abc", "[a][bc]");   /* bc has the higher score */
+    assert_pieces(t, "abab", "[ab][ab]");
+    assert_pieces(t, "b c", "[b c]");     /* one token of two words */
+    assert_pieces(t, "bc c", "[bc][ c]");
+    assert_pieces(t, "a<x>z", "[a][<x>][z]"); /* a user's token in any text, and a byte */
+    stn_tokenizer_free(t);
+}
+END_TEST
+
+START_TEST(a_vocabulary_that_cannot_be_used_is_refused_by_name)
+{
+    struct stn_tokenizer *t = NULL;
+    ck_assert_int_eq(small(&t, "llama", "", false, "a b", ""), STN_UNSUPPORTED);
+    ck_assert_str_eq(err.text, "v: the vocabulary has no token for byte 0");
+    ck_assert_int_eq(small(&t, "gpt2", "klingon", false, "a b", ""), STN_UNSUPPORTED);
+    ck_assert_str_eq(err.text, "v: pre-tokenizer klingon is not supported");
+    ck_assert_int_eq(small(&t, "bert", "", false, "a b", ""), STN_UNSUPPORTED);
+    ck_assert_str_eq(err.text, "v: a vocabulary of kind bert, only gpt2 and llama are supported");
+    ck_assert_ptr_null(t);
+}
+END_TEST
+
+START_TEST(merges_join_by_rank_and_those_of_no_token_are_left_out)
+{
+    struct stn_tokenizer *t = NULL;
+    ck_assert_msg(small(&t, "gpt2", "gpt-2", false, "a b c d bc ab abc", "b c;a b;a bc;c d;x y;nonsense; ") == STN_OK, "%s",
+                  err.text);
+    assert_pieces(t, "abc", "[abc]");
+    assert_pieces(t, "abab", "[ab][ab]");
+    assert_pieces(t, "cd", "[c][d]"); /* cd is no token */
+    struct stn_tokenizer_list list = {0};
+    ck_assert_int_eq(stn_tokenizer_encode(t, &list, "abz", 3, 0, &err), STN_UNSUPPORTED);
+    ck_assert_str_eq(err.text, "the model's vocabulary has no token for byte 122");
+    ck_assert_uint_eq(list.n, 0);
+    stn_tokenizer_list_fini(&list);
+    stn_tokenizer_free(t);
+}
+END_TEST
+
 /* The tokens' names and bytes, those that carry loss in brackets. */
 static struct stn_buf transcript(const struct stn_tokenizer *t, const char *name,
                                  const struct stn_tokenizer_message *messages, size_t n, bool prompt)
@@ -378,6 +492,9 @@ Suite *suite(void)
     tcase_add_test(t, a_long_word_takes_no_longer_than_its_length_allows);
     tcase_add_loop_test(t, conversations_follow_their_template_and_only_the_assistant_carries_loss, 0, 5);
     tcase_add_test(t, a_content_never_becomes_a_special_token);
+    tcase_add_test(t, pieces_join_by_score_then_from_the_left_even_across_words);
+    tcase_add_test(t, merges_join_by_rank_and_those_of_no_token_are_left_out);
+    tcase_add_test(t, a_vocabulary_that_cannot_be_used_is_refused_by_name);
     tcase_add_test(t, characters_have_their_classes);
     tcase_add_test(t, every_allocation_may_fail_without_harm);
     suite_add_tcase(s, t);
