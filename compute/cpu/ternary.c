@@ -57,27 +57,31 @@ static size_t panel_size(const struct stn_ternary *w)
     return pad(w->cols) / 4 * UNIT;
 }
 
-/* Puts one row into its panel. A block without weights or with scale 0 has neither. False when a value is not ternary. */
+/* Puts one row into its panel, four weights at a time. A block without weights or with scale 0 has neither. False when
+ * a value is not ternary. */
 static bool pack_row(struct stn_ternary *w, size_t row, const int8_t *values, const float *scales)
 {
-    uint8_t *panel = w->panels + row / LANES * panel_size(w);
+    uint8_t *at = w->panels + row / LANES * panel_size(w) + row % 16 * 4;
     float *row_scales = w->block_scales + row / LANES * w->n_blocks * LANES + row % LANES;
     unsigned shift = 2 * (unsigned)(row % LANES / 16);
-    size_t lane = row % 16 * 4;
     for (size_t b = 0; b < w->n_blocks; b++) {
         size_t end = (b + 1) * BLOCK < w->cols ? (b + 1) * BLOCK : w->cols;
-        bool any = false;
-        for (size_t c = b * BLOCK; c < end; c++) {
-            if (values[c] < -1 || values[c] > 1) {
-                return false;
-            }
-            if (scales[b] != 0 && values[c] != 0) {
-                uint8_t *at = &panel[c / 4 * UNIT + lane + c % 4];
-                *at = (uint8_t)(*at ^ (1u ^ (unsigned)(values[c] + 1)) << shift);
-                any = true;
-            }
+        uint32_t any = 0, bad = 0;
+        for (size_t c = b * BLOCK; c < end; c += 4, at += UNIT) {
+            uint32_t four = 0, stored;
+            memcpy(&four, values + c, end - c < 4 ? end - c : 4);
+            uint32_t codes = ((four & 0x7f7f7f7f) + 0x01010101) ^ (four & 0x80808080); /* each byte + 1 */
+            uint32_t change = codes ^ 0x01010101;
+            bad |= (codes & 0xfcfcfcfc) | (codes & codes >> 1 & 0x01010101);
+            any |= change;
+            memcpy(&stored, at, sizeof stored);
+            stored ^= scales[b] != 0 ? change << shift : 0; /* all were weight 0 */
+            memcpy(at, &stored, sizeof stored);
         }
-        row_scales[b * LANES] = any ? scales[b] : 0;
+        if (bad != 0) {
+            return false;
+        }
+        row_scales[b * LANES] = any != 0 ? scales[b] : 0;
     }
     return true;
 }
