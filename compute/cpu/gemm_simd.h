@@ -89,7 +89,7 @@ INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_
     }
 }
 
-/* One vector of terms of each sum; b's rows lie size bytes apart for each of its elements. */
+/* One vector of terms of each sum. b_row is in bytes, for b's elements are of two kinds. */
 INLINE void dot_step(const float *const a[3], size_t a_row, const char *const b[2], size_t b_row, lanes part,
                      const bool full, const int n_rows, const int n_cols, const bool half, vec acc[MOST_ROWS][SUMS])
 {

@@ -15,16 +15,16 @@ enum {
     SQUARE = STN_TERNARY_SQUARE,
     BLOCK = STN_TERNARY_BLOCK,
     EXPANDED = 128, /* inputs that the exact products expand to f32 at once: 32 KiB */
-    CHUNK = 16,     /* tokens that are taken back from int8 at once where every block has its scale */
+    CHUNK = 16, /* tokens that are taken back from int8 at once where every block has its scale */
 };
 _Static_assert(STN_TERNARY_RANGE == LANES, "a range is made of whole panels");
 
 struct stn_ternary {
     size_t rows, cols;
-    size_t n_panels; /* of 64 rows */
-    size_t n_blocks; /* of 256 columns */
-    size_t size;     /* of panels and block_scales */
-    float scale;     /* of the tensor, where block_scales is NULL */
+    size_t n_panels;     /* of 64 rows */
+    size_t n_blocks;     /* of 256 columns */
+    size_t size;         /* of panels and block_scales */
+    float scale;         /* of the tensor, where block_scales is NULL */
     float *block_scales; /* (n_panels, n_blocks, 64) */
     uint8_t *panels;     /* (n_panels, stride / 4, 64) */
 };
@@ -57,8 +57,8 @@ static size_t panel_size(const struct stn_ternary *w)
     return pad(w->cols) / 4 * UNIT;
 }
 
-/* Puts one row into its panel, four weights at a time. A block without weights or with scale 0 has neither. False when
- * a value is not ternary. */
+/* Puts one row into its panel, four weights at a time. A block without weights or with scale 0 has
+ * neither. False when a value is not ternary. */
 static bool pack_row(struct stn_ternary *w, size_t row, const int8_t *values, const float *scales)
 {
     uint8_t *at = w->panels + row / LANES * panel_size(w) + row % 16 * 4;
@@ -70,7 +70,8 @@ static bool pack_row(struct stn_ternary *w, size_t row, const int8_t *values, co
         for (size_t c = b * BLOCK; c < end; c += 4, at += UNIT) {
             uint32_t four = 0, stored;
             memcpy(&four, values + c, end - c < 4 ? end - c : 4);
-            uint32_t codes = ((four & 0x7f7f7f7f) + 0x01010101) ^ (four & 0x80808080); /* each byte + 1 */
+            uint32_t codes =
+                ((four & 0x7f7f7f7f) + 0x01010101) ^ (four & 0x80808080); /* each byte + 1 */
             uint32_t change = codes ^ 0x01010101;
             bad |= (codes & 0xfcfcfcfc) | (codes & codes >> 1 & 0x01010101);
             any |= change;
@@ -118,8 +119,9 @@ static enum stn_code pack(struct stn_ternary *w, const struct stn_ternary_source
     for (size_t row = 0; row < w->rows; row++) {
         source->row(source->user, row, values, scales);
         if (!pack_row(w, row, values, scales)) {
-            code = stn_err_set(err, STN_INVALID, "row %zu of %zu holds a weight other than -1, 0 and 1",
-                               row, w->rows);
+            code =
+                stn_err_set(err, STN_INVALID,
+                            "row %zu of %zu holds a weight other than -1, 0 and 1", row, w->rows);
             goto out;
         }
     }
@@ -138,8 +140,8 @@ enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary
         return stn_err_set(err, STN_INVALID, "a ternary matrix of %zu x %zu is empty", rows, cols);
     }
     if (rows > STN_TERNARY_MAX || cols > STN_TERNARY_MAX) {
-        return stn_err_set(err, STN_LIMIT, "a ternary matrix of %zu x %zu, at most %d each way", rows,
-                           cols, STN_TERNARY_MAX);
+        return stn_err_set(err, STN_LIMIT, "a ternary matrix of %zu x %zu, at most %d each way",
+                           rows, cols, STN_TERNARY_MAX);
     }
     struct stn_ternary *w = stn_mem_new(1, sizeof *w);
     if (w == NULL) {
@@ -154,7 +156,8 @@ enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary
     w->block_scales = stn_mem_aligned(w->n_panels * w->n_blocks, LANES * sizeof *w->block_scales);
     enum stn_code code;
     if (w->panels == NULL || w->block_scales == NULL) {
-        code = stn_err_set(err, STN_MEMORY, "no memory for a ternary matrix of %zu x %zu", rows, cols);
+        code =
+            stn_err_set(err, STN_MEMORY, "no memory for a ternary matrix of %zu x %zu", rows, cols);
     } else {
         code = pack(w, source, err);
     }
@@ -220,7 +223,8 @@ void stn_ternary_quantise_random(const float *dy, size_t n, size_t rows, uint64_
 
 /* ---- products ---- */
 
-/* The caller's scratch, cut up: a transposed panel, sums of q, expanded weights, a chunk of inputs in f32. */
+/* The caller's scratch, cut up: a transposed panel, sums of q, expanded weights, a chunk of inputs
+ * in f32. */
 struct scratch {
     uint8_t *panel;
     int32_t *sums;
@@ -233,7 +237,8 @@ static size_t cut(const struct stn_ternary *w, size_t n, void *memory, struct sc
     char *at = memory;
     size_t n_sums = n * (w->block_scales == NULL ? 1 : w->n_blocks);
     size_t sizes[] = {w->n_panels * SQUARE, n_sums * sizeof(int32_t),
-                      (size_t)EXPANDED * LANES * sizeof(float), (size_t)CHUNK * EXPANDED * sizeof(float)};
+                      (size_t)EXPANDED * LANES * sizeof(float),
+                      (size_t)CHUNK * EXPANDED * sizeof(float)};
     size_t offsets[5] = {0};
     for (size_t i = 0; i < 4; i++) {
         offsets[i + 1] = offsets[i] + (sizes[i] + 63) / 64 * 64;
@@ -278,10 +283,17 @@ void stn_ternary_forward(const struct stn_ternary *w, const int8_t *q, const flo
     for (size_t row = first; row < first + count; row += LANES) {
         size_t p = row / LANES;
         kernel()->product(&(struct stn_ternary_product){
-            .panel = w->panels + p * panel_size(w), .n_inputs = n_inputs, .q = q, .scale = scale,
-            .sums = scratch.sums, .n = n, .w_scale = w->scale,
+            .panel = w->panels + p * panel_size(w),
+            .n_inputs = n_inputs,
+            .q = q,
+            .scale = scale,
+            .sums = scratch.sums,
+            .n = n,
+            .w_scale = w->scale,
             .block_scales = one ? NULL : w->block_scales + p * w->n_blocks * LANES,
-            .y = y + row, .ldy = ldy, .count = lanes_from(row, first + count)});
+            .y = y + row,
+            .ldy = ldy,
+            .count = lanes_from(row, first + count)});
     }
 }
 
@@ -293,9 +305,11 @@ struct inputs {
     size_t stride;
 };
 
-/* y[t][o] (+)= sum_k expanded[k][o] inputs[t][i + k]      k < n_k; (+)= from the second piece of a sum on */
-static void exact_piece(const struct inputs *in, size_t i, size_t n_k, const struct scratch *scratch,
-                        size_t n, float *y, size_t ldy, size_t count, bool add)
+/* y[t][o] (+)= sum_k expanded[k][o] inputs[t][i + k]      k < n_k; (+)= from the second piece of a
+ * sum on */
+static void exact_piece(const struct inputs *in, size_t i, size_t n_k,
+                        const struct scratch *scratch, size_t n, float *y, size_t ldy, size_t count,
+                        bool add)
 {
     if (in->x != NULL) {
         stn_gemm_nn(n, count, n_k, 1, in->x + i, in->stride, scratch->expanded, LANES, add ? 1 : 0,
@@ -315,7 +329,8 @@ static void exact_piece(const struct inputs *in, size_t i, size_t n_k, const str
     }
 }
 
-/* expanded[k][o] *= the scale of row r and the block of column c, (r, c) = (row + o, col) or, transposed, (row + k, col) */
+/* expanded[k][o] *= the scale of row r and the block of column c, (r, c) = (row + o, col) or,
+ * transposed, (row + k, col) */
 static void scale_expanded(const struct stn_ternary *w, size_t row, size_t col, size_t n_k,
                            bool transposed, float *expanded)
 {
@@ -324,7 +339,8 @@ static void scale_expanded(const struct stn_ternary *w, size_t row, size_t col, 
             float scale = w->scale;
             if (w->block_scales != NULL) {
                 size_t r = transposed ? row + k : row + o;
-                scale = w->block_scales[(r / LANES * w->n_blocks + col / BLOCK) * LANES + r % LANES];
+                scale =
+                    w->block_scales[(r / LANES * w->n_blocks + col / BLOCK) * LANES + r % LANES];
             }
             expanded[k * LANES + o] *= scale;
         }
@@ -344,7 +360,8 @@ void stn_ternary_forward_exact(const struct stn_ternary *w, const float *x, size
             size_t n_k = w->cols - i < EXPANDED ? w->cols - i : EXPANDED;
             kernel()->expand(panel + i / 4 * UNIT, (n_k + 3) / 4, scratch.expanded);
             scale_expanded(w, row, i, n_k, false, scratch.expanded);
-            exact_piece(&in, i, n_k, &scratch, n, y + row, ldy, lanes_from(row, first + count), i > 0);
+            exact_piece(&in, i, n_k, &scratch, n, y + row, ldy, lanes_from(row, first + count),
+                        i > 0);
         }
     }
 }
@@ -358,7 +375,8 @@ static void backward_f32(const struct stn_ternary *w, const struct inputs *in, s
             size_t n_k = w->rows - i < EXPANDED ? w->rows - i : EXPANDED;
             kernel()->expand(scratch->panel + i / 4 * UNIT, (n_k + 3) / 4, scratch->expanded);
             scale_expanded(w, i, col, n_k, true, scratch->expanded);
-            exact_piece(in, i, n_k, scratch, n, dx + col, lddx, lanes_from(col, first + count), true);
+            exact_piece(in, i, n_k, scratch, n, dx + col, lddx, lanes_from(col, first + count),
+                        true);
         }
     }
 }
@@ -389,10 +407,17 @@ void stn_ternary_backward_int8(const struct stn_ternary *w, const int8_t *q, con
     kernel()->sums(q, n, n_inputs, n_inputs, scratch.sums);
     for (size_t col = first; col < first + count; col += LANES) {
         transpose(w, col, &scratch);
-        kernel()->product(&(struct stn_ternary_product){
-            .panel = scratch.panel, .n_inputs = n_inputs, .q = q, .scale = scale,
-            .sums = scratch.sums, .n = n, .w_scale = w->scale, .y = dx + col, .ldy = lddx,
-            .count = lanes_from(col, first + count), .add = true});
+        kernel()->product(&(struct stn_ternary_product){.panel = scratch.panel,
+                                                        .n_inputs = n_inputs,
+                                                        .q = q,
+                                                        .scale = scale,
+                                                        .sums = scratch.sums,
+                                                        .n = n,
+                                                        .w_scale = w->scale,
+                                                        .y = dx + col,
+                                                        .ldy = lddx,
+                                                        .count = lanes_from(col, first + count),
+                                                        .add = true});
     }
 }
 

@@ -1,6 +1,6 @@
-/* AVX2 multiplies unsigned by signed bytes and adds neighbours in 16 bits (vpmaddubsw). With codes 0, 1, 2 that is at
- * most 508 in size, so 64 of them (a block of 256 inputs) fit into 16 bits before they are widened. The sum of q is
- * taken off: sum w q = sum code q - sum q. */
+/* AVX2 multiplies unsigned by signed bytes and adds neighbours in 16 bits (vpmaddubsw). With codes
+ * 0, 1, 2 that is at most 508 in size, so 64 of them (a block of 256 inputs) fit into 16 bits
+ * before they are widened. The sum of q is taken off: sum w q = sum code q - sum q. */
 #include "compute/cpu/ternary_kernel.h"
 
 #ifdef __x86_64__
@@ -19,18 +19,21 @@ INLINE __m256i four(const int8_t *q)
     return _mm256_set1_epi32(value);
 }
 
-/* sum += code q, two products to a lane. Written out because compilers hold back the additions until the registers
- * are used up. */
+/* sum += code q, two products to a lane. Written out because compilers hold back the additions
+ * until the registers are used up. */
 INLINE __m256i dot(__m256i sum, __m256i codes, __m256i q)
 {
     __m256i products;
-    __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(codes), "x"(q));
+    __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"
+            : "+x"(sum), "=&x"(products)
+            : "x"(codes), "x"(q));
     return sum;
 }
 
-/* acc[t][i] = sum of code q of eight outputs of field pair + 2 i, over the units (half of each) of one block */
-INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t stride, const int pair, const size_t n,
-                __m256i acc[TOKENS][2])
+/* acc[t][i] = sum of code q of eight outputs of field pair + 2 i, over the units (half of each) of
+ * one block */
+INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t stride,
+                const int pair, const size_t n, __m256i acc[TOKENS][2])
 {
     const __m256i mask = _mm256_set1_epi8(3);
     __m256i short_acc[TOKENS][2];
@@ -75,7 +78,8 @@ TARGET static void put(const struct stn_ternary_product *p, size_t t, size_t lan
 }
 
 /* Eight outputs each of two fields from lane on, for n tokens. */
-INLINE void tile(const struct stn_ternary_product *p, size_t t0, size_t lane, const int pair, const size_t n)
+INLINE void tile(const struct stn_ternary_product *p, size_t t0, size_t lane, const int pair,
+                 const size_t n)
 {
     size_t n_units = p->n_inputs / 4, n_blocks = (n_units + BLOCK_UNITS - 1) / BLOCK_UNITS;
     bool one = p->block_scales == NULL;
@@ -84,8 +88,9 @@ INLINE void tile(const struct stn_ternary_product *p, size_t t0, size_t lane, co
     for (size_t b = 0; b < n_blocks; b++) {
         size_t u = b * BLOCK_UNITS;
         __m256i acc[TOKENS][2];
-        run(p->panel + u * STN_TERNARY_UNIT + lane % 16 * 4, n_units - u < BLOCK_UNITS ? n_units - u : BLOCK_UNITS,
-            p->q + t0 * p->n_inputs + 4 * u, p->n_inputs, pair, n, acc);
+        run(p->panel + u * STN_TERNARY_UNIT + lane % 16 * 4,
+            n_units - u < BLOCK_UNITS ? n_units - u : BLOCK_UNITS, p->q + t0 * p->n_inputs + 4 * u,
+            p->n_inputs, pair, n, acc);
         for (size_t t = 0; t < n; t++) {
             for (size_t i = 0; i < 2; i++) {
                 if (one) {
@@ -93,7 +98,8 @@ INLINE void tile(const struct stn_ternary_product *p, size_t t0, size_t lane, co
                     continue;
                 }
                 __m256i less = _mm256_set1_epi32(p->sums[(t0 + t) * n_blocks + b]);
-                __m256 scale = _mm256_loadu_ps(p->block_scales + b * STN_TERNARY_LANES + lane + 32 * i);
+                __m256 scale =
+                    _mm256_loadu_ps(p->block_scales + b * STN_TERNARY_LANES + lane + 32 * i);
                 __m256 part = _mm256_cvtepi32_ps(_mm256_sub_epi32(acc[t][i], less));
                 sum[t][i] = _mm256_add_ps(sum[t][i], _mm256_mul_ps(part, scale));
             }
@@ -126,8 +132,8 @@ TILE(4)
 
 static void product(const struct stn_ternary_product *p)
 {
-    static void (*const tiles[TOKENS + 1])(const struct stn_ternary_product *, size_t) = {NULL, tile_1, tile_2,
-                                                                                        tile_3, tile_4};
+    static void (*const tiles[TOKENS + 1])(const struct stn_ternary_product *,
+                                           size_t) = {NULL, tile_1, tile_2, tile_3, tile_4};
     for (size_t t = 0; t < p->n;) {
         size_t n = p->n - t < TOKENS ? p->n - t : TOKENS;
         tiles[n](p, t);
@@ -151,7 +157,8 @@ TARGET static void sums(const int8_t *q, size_t n, size_t n_inputs, size_t block
             __m256i sum = _mm256_setzero_si256();
             for (size_t at = i; at < end; at += 32) {
                 __m256i x = _mm256_loadu_si256((const void *)(q + t * n_inputs + at));
-                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(ones, x), ones16));
+                sum =
+                    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(ones, x), ones16));
             }
             *to++ = sum_lanes(sum);
         }
@@ -163,8 +170,9 @@ INLINE __m128i choose(__m128i keep, __m128i a, __m128i b)
     return _mm_or_si128(_mm_and_si128(keep, a), _mm_andnot_si128(keep, b));
 }
 
-/* Quarter b of unit 4 f + a becomes, field by field, quarter a of the units b, 4 + b, 8 + b, 12 + b: 4 x 4 bytes are
- * transposed within a quarter, 4 x 4 fields over the four f (two butterflies). */
+/* Quarter b of unit 4 f + a becomes, field by field, quarter a of the units b, 4 + b, 8 + b, 12 +
+ * b: 4 x 4 bytes are transposed within a quarter, 4 x 4 fields over the four f (two butterflies).
+ */
 TARGET static void transpose(const uint8_t *from, uint8_t *to)
 {
     const __m128i bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -191,12 +199,14 @@ TARGET static void transpose(const uint8_t *from, uint8_t *to)
     }
 }
 
-/* A permutation within 128 bits looks at two bits of each index: a code selects its weight, whatever stands above. */
+/* A permutation within 128 bits looks at two bits of each index: a code selects its weight,
+ * whatever stands above. */
 TARGET static void expand(const uint8_t *units, size_t n_units, float *w)
 {
     const __m256 weights = _mm256_setr_ps(-1, 0, 1, 2, -1, 0, 1, 2);
     for (size_t u = 0; u < n_units; u++, units += STN_TERNARY_UNIT) {
-        __m256i halves[2] = {_mm256_loadu_si256((const void *)units), _mm256_loadu_si256((const void *)(units + 32))};
+        __m256i halves[2] = {_mm256_loadu_si256((const void *)units),
+                             _mm256_loadu_si256((const void *)(units + 32))};
         for (int shift = 0; shift < 32; shift += 8) {
             for (int f = 0; f < 8; f += 2) {
                 for (int half = 0; half < 2; half++, w += 8) {
@@ -211,14 +221,16 @@ TARGET static void expand(const uint8_t *units, size_t n_units, float *w)
 /* Eight floats, of which n are there; the rest are 0. */
 INLINE __m256 load(const float *x, size_t n)
 {
-    __m256i part = _mm256_cmpgt_epi32(_mm256_set1_epi32(n < 8 ? (int)n : 8), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    __m256i part = _mm256_cmpgt_epi32(_mm256_set1_epi32(n < 8 ? (int)n : 8),
+                                      _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     return n >= 8 ? _mm256_loadu_ps(x) : _mm256_maskload_ps(x, part);
 }
 
 /* Eight integers of -127 to 127 as bytes, of which n are asked for. */
 INLINE void store(int8_t *q, size_t n, __m256i integers)
 {
-    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+    __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
     __m128i bytes = _mm_packs_epi16(words, words);
     if (n >= 8) {
         _mm_storel_epi64((void *)q, bytes);
@@ -264,7 +276,8 @@ TARGET static float quantise_random(const float *x, size_t n, uint64_t key, int8
     const __m256i key0 = _mm256_set1_epi32((int32_t)(uint32_t)key);
     const __m256i key1 = _mm256_set1_epi32((int32_t)(uint32_t)(key >> 32));
     const __m256i weyl = _mm256_set1_epi32((int32_t)0x9e3779b9u);
-    const __m256i m1 = _mm256_set1_epi32((int32_t)0x7feb352du), m2 = _mm256_set1_epi32((int32_t)0x846ca68bu);
+    const __m256i m1 = _mm256_set1_epi32((int32_t)0x7feb352du),
+                  m2 = _mm256_set1_epi32((int32_t)0x846ca68bu);
     __m256i c = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for (size_t i = 0; i < n; i += 8, c = _mm256_add_epi32(c, _mm256_set1_epi32(8))) {
         __m256i h = _mm256_add_epi32(_mm256_mullo_epi32(c, weyl), key0);
@@ -272,7 +285,8 @@ TARGET static float quantise_random(const float *x, size_t n, uint64_t key, int8
         h = _mm256_xor_si256(h, key1);
         h = _mm256_mullo_epi32(_mm256_xor_si256(h, _mm256_srli_epi32(h, 15)), m2);
         h = _mm256_xor_si256(h, _mm256_srli_epi32(h, 16));
-        __m256 u = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(h, 8)), _mm256_set1_ps(0x1p-24f));
+        __m256 u =
+            _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(h, 8)), _mm256_set1_ps(0x1p-24f));
         __m256 v = _mm256_add_ps(_mm256_mul_ps(load(x + i, n - i), inverse), u);
         store(q + i, n - i, _mm256_cvttps_epi32(_mm256_floor_ps(clamp(v))));
     }

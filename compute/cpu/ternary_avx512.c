@@ -1,6 +1,6 @@
-/* The integer dot product of AVX-512 VNNI (vpdpbusd) takes unsigned by signed bytes, so the weights stay codes 0, 1, 2
- * and the sum of q is taken off: sum w q = sum code q - sum q. Odd fields are not shifted down: their sums are four
- * times too big, exactly, and are divided at the end. */
+/* The integer dot product of AVX-512 VNNI (vpdpbusd) takes unsigned by signed bytes, so the weights
+ * stay codes 0, 1, 2 and the sum of q is taken off: sum w q = sum code q - sum q. Odd fields are
+ * not shifted down: their sums are four times too big, exactly, and are divided at the end. */
 #include "compute/cpu/ternary_kernel.h"
 
 #ifdef __x86_64__
@@ -19,7 +19,8 @@ static inline int32_t four(const int8_t *q)
     return value;
 }
 
-/* sum += code q, four products to a lane. Written out because compilers copy the accumulators of the intrinsic. */
+/* sum += code q, four products to a lane. Written out because compilers copy the accumulators of
+ * the intrinsic. */
 INLINE __m512i dot(__m512i sum, __m512i codes, __m512i q)
 {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(q));
@@ -100,7 +101,8 @@ INLINE void tile_blocks(const struct stn_ternary_product *p, size_t t0, const si
         size_t u = b * BLOCK_UNITS;
         __m512i acc[TOKENS][4];
         run(p->panel + u * STN_TERNARY_UNIT, n_units - u < BLOCK_UNITS ? n_units - u : BLOCK_UNITS,
-            p->q + t0 * p->n_inputs + 4 * u, p->n_inputs, p->sums + t0 * n_blocks + b, n_blocks, n, acc);
+            p->q + t0 * p->n_inputs + 4 * u, p->n_inputs, p->sums + t0 * n_blocks + b, n_blocks, n,
+            acc);
         for (size_t t = 0; t < n; t++) {
             for (int f = 0; f < 4; f++) {
                 __m512 scale = _mm512_loadu_ps(p->block_scales + b * STN_TERNARY_LANES + 16 * f);
@@ -133,8 +135,8 @@ TILE(5)
 TILE(6)
 
 typedef void tile(const struct stn_ternary_product *p, size_t t);
-static tile *const tiles[TOKENS + 1][2] = {{NULL, NULL},       {one_1, blocks_1}, {one_2, blocks_2},
-                                           {one_3, blocks_3},  {one_4, blocks_4}, {one_5, blocks_5},
+static tile *const tiles[TOKENS + 1][2] = {{NULL, NULL},      {one_1, blocks_1}, {one_2, blocks_2},
+                                           {one_3, blocks_3}, {one_4, blocks_4}, {one_5, blocks_5},
                                            {one_6, blocks_6}};
 
 static void product(const struct stn_ternary_product *p)
@@ -167,21 +169,24 @@ INLINE __m512i choose(__m512i keep, __m512i a, __m512i b)
     return _mm512_ternarylogic_epi32(keep, a, b, 0xca);
 }
 
-/* Three transpositions on top of each other: 4 x 4 bytes in each 128-bit lane, 4 x 4 lanes of four units, and 4 x 4
- * fields of four vectors (two butterflies). */
+/* Three transpositions on top of each other: 4 x 4 bytes in each 128-bit lane, 4 x 4 lanes of four
+ * units, and 4 x 4 fields of four vectors (two butterflies). */
 TARGET static void transpose(const uint8_t *from, uint8_t *to)
 {
-    const __m512i bytes = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m512i bytes =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     const __m512i pairs = _mm512_set1_epi8(0x33), nibbles = _mm512_set1_epi8(0x0f);
     __m512i r[4][4];
     for (size_t f = 0; f < 4; f++) {
         __m512i p[4];
         for (size_t a = 0; a < 4; a++) {
-            p[a] = _mm512_shuffle_epi8(_mm512_loadu_si512(from + (4 * f + a) * STN_TERNARY_UNIT), bytes);
+            p[a] = _mm512_shuffle_epi8(_mm512_loadu_si512(from + (4 * f + a) * STN_TERNARY_UNIT),
+                                       bytes);
         }
-        __m512i low01 = _mm512_shuffle_i32x4(p[0], p[1], 0x44), low23 = _mm512_shuffle_i32x4(p[2], p[3], 0x44);
-        __m512i top01 = _mm512_shuffle_i32x4(p[0], p[1], 0xee), top23 = _mm512_shuffle_i32x4(p[2], p[3], 0xee);
+        __m512i low01 = _mm512_shuffle_i32x4(p[0], p[1], 0x44),
+                low23 = _mm512_shuffle_i32x4(p[2], p[3], 0x44);
+        __m512i top01 = _mm512_shuffle_i32x4(p[0], p[1], 0xee),
+                top23 = _mm512_shuffle_i32x4(p[2], p[3], 0xee);
         r[f][0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
         r[f][1] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
         r[f][2] = _mm512_shuffle_i32x4(top01, top23, 0x88);
@@ -195,13 +200,17 @@ TARGET static void transpose(const uint8_t *from, uint8_t *to)
         __m512i odd23 = choose(pairs, _mm512_srli_epi16(r2, 2), r3);
         uint8_t *at = to + b * STN_TERNARY_UNIT;
         _mm512_storeu_si512(at, choose(nibbles, even01, _mm512_slli_epi16(even23, 4)));
-        _mm512_storeu_si512(at + 4 * STN_TERNARY_UNIT, choose(nibbles, odd01, _mm512_slli_epi16(odd23, 4)));
-        _mm512_storeu_si512(at + 8 * STN_TERNARY_UNIT, choose(nibbles, _mm512_srli_epi16(even01, 4), even23));
-        _mm512_storeu_si512(at + 12 * STN_TERNARY_UNIT, choose(nibbles, _mm512_srli_epi16(odd01, 4), odd23));
+        _mm512_storeu_si512(at + 4 * STN_TERNARY_UNIT,
+                            choose(nibbles, odd01, _mm512_slli_epi16(odd23, 4)));
+        _mm512_storeu_si512(at + 8 * STN_TERNARY_UNIT,
+                            choose(nibbles, _mm512_srli_epi16(even01, 4), even23));
+        _mm512_storeu_si512(at + 12 * STN_TERNARY_UNIT,
+                            choose(nibbles, _mm512_srli_epi16(odd01, 4), odd23));
     }
 }
 
-/* A permutation within 128 bits looks at two bits of each index: a code selects its weight, whatever stands above. */
+/* A permutation within 128 bits looks at two bits of each index: a code selects its weight,
+ * whatever stands above. */
 TARGET static void expand(const uint8_t *units, size_t n_units, float *w)
 {
     const __m512 weights = _mm512_broadcast_f32x4(_mm_setr_ps(-1, 0, 1, 2));
@@ -242,7 +251,8 @@ TARGET static float quantise(const float *x, size_t n, int8_t *q)
     for (size_t i = 0; i < n; i += 16) {
         __mmask16 mask = lanes(n - i);
         __m512 v = clamp(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), inverse));
-        __m512i integers = _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        __m512i integers =
+            _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         _mm512_mask_cvtepi32_storeu_epi8(q + i, mask, integers);
     }
     return max / 127;
@@ -255,7 +265,8 @@ TARGET static float quantise_random(const float *x, size_t n, uint64_t key, int8
     const __m512i key0 = _mm512_set1_epi32((int32_t)(uint32_t)key);
     const __m512i key1 = _mm512_set1_epi32((int32_t)(uint32_t)(key >> 32));
     const __m512i weyl = _mm512_set1_epi32((int32_t)0x9e3779b9u);
-    const __m512i m1 = _mm512_set1_epi32((int32_t)0x7feb352du), m2 = _mm512_set1_epi32((int32_t)0x846ca68bu);
+    const __m512i m1 = _mm512_set1_epi32((int32_t)0x7feb352du),
+                  m2 = _mm512_set1_epi32((int32_t)0x846ca68bu);
     __m512i c = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     for (size_t i = 0; i < n; i += 16, c = _mm512_add_epi32(c, _mm512_set1_epi32(16))) {
         __m512i h = _mm512_add_epi32(_mm512_mullo_epi32(c, weyl), key0);
@@ -263,10 +274,12 @@ TARGET static float quantise_random(const float *x, size_t n, uint64_t key, int8
         h = _mm512_xor_si512(h, key1);
         h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 15)), m2);
         h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 16));
-        __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(h, 8)), _mm512_set1_ps(0x1p-24f));
+        __m512 u =
+            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(h, 8)), _mm512_set1_ps(0x1p-24f));
         __mmask16 mask = lanes(n - i);
         __m512 v = _mm512_add_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), inverse), u);
-        __m512i integers = _mm512_cvt_roundps_epi32(clamp(v), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+        __m512i integers =
+            _mm512_cvt_roundps_epi32(clamp(v), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
         _mm512_mask_cvtepi32_storeu_epi8(q + i, mask, integers);
     }
     return max / 127;

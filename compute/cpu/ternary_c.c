@@ -29,7 +29,8 @@ static void product(const struct stn_ternary_product *p)
         int32_t sums[STN_TERNARY_LANES];
         for (size_t i = 0; i < p->n_inputs; i += block) {
             size_t n = p->n_inputs - i < block ? p->n_inputs - i : block;
-            accumulate(p->panel + i / 4 * STN_TERNARY_UNIT, n / 4, p->q + t * p->n_inputs + i, sums);
+            accumulate(p->panel + i / 4 * STN_TERNARY_UNIT, n / 4, p->q + t * p->n_inputs + i,
+                       sums);
             for (size_t o = 0; o < STN_TERNARY_LANES && p->block_scales != NULL; o++) {
                 total[o] += (float)sums[o] * p->block_scales[i / block * STN_TERNARY_LANES + o];
             }
@@ -45,7 +46,8 @@ static void product(const struct stn_ternary_product *p)
 
 static void sums(const int8_t *q, size_t n, size_t n_inputs, size_t block, int32_t *to)
 {
-    (void)q, (void)n_inputs, (void)block, (void)to, (void)n; /* the plain product works with signed weights */
+    (void)q, (void)n_inputs, (void)block, (void)to,
+        (void)n; /* the plain product works with signed weights */
 }
 
 static void transpose(const uint8_t *from, uint8_t *to)

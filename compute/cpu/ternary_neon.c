@@ -1,6 +1,6 @@
-/* Armv8.2's integer dot product (sdot) takes four bytes of a lane that it can pick from a vector, so that 16 inputs of
- * a token are one load. The weights stay codes 0, 1, 2, those of odd fields four times too big, and the sum of q is
- * taken off as in the AVX-512 kernel. */
+/* Armv8.2's integer dot product (sdot) takes four bytes of a lane that it can pick from a vector,
+ * so that 16 inputs of a token are one load. The weights stay codes 0, 1, 2, those of odd fields
+ * four times too big, and the sum of q is taken off as in the AVX-512 kernel. */
 #include "compute/cpu/cpuid.h"
 #include "compute/cpu/ternary_kernel.h"
 
@@ -20,7 +20,7 @@ enum { TOKENS = 4, BLOCK_UNITS = STN_TERNARY_BLOCK / 4 };
 /* acc[t][f] += 4^(f % 2) sum of code q of four outputs, for four units and the 16 inputs x[t] */
 #define STEP(lane)                                                                                 \
     do {                                                                                           \
-        uint8x16_t codes = vld1q_u8(units + (lane) * STN_TERNARY_UNIT);                      \
+        uint8x16_t codes = vld1q_u8(units + (lane)*STN_TERNARY_UNIT);                              \
         uint8x16_t high = vshrq_n_u8(codes, 4);                                                    \
         int8x16_t w[4] = {                                                                         \
             vreinterpretq_s8_u8(vandq_u8(codes, even)), vreinterpretq_s8_u8(vandq_u8(codes, odd)), \
@@ -34,9 +34,10 @@ enum { TOKENS = 4, BLOCK_UNITS = STN_TERNARY_BLOCK / 4 };
         __asm__("" : "+r"(units), "+w"(acc[n - 1][3]));                                            \
     } while (0)
 
-/* acc[t][f] = sum_i w[16 f + lane][i] q[t][i] over some units, a multiple of 16: four outputs of each field */
-INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t stride, const int32_t *sums,
-                size_t sums_stride, const size_t n, int32x4_t acc[TOKENS][4])
+/* acc[t][f] = sum_i w[16 f + lane][i] q[t][i] over some units, a multiple of 16: four outputs of
+ * each field */
+INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t stride,
+                const int32_t *sums, size_t sums_stride, const size_t n, int32x4_t acc[TOKENS][4])
 {
     const uint8x16_t even = vdupq_n_u8(0x03), odd = vdupq_n_u8(0x0c);
     for (size_t t = 0; t < n; t++) {
@@ -88,7 +89,8 @@ INLINE void tile(const struct stn_ternary_product *p, size_t t0, size_t lane, co
         size_t u = b * most;
         int32x4_t acc[TOKENS][4];
         run(p->panel + u * STN_TERNARY_UNIT + 4 * lane, n_units - u < most ? n_units - u : most,
-            p->q + t0 * p->n_inputs + 4 * u, p->n_inputs, p->sums + t0 * n_blocks + b, n_blocks, n, acc);
+            p->q + t0 * p->n_inputs + 4 * u, p->n_inputs, p->sums + t0 * n_blocks + b, n_blocks, n,
+            acc);
         for (size_t t = 0; t < n; t++) {
             for (size_t f = 0; f < 4; f++) {
                 float32x4_t part = vcvtq_f32_s32(acc[t][f]);
@@ -123,8 +125,8 @@ TILE(4)
 
 static void product(const struct stn_ternary_product *p)
 {
-    static void (*const tiles[TOKENS + 1])(const struct stn_ternary_product *, size_t) = {NULL, tile_1, tile_2,
-                                                                                        tile_3, tile_4};
+    static void (*const tiles[TOKENS + 1])(const struct stn_ternary_product *,
+                                           size_t) = {NULL, tile_1, tile_2, tile_3, tile_4};
     for (size_t t = 0; t < p->n;) {
         size_t n = p->n - t < TOKENS ? p->n - t : TOKENS;
         tiles[n](p, t);
@@ -151,8 +153,9 @@ static inline uint8x16_t left(uint8x16_t x, const int n)
     return vreinterpretq_u8_u16(vshlq_u16(vreinterpretq_u16_u8(x), vdupq_n_s16((int16_t)n)));
 }
 
-/* Quarter b of unit 4 f + a becomes, field by field, quarter a of the units b, 4 + b, 8 + b, 12 + b: 4 x 4 bytes are
- * transposed within a quarter, 4 x 4 fields over the four f (two butterflies). */
+/* Quarter b of unit 4 f + a becomes, field by field, quarter a of the units b, 4 + b, 8 + b, 12 +
+ * b: 4 x 4 bytes are transposed within a quarter, 4 x 4 fields over the four f (two butterflies).
+ */
 static void transpose(const uint8_t *from, uint8_t *to)
 {
     static const uint8_t order[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
@@ -183,7 +186,8 @@ static void expand(const uint8_t *units, size_t n_units, float *w)
             for (int f = 0; f < 4; f++) {
                 for (int quarter = 0; quarter < 4; quarter++, w += 4) {
                     uint32x4_t codes = vreinterpretq_u32_u8(vld1q_u8(units + 16 * quarter));
-                    codes = vandq_u32(vshlq_u32(codes, vdupq_n_s32(-8 * j - 2 * f)), vdupq_n_u32(3));
+                    codes =
+                        vandq_u32(vshlq_u32(codes, vdupq_n_s32(-8 * j - 2 * f)), vdupq_n_u32(3));
                     vst1q_f32(w, vsubq_f32(vcvtq_f32_u32(codes), vdupq_n_f32(1)));
                 }
             }

@@ -12,7 +12,9 @@
 #include "compute/cpu/ternary.h"
 
 enum op { NT, NN, TN, NT_F16, NN_F16, N_OPS };
-#define MARGIN 3 /* floats behind each row of each matrix; those of c must stay, those of a and b must not count */
+#define MARGIN                                                                                     \
+    3 /* floats behind each row of each matrix; those of c must stay, those of a and b must not    \
+         count */
 
 /* One product and its operands, all with room behind their rows. */
 struct world {
@@ -36,7 +38,8 @@ static void make(struct world *w, enum op op, size_t m, size_t n, size_t k, floa
     struct stn_rng rng;
     stn_rng_init(&rng, m * 1000003 + n * 1009 + k + (size_t)op);
     size_t a_rows = op == TN ? k : m, b_rows = op == NT || op == NT_F16 ? n : k;
-    *w = (struct world){.op = op, .m = m, .n = n, .k = k, .alpha = alpha, .beta = beta, .ldc = n + MARGIN};
+    *w = (struct world){
+        .op = op, .m = m, .n = n, .k = k, .alpha = alpha, .beta = beta, .ldc = n + MARGIN};
     w->lda = (op == TN ? m : k) + MARGIN;
     w->ldb = (b_rows == n && (op == NT || op == NT_F16) ? k : n) + MARGIN;
     w->a = stn_mem_new(a_rows * w->lda + 1, sizeof(float));
@@ -103,8 +106,9 @@ static void check_against_doubles(const struct world *w, const float *c, const c
             double before = w->beta == 0 ? 0 : (double)w->beta * (double)w->c[i * w->ldc + j];
             double want = before + (double)w->alpha * sum, got = (double)c[i * w->ldc + j];
             double bound = 2e-6 * (fabs(before) + fabs((double)w->alpha) * size) + 1e-30;
-            ck_assert_msg(fabs(got - want) <= bound, "%s, op %d, %zu x %zu x %zu at (%zu, %zu): %.9g, expected %.9g",
-                          kernel, (int)w->op, w->m, w->n, w->k, i, j, got, want);
+            ck_assert_msg(fabs(got - want) <= bound,
+                          "%s, op %d, %zu x %zu x %zu at (%zu, %zu): %.9g, expected %.9g", kernel,
+                          (int)w->op, w->m, w->n, w->k, i, j, got, want);
         }
     }
     for (size_t i = 0; i < w->m; i++) {
@@ -115,9 +119,10 @@ static void check_against_doubles(const struct world *w, const float *c, const c
 }
 
 static const size_t shapes[][3] = {
-    {1, 1, 1},    {2, 3, 5},     {128, 8, 256}, {17, 4, 300},  {5, 16, 64},   {13, 9, 63},   {128, 100, 8},
-    {31, 70, 16}, {1, 130, 700}, {3, 64, 257},  {6, 33, 1000}, {24, 17, 128}, {23, 48, 513}, {7, 200, 4},
-    {64, 1, 90},  {9, 5, 1},     {11, 32, 12},  {40, 65, 66},  {1, 8, 768},   {4, 12, 0},
+    {1, 1, 1},     {2, 3, 5},     {128, 8, 256}, {17, 4, 300},  {5, 16, 64},
+    {13, 9, 63},   {128, 100, 8}, {31, 70, 16},  {1, 130, 700}, {3, 64, 257},
+    {6, 33, 1000}, {24, 17, 128}, {23, 48, 513}, {7, 200, 4},   {64, 1, 90},
+    {9, 5, 1},     {11, 32, 12},  {40, 65, 66},  {1, 8, 768},   {4, 12, 0},
 };
 
 static void check_op(enum op op)
@@ -127,7 +132,8 @@ static void check_op(enum op op)
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         for (size_t scales = 0; scales < 3; scales++) {
             struct world w;
-            make(&w, op, shapes[s][0], shapes[s][1], shapes[s][2], scales == 1 ? -1.5f : 1, (float)scales / 2);
+            make(&w, op, shapes[s][0], shapes[s][1], shapes[s][2], scales == 1 ? -1.5f : 1,
+                 (float)scales / 2);
             size_t size = (w.m * w.ldc + 1) * sizeof(float);
             for (size_t k = 0; k < n_kernels; k++) {
                 ck_assert_int_eq(stn_ternary_use(names[k], NULL), STN_OK);
@@ -188,7 +194,8 @@ START_TEST(every_half_is_expanded_to_the_number_it_stands_for)
     for (unsigned h = 0; h < 0x10000; h++) {
         int exponent = (int)(h >> 10 & 31);
         double fraction = h & 0x3ff;
-        double want = exponent == 0 ? fraction * 0x1p-24 : ldexp(1 + fraction / 1024, exponent - 15);
+        double want =
+            exponent == 0 ? fraction * 0x1p-24 : ldexp(1 + fraction / 1024, exponent - 15);
         want = exponent < 31 ? want : fraction == 0 ? (double)INFINITY : (double)NAN;
         want = h & 0x8000 ? -want : want;
         double got = (double)stn_gemm_c_half((uint16_t)h);
@@ -202,8 +209,9 @@ Suite *suite(void)
     Suite *suite = suite_create("gemm");
     TCase *tcase = tcase_create("gemm");
     tcase_set_timeout(tcase, 300);
-    tcase_add_loop_test(tcase, products_agree_with_doubles_on_every_kernel_and_do_not_depend_on_ranges_of_rows, 0,
-                        N_OPS);
+    tcase_add_loop_test(
+        tcase, products_agree_with_doubles_on_every_kernel_and_do_not_depend_on_ranges_of_rows, 0,
+        N_OPS);
     tcase_add_test(tcase, columns_may_be_shared_out_as_well);
     tcase_add_test(tcase, every_half_is_expanded_to_the_number_it_stands_for);
     suite_add_tcase(suite, tcase);

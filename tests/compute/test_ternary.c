@@ -92,7 +92,8 @@ static double weight(const struct world *world, size_t r, size_t c)
            (double)world->scales[r * world->n_blocks + c / 256];
 }
 
-/* The four products of a world, each (n, rows) or (n, cols) with a row stride of its own and a margin that must stay. */
+/* The four products of a world, each (n, rows) or (n, cols) with a row stride of its own and a
+ * margin that must stay. */
 enum product { FORWARD, FORWARD_EXACT, BACKWARD_INT8, BACKWARD, N_PRODUCTS };
 #define MARGIN 3
 #define UNTOUCHED 12345.0f
@@ -103,7 +104,8 @@ static size_t outputs(const struct world *world, enum product product)
     return product <= FORWARD_EXACT ? world->rows : world->cols;
 }
 
-static void run(const struct world *world, enum product product, float *y, size_t first, size_t count)
+static void run(const struct world *world, enum product product, float *y, size_t first,
+                size_t count)
 {
     const struct world *o = world;
     size_t ld = outputs(world, product) + MARGIN;
@@ -112,7 +114,8 @@ static void run(const struct world *world, enum product product, float *y, size_
     } else if (product == FORWARD_EXACT) {
         stn_ternary_forward_exact(o->w, o->x, o->n, y, ld, first, count, o->scratch);
     } else if (product == BACKWARD_INT8) {
-        stn_ternary_backward_int8(o->w, o->q_dy, o->scale_dy, o->n, y, ld, first, count, o->scratch);
+        stn_ternary_backward_int8(o->w, o->q_dy, o->scale_dy, o->n, y, ld, first, count,
+                                  o->scratch);
     } else {
         stn_ternary_backward(o->w, o->dy, o->n, y, ld, first, count, o->scratch);
     }
@@ -130,16 +133,19 @@ static float *whole(const struct world *world, enum product product)
 }
 
 /* In double: the value of an element, and the sum of magnitudes that bounds its rounding error. */
-static double expected(const struct world *o, enum product product, size_t t, size_t out, double *size)
+static double expected(const struct world *o, enum product product, size_t t, size_t out,
+                       double *size)
 {
     bool forward = product <= FORWARD_EXACT;
     double sum = 0;
     *size = forward ? 0 : BEFORE;
     for (size_t i = 0; i < (forward ? o->cols : o->rows); i++) {
-        double in = product == FORWARD          ? o->q[t * stn_ternary_stride(o->cols) + i] * (double)o->scale[t]
-                    : product == FORWARD_EXACT  ? (double)o->x[t * o->cols + i]
-                    : product == BACKWARD_INT8  ? o->q_dy[t * stn_ternary_stride(o->rows) + i] * (double)o->scale_dy[t]
-                                                : (double)o->dy[t * o->rows + i];
+        double in = product == FORWARD
+                        ? o->q[t * stn_ternary_stride(o->cols) + i] * (double)o->scale[t]
+                    : product == FORWARD_EXACT ? (double)o->x[t * o->cols + i]
+                    : product == BACKWARD_INT8
+                        ? o->q_dy[t * stn_ternary_stride(o->rows) + i] * (double)o->scale_dy[t]
+                        : (double)o->dy[t * o->rows + i];
         double term = in * (forward ? weight(o, out, i) : weight(o, i, out));
         sum += term;
         *size += fabs(term);
@@ -154,8 +160,9 @@ static void check_against_doubles(const struct world *world, enum product produc
         for (size_t o = 0; o < n_out; o += 1 + n_out / 97) {
             double size, want = expected(world, product, t, o, &size);
             ck_assert_msg(fabs((double)y[t * ld + o] - want) <= 3e-6 * size + 1e-12,
-                          "%s, product %d, %zu x %zu, (%zu, %zu): %.9g, expected %.9g", stn_ternary_kernel(),
-                          (int)product, world->rows, world->cols, t, o, (double)y[t * ld + o], want);
+                          "%s, product %d, %zu x %zu, (%zu, %zu): %.9g, expected %.9g",
+                          stn_ternary_kernel(), (int)product, world->rows, world->cols, t, o,
+                          (double)y[t * ld + o], want);
         }
     }
     for (size_t t = 0; t < world->n; t++) {
@@ -181,7 +188,9 @@ static void check_ranges(const struct world *world, enum product product, const 
         }
     }
     for (size_t end = n_out; end > 0;) { /* from the back, in uneven pieces */
-        size_t first = end <= 2 * STN_TERNARY_RANGE ? 0 : (end / 2 + STN_TERNARY_RANGE - 1) / STN_TERNARY_RANGE * STN_TERNARY_RANGE;
+        size_t first = end <= 2 * STN_TERNARY_RANGE ? 0
+                                                    : (end / 2 + STN_TERNARY_RANGE - 1) /
+                                                          STN_TERNARY_RANGE * STN_TERNARY_RANGE;
         first = first >= end ? 0 : first;
         run(world, product, y, first, end - first);
         end = first;
@@ -192,8 +201,9 @@ static void check_ranges(const struct world *world, enum product product, const 
 
 static const struct {
     size_t rows, cols, n;
-} shapes[] = {{1, 1, 1},      {3, 5, 2},      {64, 64, 6},    {65, 63, 17},  {100, 300, 3},  {256, 256, 128},
-              {130, 1027, 7}, {517, 129, 13}, {33, 5460, 4},  {1100, 40, 1}, {192, 512, 12}, {70, 769, 128}};
+} shapes[] = {{1, 1, 1},     {3, 5, 2},       {64, 64, 6},    {65, 63, 17},
+              {100, 300, 3}, {256, 256, 128}, {130, 1027, 7}, {517, 129, 13},
+              {33, 5460, 4}, {1100, 40, 1},   {192, 512, 12}, {70, 769, 128}};
 
 static void check_kernels(bool per_block)
 {
@@ -212,7 +222,8 @@ static void check_kernels(bool per_block)
                 check_against_doubles(&world, product, y);
                 check_ranges(&world, product, y);
                 if (has_one_answer(product, per_block)) {
-                    ck_assert_mem_eq(y, plain, world.n * (outputs(&world, product) + MARGIN) * sizeof *y);
+                    ck_assert_mem_eq(y, plain,
+                                     world.n * (outputs(&world, product) + MARGIN) * sizeof *y);
                 }
                 stn_mem_free(y);
             }
@@ -247,7 +258,8 @@ START_TEST(a_token_has_the_same_result_whatever_batch_it_is_in)
             struct world tail = world;
             tail.n = 8;
             tail.x += 21 * world.cols, tail.dy += 21 * world.rows;
-            tail.q += 21 * stn_ternary_stride(world.cols), tail.q_dy += 21 * stn_ternary_stride(world.rows);
+            tail.q += 21 * stn_ternary_stride(world.cols),
+                tail.q_dy += 21 * stn_ternary_stride(world.rows);
             tail.scale += 21, tail.scale_dy += 21;
             float *part = whole(&tail, product);
             size_t ld = outputs(&world, product) + MARGIN;
@@ -305,7 +317,8 @@ START_TEST(quantisers_give_the_same_bits_on_every_kernel)
             bool plain = k + 1 == n_kernels;
             memset(q, 99, sizeof q);
             if (random) {
-                stn_ternary_quantise_random(x, N, COLS, 77, 5, plain ? want : q, plain ? want_scale : scale);
+                stn_ternary_quantise_random(x, N, COLS, 77, 5, plain ? want : q,
+                                            plain ? want_scale : scale);
             } else {
                 stn_ternary_quantise(x, N, COLS, plain ? want : q, plain ? want_scale : scale);
             }
@@ -353,7 +366,8 @@ START_TEST(random_rounding_has_no_bias_and_depends_on_the_row_number_alone)
             sum += q[t * 64 + c];
             ck_assert(fabs(q[t * 64 + c] - (double)x[c]) < 1);
         }
-        ck_assert_msg(fabs(sum / N - (double)x[c]) < 4 * 0.5 / sqrt(N), "column %zu: mean %g, expected %g", c, sum / N, (double)x[c]);
+        ck_assert_msg(fabs(sum / N - (double)x[c]) < 4 * 0.5 / sqrt(N),
+                      "column %zu: mean %g, expected %g", c, sum / N, (double)x[c]);
     }
     stn_ternary_quantise_random(x + 17 * COLS, 1, COLS, 1, 67, again, scale);
     ck_assert_mem_eq(again, q + 17 * 64, 64);
@@ -366,7 +380,8 @@ START_TEST(a_matrix_that_is_empty_too_big_or_not_ternary_is_refused)
 {
     int8_t weights[3] = {1, 0, 2};
     float scales[1] = {1};
-    struct world world = {.rows = 1, .cols = 3, .n_blocks = 1, .weights = weights, .scales = scales};
+    struct world world = {
+        .rows = 1, .cols = 3, .n_blocks = 1, .weights = weights, .scales = scales};
     struct stn_ternary_source source = {1, 3, row_of, &world};
     struct stn_ternary *w = NULL;
     struct stn_err err = {0};
@@ -386,7 +401,8 @@ START_TEST(a_failed_allocation_is_an_error_and_leaks_nothing)
 {
     int8_t weights[3] = {1, 0, -1};
     float scales[1] = {1};
-    struct world world = {.rows = 1, .cols = 3, .n_blocks = 1, .weights = weights, .scales = scales};
+    struct world world = {
+        .rows = 1, .cols = 3, .n_blocks = 1, .weights = weights, .scales = scales};
     struct stn_ternary_source source = {1, 3, row_of, &world};
     struct stn_ternary *w = NULL;
     enum stn_code code = STN_MEMORY;
