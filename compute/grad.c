@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compute/recompute.h"
 
 /* What is known of a forward tensor. */
 struct knowledge {
@@ -152,13 +153,26 @@ static void survey(struct stn_grad *grad)
     }
 }
 
-void stn_grad_append(struct stn_graph *graph, size_t pass, uint32_t seed)
+/* The rules of nodes [first, end), last node first. */
+static void run_rules(struct stn_grad *grad, size_t first, size_t end)
+{
+    for (size_t n = end; n-- > first && !grad->graph->failed;) {
+        /* a copy: rules append to the list that this one is in */
+        struct stn_node node = grad->graph->passes[grad->pass].nodes[n];
+        grad->at = n;
+        if (stn_op_row(node.op)->backward != NULL && stn_grad_wanted(grad, node.out[0])) {
+            stn_op_row(node.op)->backward(grad, &node);
+        }
+    }
+}
+
+void stn_grad_append(struct stn_graph *graph, size_t pass, uint32_t seed, const size_t *bounds, size_t n_bounds)
 {
     if (graph->failed) {
         return;
     }
-    size_t n_nodes = graph->passes[pass].n_nodes;
-    assert(n_nodes > 0 && graph->passes[pass].nodes[n_nodes - 1].op == STN_OP_LOSS);
+    size_t end = graph->passes[pass].n_nodes;
+    assert(end > 0 && graph->passes[pass].nodes[end - 1].op == STN_OP_LOSS);
     struct stn_grad grad = {.graph = graph, .pass = pass, .seed = seed, .n_known = graph->n_tensors};
     grad.known = stn_mem_new(grad.n_known, sizeof *grad.known);
     if (grad.known == NULL) {
@@ -166,14 +180,13 @@ void stn_grad_append(struct stn_graph *graph, size_t pass, uint32_t seed)
         return;
     }
     survey(&grad);
-    for (size_t n = n_nodes; n-- > 0 && !graph->failed;) {
-        /* a copy: rules append to the list that this one is in */
-        struct stn_node node = graph->passes[pass].nodes[n];
-        const struct stn_op_row *row = stn_op_row(node.op);
-        grad.at = n;
-        if (row->backward != NULL && stn_grad_wanted(&grad, node.out[0])) {
-            row->backward(&grad, &node);
+    for (size_t i = n_bounds; i-- > 0; end = bounds[i]) {
+        size_t at = graph->passes[pass].n_nodes;
+        run_rules(&grad, bounds[i], end);
+        if (i + 1 < n_bounds && !graph->failed) {
+            stn_recompute_insert(graph, pass, bounds[i], end, at);
         }
     }
+    run_rules(&grad, 0, end);
     stn_mem_free(grad.known);
 }

@@ -12,8 +12,10 @@
 
 struct stn_grad;
 
-/* The pass must end in a STN_OP_LOSS that gives dy. graph->failed when there is no memory. */
-void stn_grad_append(struct stn_graph *graph, size_t pass, uint32_t seed);
+/* The pass must end in a STN_OP_LOSS that gives dy. seed: the lasting tensor that seeds stochastic rounding, (1, 2) of i32.
+ * bounds, n_bounds: what nodes [bounds[i], bounds[i + 1]) wrote is computed again when their gradients need it, instead of
+ * being kept; 0: all is kept. graph->failed when there is no memory. */
+void stn_grad_append(struct stn_graph *graph, size_t pass, uint32_t seed, const size_t *bounds, size_t n_bounds);
 
 /* For backward rules. */
 struct stn_graph *stn_grad_graph(struct stn_grad *grad);
@@ -27,7 +29,6 @@ uint32_t stn_grad_into(struct stn_grad *grad, uint32_t tensor, bool *ret_add);
 void stn_grad_pass_on(struct stn_grad *grad, uint32_t tensor, uint32_t gradient);
 /* The tensor's gradient, to be changed in place. */
 uint32_t stn_grad_own(struct stn_grad *grad, uint32_t tensor);
-/* The lasting tensor that seeds stochastic rounding: (1, 2) of i32. */
 uint32_t stn_grad_seed(const struct stn_grad *grad);
 
 #endif

@@ -48,12 +48,13 @@ static bool find_memory(struct stn_network *network)
     const struct stn_network_config *config = &network->config;
     size_t n_rows = config->max_tokens > config->max_targets ? config->max_tokens : config->max_targets;
     network->layers = stn_mem_new(arch->n_layers, sizeof *network->layers);
+    network->bounds = stn_mem_new(arch->n_layers, sizeof *network->bounds);
     network->rope = stn_mem_aligned(config->context, arch->head_dim * sizeof(float));
     network->losses = stn_mem_new(config->max_targets, sizeof *network->losses);
     network->guesses = stn_mem_new(config->max_targets, sizeof *network->guesses);
     network->logits = stn_mem_new(arch->n_vocab, sizeof *network->logits);
     network->rows = stn_mem_new(n_rows, sizeof *network->rows);
-    return network->layers != NULL && network->rope != NULL && network->losses != NULL && network->guesses != NULL &&
+    return network->layers != NULL && network->bounds != NULL && network->rope != NULL && network->losses != NULL && network->guesses != NULL &&
            network->logits != NULL && network->rows != NULL;
 }
 
@@ -123,6 +124,7 @@ void stn_network_free(struct stn_network *network)
     }
     stn_graph_fini(&network->graph);
     stn_mem_free(network->layers);
+    stn_mem_free(network->bounds);
     stn_mem_free(network->rope);
     stn_mem_free(network->losses);
     stn_mem_free(network->guesses);

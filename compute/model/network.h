@@ -33,6 +33,8 @@ struct stn_network_config {
     size_t context;     /* rows of one example, at most; of the KV cache when generating */
     bool train;         /* with gradients and AdamW state for the adapter */
     enum stn_backward backward;
+    bool recompute;     /* compute a layer's activations again for its gradients instead of keeping them: the same bits from
+                           far less memory, in about a third more time */
     bool act_int8;      /* quantise activations as the models were trained; off only to check gradients */
     unsigned n_threads; /* at least 1; results do not depend on it */
     uint64_t seed;      /* of stochastic rounding */

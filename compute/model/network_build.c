@@ -12,6 +12,7 @@ struct plan {
     uint32_t rows;     /* the rows that the last layer goes on with; STN_OP_NONE: all */
     bool caches;       /* keys and values behind the KV cache's */
     bool rounds;       /* int8 backward */
+    size_t *bounds;    /* NULL, or where each layer's first node goes: (n_layers) */
     /* the last input that was quantised, so that products of one input share it */
     uint32_t quantised_from, quantised;
 };
@@ -126,6 +127,9 @@ static uint32_t trunk(struct plan *plan)
     uint32_t x = add(plan, &embed), n_layers = network->model->arch->n_layers;
     plan->quantised_from = STN_OP_NONE;
     for (uint32_t layer = 0; layer < n_layers && !network->graph.failed; layer++) {
+        if (plan->bounds != NULL) {
+            plan->bounds[layer] = network->graph.passes[plan->pass].n_nodes;
+        }
         x = attend(plan, layer, x, layer + 1 == n_layers ? plan->rows : STN_OP_NONE);
         x = feed_forward(plan, layer, x);
     }
@@ -148,13 +152,15 @@ static void build_train(struct stn_network *network)
     struct stn_network_tensors *t = &network->tensors;
     struct plan plan = {.network = network, .pass = STN_NETWORK_TRAIN, .rows = t->target_rows};
     plan.rounds = network->config.backward == STN_BACKWARD_INT8;
+    plan.bounds = network->bounds;
     struct stn_node loss = {.op = STN_OP_LOSS, .out = {t->losses, t->guesses, STN_OP_NONE, STN_OP_NONE}};
     loss.in[0] = trunk(&plan);
     loss.in[1] = t->head;
     loss.in[2] = t->labels;
     loss.in[3] = t->weights;
     (void)add(&plan, &loss);
-    stn_grad_append(&network->graph, STN_NETWORK_TRAIN, t->seed);
+    stn_grad_append(&network->graph, STN_NETWORK_TRAIN, t->seed, network->bounds,
+                    network->config.recompute ? network->model->arch->n_layers : 0);
 }
 
 static void build_update(struct stn_network *network)

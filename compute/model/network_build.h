@@ -56,6 +56,7 @@ struct stn_network {
     struct stn_network_tensors tensors;
     struct stn_network_layer *layers;
     bool is_prepared[STN_NETWORK_N_PASSES];
+    size_t *bounds; /* each layer's first node in the training pass */
     float *rope; /* (context, head_dim) */
     size_t n_values, n_spans;
     uint64_t n_steps, n_batches; /* of AdamW; accumulated since the last */

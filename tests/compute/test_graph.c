@@ -123,7 +123,7 @@ static void end(struct chain *c, uint32_t y)
     loss.out[1] = c->guesses;
     loss.out[2] = loss.out[3] = STN_OP_NONE;
     (void)stn_graph_add(&c->graph, 0, &loss);
-    stn_grad_append(&c->graph, 0, c->seed);
+    stn_grad_append(&c->graph, 0, c->seed, NULL, 0);
     ck_assert(!c->graph.failed);
 }
 

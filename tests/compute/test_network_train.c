@@ -186,12 +186,37 @@ START_TEST(moments_and_values_carry_a_run_on_exactly)
 }
 END_TEST
 
+START_TEST(recomputed_activations_give_the_same_bits_in_less_memory)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
+    float *g = stn_mem_new(adapter->n_values, 2 * sizeof *g);
+    size_t activations[2];
+    for (unsigned i = 0; i < 2; i++) {
+        struct stn_network_config c = config();
+        c.backward = STN_BACKWARD_INT8;
+        c.recompute = i == 1;
+        struct stn_network *network = new_network(adapter, &c);
+        (void)accumulate(network, &p);
+        stn_network_get_gradients(network, g + i * adapter->n_values);
+        activations[i] = stn_network_memory(network).activations;
+        stn_network_free(network);
+    }
+    ck_assert_mem_eq(g, g + adapter->n_values, adapter->n_values * sizeof *g);
+    ck_assert_uint_lt(activations[1], activations[0] * 6 / 10);
+    stn_mem_free(g);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
 START_TEST(every_allocation_of_a_network_may_fail_without_harm)
 {
     struct pack p = {0};
     pack_some(&p);
     struct stn_adapter *adapter = new_adapter(2, 4, 2, STN_ARCH_ALL);
     struct stn_network_config c = config();
+    c.recompute = true;
     bool done = false;
     for (uint64_t n = 1; !done; n += n < 40 ? 1 : 7) {
         struct stn_network *network = NULL;
@@ -240,6 +265,7 @@ Suite *suite(void)
     tcase_add_test(t, a_frozen_matrix_stays_and_does_not_count_in_the_norm);
     tcase_add_test(t, a_gradient_that_is_not_finite_changes_nothing);
     tcase_add_test(t, moments_and_values_carry_a_run_on_exactly);
+    tcase_add_test(t, recomputed_activations_give_the_same_bits_in_less_memory);
     tcase_add_test(t, every_allocation_of_a_network_may_fail_without_harm);
     tcase_add_test(t, every_allocation_of_a_model_may_fail_without_harm);
     suite_add_tcase(s, t);
