@@ -109,7 +109,8 @@ static bool fits(const struct stn_conf_row *row, const char *section, const char
     return row->type == STN_CONF_EACH ? stn_str_starts(key, row->key) : strcmp(row->key, key) == 0;
 }
 
-static bool take_setting(struct reading *reading, const char *section, const char *key, const char *value)
+static bool take_setting(struct reading *reading, const char *section, const char *key,
+                         const char *value)
 {
     const char *dot = section[0] == '\0' ? "" : ".";
     if (strlen(section) > SECTION_MAX) {
@@ -122,13 +123,15 @@ static bool take_setting(struct reading *reading, const char *section, const cha
             continue;
         }
         if (reading->seen[i] && row->type != STN_CONF_EACH) {
-            (void)stn_err_set(reading->err, STN_INVALID, "%s%s%s is set a second time", section, dot, key);
+            (void)stn_err_set(reading->err, STN_INVALID, "%s%s%s is set a second time", section,
+                              dot, key);
             return false;
         }
         reading->seen[i] = true;
         return take(row, reading->to, key, value, reading->err) == STN_OK;
     }
-    (void)stn_err_set(reading->err, STN_INVALID, "no setting is called %.48s%s%.100s", section, dot, key);
+    (void)stn_err_set(reading->err, STN_INVALID, "no setting is called %.48s%s%.100s", section, dot,
+                      key);
     return false;
 }
 
@@ -160,9 +163,10 @@ static char *next_line(char *to, int room, void *user)
     return to;
 }
 
-/* What inih would take for something else without a word: a line that it would cut in two, and one that begins with a
- * blank, which it would add to the setting before. */
-static enum stn_code check_lines(const char *name, const char *text, size_t size, size_t line_max, struct stn_err *err)
+/* What inih would take for something else without a word: a line that it would cut in two, and one
+ * that begins with a blank, which it would add to the setting before. */
+static enum stn_code check_lines(const char *name, const char *text, size_t size, size_t line_max,
+                                 struct stn_err *err)
 {
     if (memchr(text, '\0', size) != NULL || !stn_str_is_utf8(text, size)) {
         return stn_err_set(err, STN_INVALID, "%.100s: not a text in UTF-8", name);
@@ -172,14 +176,16 @@ static enum stn_code check_lines(const char *name, const char *text, size_t size
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         size_t n = (size_t)((newline == NULL ? end : newline) - at);
         if (n > line_max) {
-            return stn_err_set(err, STN_LIMIT, "%.100s line %d: %zu bytes, at most %zu", name, number, n, line_max);
+            return stn_err_set(err, STN_LIMIT, "%.100s line %d: %zu bytes, at most %zu", name,
+                               number, n, line_max);
         }
         size_t blank = 0;
         while (blank < n && (at[blank] == ' ' || (at[blank] >= '\t' && at[blank] <= '\r'))) {
             blank++;
         }
         if (blank > 0 && blank < n && at[blank] != '#' && at[blank] != ';') {
-            return stn_err_set(err, STN_INVALID, "%.100s line %d: begins with a blank", name, number);
+            return stn_err_set(err, STN_INVALID, "%.100s line %d: begins with a blank", name,
+                               number);
         }
         at += n + (newline != NULL);
     }
@@ -209,7 +215,8 @@ enum stn_code stn_conf_parse(void *to, const struct stn_conf_row *rows, const ch
         return stn_err_set(err, STN_MEMORY, "%.100s: no memory to read it", name);
     }
     if (line != 0 && (!reading.failed || line < reading.line)) {
-        return stn_err_set(err, STN_INVALID, "%.100s line %d: expected [section] or key = value", name, line);
+        return stn_err_set(err, STN_INVALID, "%.100s line %d: expected [section] or key = value",
+                           name, line);
     }
     if (reading.failed) {
         return stn_err_prefix(reading.err, "%.100s line %d", name, line);

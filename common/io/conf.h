@@ -1,7 +1,8 @@
-/* conf: INI files read into a struct by a table of rows, one row a setting. A key that no row knows or that comes twice,
- * a value that does not parse or lies outside its range, and a missing required key are each one error with the file's
- * name and the line. One setting is one line, in UTF-8, from its first column on; # and ; begin a comment line, and " ;"
- * a comment behind a value. Library: inih. Thread: one at a time. */
+/* conf: INI files read into a struct by a table of rows, one row a setting. A key that no row knows
+ * or that comes twice, a value that does not parse or lies outside its range, and a missing
+ * required key are each one error with the file's name and the line. One setting is one line, in
+ * UTF-8, from its first column on; # and ; begin a comment line, and " ;" a comment behind a value.
+ * Library: inih. Thread: one at a time. */
 #ifndef STN_IO_CONF_H
 #define STN_IO_CONF_H
 
@@ -28,17 +29,17 @@ struct stn_conf_row {
     const char *section; /* "" for keys before any section */
     const char *key;
     enum stn_conf_type type;
-    size_t offset; /* where in the struct */
-    size_t size;   /* of a STR's array */
-    double min, max; /* of numbers; both 0: any */
+    size_t offset;            /* where in the struct */
+    size_t size;              /* of a STR's array */
+    double min, max;          /* of numbers; both 0: any */
     const char *const *words; /* of a WORD, ended by NULL */
     bool required;
     /* of an EACH: the rest of the key, its value, the struct */
     enum stn_code (*each)(void *to, const char *rest, const char *value, struct stn_err *err);
 };
 
-/* Settings that the file does not name keep what *to holds; after a failure it may hold some of the file's. rows (at
- * most 128) end with a row whose key is NULL. */
+/* Settings that the file does not name keep what *to holds; after a failure it may hold some of the
+ * file's. rows (at most 128) end with a row whose key is NULL. */
 enum stn_code stn_conf_read(void *to, const struct stn_conf_row *rows, const char *path,
                             struct stn_err *err) STN_CHECKED;
 

@@ -17,7 +17,7 @@ struct stn_db {
     char *path;
     struct stn_map statements; /* SQL to sqlite3_stmt */
     bool open;                 /* a transaction of ours */
-    enum stn_code lost;        /* why SQLite gave up the transaction by itself; STN_OK: it did not */
+    enum stn_code lost; /* why SQLite gave up the transaction by itself; STN_OK: it did not */
 };
 
 /* ---- values ---- */
@@ -107,7 +107,8 @@ static enum stn_code exec(struct stn_db *db, const char *sql, struct stn_err *er
     return rc == SQLITE_OK ? STN_OK : fail(db, rc, err);
 }
 
-/* A kept statement, or one for this call alone (*ret_kept false) when the kept one is in the middle of its rows. */
+/* A kept statement, or one for this call alone (*ret_kept false) when the kept one is in the middle
+ * of its rows. */
 static enum stn_code prepare(struct stn_db *db, const char *sql, sqlite3_stmt **ret, bool *ret_kept,
                              struct stn_err *err)
 {
@@ -115,13 +116,15 @@ static enum stn_code prepare(struct stn_db *db, const char *sql, sqlite3_stmt **
     bool is_new = stmt == NULL;
     if (is_new || sqlite3_stmt_busy(stmt) != 0) {
         const char *rest = "";
-        int rc = sqlite3_prepare_v3(db->sqlite, sql, -1, is_new ? SQLITE_PREPARE_PERSISTENT : 0, &stmt, &rest);
+        int rc = sqlite3_prepare_v3(db->sqlite, sql, -1, is_new ? SQLITE_PREPARE_PERSISTENT : 0,
+                                    &stmt, &rest);
         if (rc != SQLITE_OK) {
             return fail(db, rc, err);
         }
         if (stmt == NULL || rest[strspn(rest, " \t\r\n;")] != '\0') {
             (void)sqlite3_finalize(stmt);
-            return stn_err_set(err, STN_INVALID, "%.120s: not one statement: %.100s", db->path, sql);
+            return stn_err_set(err, STN_INVALID, "%.120s: not one statement: %.100s", db->path,
+                               sql);
         }
         if (is_new && !stn_map_set(&db->statements, sql, strlen(sql), stmt)) {
             (void)sqlite3_finalize(stmt);
@@ -162,8 +165,9 @@ static struct stn_db_value column(sqlite3_stmt *stmt, int i)
         return stn_db_f64(sqlite3_column_double(stmt, i));
     case SQLITE_TEXT:
         p = sqlite3_column_text(stmt, i);
-        return (struct stn_db_value){
-            .type = STN_DB_TEXT, .p = p == NULL ? "" : p, .size = (size_t)sqlite3_column_bytes(stmt, i)};
+        return (struct stn_db_value){.type = STN_DB_TEXT,
+                                     .p = p == NULL ? "" : p,
+                                     .size = (size_t)sqlite3_column_bytes(stmt, i)};
     case SQLITE_BLOB:
         p = sqlite3_column_blob(stmt, i);
         return stn_db_blob(p, (size_t)sqlite3_column_bytes(stmt, i));
@@ -194,8 +198,8 @@ static enum stn_code step(struct stn_db *db, sqlite3_stmt *stmt, stn_db_row *on_
     return rc == SQLITE_DONE ? STN_OK : fail(db, rc, err);
 }
 
-enum stn_code stn_db_run(struct stn_db *db, const char *sql, const struct stn_db_value *args, size_t n_args,
-                         stn_db_row *on_row, void *user, struct stn_err *err)
+enum stn_code stn_db_run(struct stn_db *db, const char *sql, const struct stn_db_value *args,
+                         size_t n_args, stn_db_row *on_row, void *user, struct stn_err *err)
 {
     sqlite3_stmt *stmt = NULL;
     bool kept = false;
@@ -209,7 +213,8 @@ enum stn_code stn_db_run(struct stn_db *db, const char *sql, const struct stn_db
         db->open = code == STN_OK;
     }
     if (code == STN_OK && db->lost != STN_OK) {
-        code = stn_err_set(err, db->lost, "%.120s: an earlier failure ended this transaction", db->path);
+        code = stn_err_set(err, db->lost, "%.120s: an earlier failure ended this transaction",
+                           db->path);
     }
     for (size_t i = 0; i < n_args && code == STN_OK; i++) {
         int rc = bind(stmt, (int)i + 1, &args[i]);
@@ -232,7 +237,8 @@ struct number {
     bool found;
 };
 
-static enum stn_code take_number(void *user, const struct stn_db_value *columns, size_t n, struct stn_err *err)
+static enum stn_code take_number(void *user, const struct stn_db_value *columns, size_t n,
+                                 struct stn_err *err)
 {
     struct number *number = user;
     if (number->found) {
@@ -245,8 +251,8 @@ static enum stn_code take_number(void *user, const struct stn_db_value *columns,
     return STN_OK;
 }
 
-enum stn_code stn_db_number(struct stn_db *db, const char *sql, const struct stn_db_value *args, size_t n_args,
-                            int64_t *ret, struct stn_err *err)
+enum stn_code stn_db_number(struct stn_db *db, const char *sql, const struct stn_db_value *args,
+                            size_t n_args, int64_t *ret, struct stn_err *err)
 {
     struct number number = {0};
     enum stn_code code = stn_db_run(db, sql, args, n_args, take_number, &number, err);
@@ -274,7 +280,8 @@ int64_t stn_db_last_key(const struct stn_db *db)
 void stn_db_rollback(struct stn_db *db)
 {
     if (db->open && sqlite3_get_autocommit(db->sqlite) == 0) {
-        (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL); /* fails only when there is none */
+        (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL,
+                           NULL); /* fails only when there is none */
     }
     db->open = false;
     db->lost = STN_OK;
@@ -306,7 +313,8 @@ bool stn_db_is_open(const struct stn_db *db)
 
 /* ---- the file ---- */
 
-static enum stn_code pragma_number(struct stn_db *db, const char *sql, int64_t *ret, struct stn_err *err)
+static enum stn_code pragma_number(struct stn_db *db, const char *sql, int64_t *ret,
+                                   struct stn_err *err)
 {
     sqlite3_stmt *stmt;
     int rc = sqlite3_prepare_v2(db->sqlite, sql, -1, &stmt, NULL);
@@ -319,7 +327,8 @@ static enum stn_code pragma_number(struct stn_db *db, const char *sql, int64_t *
     return code;
 }
 
-static enum stn_code take_step(struct stn_db *db, const char *sql, size_t number, struct stn_err *err)
+static enum stn_code take_step(struct stn_db *db, const char *sql, size_t number,
+                               struct stn_err *err)
 {
     char version[64];
     (void)snprintf(version, sizeof version, "PRAGMA user_version = %zu", number + 1);
@@ -335,13 +344,15 @@ static enum stn_code take_step(struct stn_db *db, const char *sql, size_t number
         code = exec(db, "COMMIT", err);
     }
     if (code != STN_OK) {
-        (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL); /* it may be rolled back already */
+        (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL,
+                           NULL); /* it may be rolled back already */
         return stn_err_prefix(err, "schema step %zu", number + 1);
     }
     return STN_OK;
 }
 
-static enum stn_code migrate(struct stn_db *db, const char *const *steps, size_t n_steps, struct stn_err *err)
+static enum stn_code migrate(struct stn_db *db, const char *const *steps, size_t n_steps,
+                             struct stn_err *err)
 {
     int64_t id = 0, version = 0, n_tables = 0;
     enum stn_code code = pragma_number(db, "PRAGMA application_id", &id, err);
@@ -356,12 +367,14 @@ static enum stn_code migrate(struct stn_db *db, const char *const *steps, size_t
     }
     bool fresh = id == 0 && version == 0 && n_tables == 0;
     if (!fresh && id != STN_DB_APPLICATION_ID) {
-        return stn_err_set(err, STN_INVALID, "%.160s: the database of another program (application id %lld)",
+        return stn_err_set(err, STN_INVALID,
+                           "%.160s: the database of another program (application id %lld)",
                            db->path, (long long)id);
     }
     if (version < 0 || (uint64_t)version > n_steps) {
-        return stn_err_set(err, STN_UNSUPPORTED, "%.160s: schema version %lld, this program knows up to %zu",
-                           db->path, (long long)version, n_steps);
+        return stn_err_set(err, STN_UNSUPPORTED,
+                           "%.160s: schema version %lld, this program knows up to %zu", db->path,
+                           (long long)version, n_steps);
     }
     if (fresh) {
         char sql[64];
@@ -381,12 +394,14 @@ static enum stn_code set_up(struct stn_db *db, struct stn_err *err)
     /* the file may be a backup from elsewhere: nothing in its schema is to be trusted */
     (void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    return exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-                    "PRAGMA cell_size_check = ON", err);
+    return exec(db,
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                "PRAGMA cell_size_check = ON",
+                err);
 }
 
-enum stn_code stn_db_open(struct stn_db **ret, const char *path, const char *const *steps, size_t n_steps,
-                          struct stn_err *err)
+enum stn_code stn_db_open(struct stn_db **ret, const char *path, const char *const *steps,
+                          size_t n_steps, struct stn_err *err)
 {
     int fd;
     /* SQLite gives its other files the mode of this one */
@@ -444,7 +459,8 @@ enum stn_code stn_db_backup(struct stn_db *db, const char *path, struct stn_err 
     if (code != STN_OK) {
         return code;
     }
-    /* into the empty file that the draft is; not through stn_db_run, which would begin a transaction */
+    /* into the empty file that the draft is; not through stn_db_run, which would begin a
+     * transaction */
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(db->sqlite, "VACUUM INTO ?1", -1, &stmt, NULL);
     if (rc == SQLITE_OK) {
@@ -465,14 +481,16 @@ enum stn_code stn_db_backup(struct stn_db *db, const char *path, struct stn_err 
     return code;
 }
 
-static enum stn_code check_line(void *user, const struct stn_db_value *columns, size_t n, struct stn_err *err)
+static enum stn_code check_line(void *user, const struct stn_db_value *columns, size_t n,
+                                struct stn_err *err)
 {
     const char *path = user;
     if (n > 0 && columns[0].type == STN_DB_TEXT && strcmp(columns[0].p, "ok") == 0) {
         return STN_OK;
     }
     return stn_err_set(err, STN_CORRUPT, "%.120s: %.120s", path,
-                       n > 0 && columns[0].type == STN_DB_TEXT ? (const char *)columns[0].p : "damaged");
+                       n > 0 && columns[0].type == STN_DB_TEXT ? (const char *)columns[0].p
+                                                               : "damaged");
 }
 
 enum stn_code stn_db_check(struct stn_db *db, struct stn_err *err)

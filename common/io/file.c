@@ -95,7 +95,8 @@ enum stn_code stn_file_pread(int fd, const char *path, void *p, size_t size, uin
         }
         if (n == 0) {
             return stn_err_set(err, STN_CORRUPT, "%s: ends at byte %llu, expected %llu", path,
-                               (unsigned long long)(offset + at), (unsigned long long)(offset + size));
+                               (unsigned long long)(offset + at),
+                               (unsigned long long)(offset + size));
         }
         at += (size_t)n;
     }
@@ -118,7 +119,8 @@ enum stn_code stn_file_pwrite(int fd, const char *path, const void *p, size_t si
     return STN_OK;
 }
 
-enum stn_code stn_file_append(int fd, const char *path, const void *p, size_t size, struct stn_err *err)
+enum stn_code stn_file_append(int fd, const char *path, const void *p, size_t size,
+                              struct stn_err *err)
 {
     off_t start = lseek(fd, 0, (fcntl(fd, F_GETFL) & O_APPEND) != 0 ? SEEK_END : SEEK_CUR);
     if (start < 0) {
@@ -152,7 +154,8 @@ enum stn_code stn_file_reserve(int fd, const char *path, uint64_t size, struct s
         return STN_OK;
     }
     int rc = size > INT64_MAX ? EFBIG : posix_fallocate(fd, 0, (off_t)size);
-    return rc == 0 ? STN_OK : stn_err_errno(err, rc, "%s: %llu bytes", path, (unsigned long long)size);
+    return rc == 0 ? STN_OK
+                   : stn_err_errno(err, rc, "%s: %llu bytes", path, (unsigned long long)size);
 }
 
 enum stn_code stn_file_truncate(int fd, const char *path, uint64_t size, struct stn_err *err)
@@ -172,8 +175,8 @@ enum stn_code stn_file_draft(struct stn_file_draft *draft, const char *path, uns
     if (!stn_str_copy(draft->path, sizeof draft->path, path)) {
         return too_long(path, err);
     }
-    int n = snprintf(draft->temporary, sizeof draft->temporary, "%s.%ld.%u.tmp", path, (long)getpid(),
-                     atomic_fetch_add(&counter, 1));
+    int n = snprintf(draft->temporary, sizeof draft->temporary, "%s.%ld.%u.tmp", path,
+                     (long)getpid(), atomic_fetch_add(&counter, 1));
     if (n < 0 || (size_t)n >= sizeof draft->temporary) {
         return too_long(path, err);
     }
@@ -244,7 +247,8 @@ enum stn_code stn_file_replace(const char *path, const void *p, size_t size, uns
     return code;
 }
 
-/* expected: what it is thought to hold. One byte more is asked for, so that growth cannot pass unseen. */
+/* expected: what it is thought to hold. One byte more is asked for, so that growth cannot pass
+ * unseen. */
 static enum stn_code read_all(int fd, const char *path, size_t expected, size_t limit,
                               struct stn_buf *buf, struct stn_err *err)
 {
@@ -274,7 +278,8 @@ static enum stn_code read_all(int fd, const char *path, size_t expected, size_t 
     }
 }
 
-enum stn_code stn_file_read(const char *path, size_t limit, struct stn_buf *buf, struct stn_err *err)
+enum stn_code stn_file_read(const char *path, size_t limit, struct stn_buf *buf,
+                            struct stn_err *err)
 {
     assert(limit < SIZE_MAX);
     int fd;
@@ -287,8 +292,8 @@ enum stn_code stn_file_read(const char *path, size_t limit, struct stn_buf *buf,
     if (fstat(fd, &st) != 0) {
         code = stn_err_errno(err, errno, "%s", path);
     } else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > limit) {
-        code = stn_err_set(err, STN_LIMIT, "%s: %lld bytes, at most %zu", path, (long long)st.st_size,
-                           limit);
+        code = stn_err_set(err, STN_LIMIT, "%s: %lld bytes, at most %zu", path,
+                           (long long)st.st_size, limit);
     } else {
         code = read_all(fd, path, S_ISREG(st.st_mode) ? (size_t)st.st_size : 0, limit, buf, err);
     }
@@ -318,7 +323,8 @@ enum stn_code stn_file_map(struct stn_file_map *ret, const char *path, enum stn_
     } else if (!S_ISREG(st.st_mode)) {
         code = stn_err_set(err, STN_INVALID, "%s: not a regular file", path);
     } else if ((uint64_t)st.st_size > PTRDIFF_MAX) {
-        code = stn_err_set(err, STN_LIMIT, "%s: %lld bytes cannot be mapped", path, (long long)st.st_size);
+        code = stn_err_set(err, STN_LIMIT, "%s: %lld bytes cannot be mapped", path,
+                           (long long)st.st_size);
     } else if (st.st_size == 0) {
         *ret = (struct stn_file_map){0};
     } else {
@@ -344,8 +350,8 @@ void stn_file_unmap(struct stn_file_map *map)
 
 /* ---- names ---- */
 
-enum stn_code stn_file_join(char ret[static STN_FILE_PATH_MAX], const char *folder, const char *name,
-                            struct stn_err *err)
+enum stn_code stn_file_join(char ret[static STN_FILE_PATH_MAX], const char *folder,
+                            const char *name, struct stn_err *err)
 {
     size_t n = strlen(folder), m = strlen(name);
     bool slash = n > 0 && folder[n - 1] != '/';
@@ -406,7 +412,8 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 }
 
 enum stn_code stn_file_list(const char *path,
-                            enum stn_code (*each)(void *user, const char *name, struct stn_err *err),
+                            enum stn_code (*each)(void *user, const char *name,
+                                                  struct stn_err *err),
                             void *user, struct stn_err *err)
 {
     struct dirent **entries;
@@ -498,10 +505,9 @@ enum stn_code stn_file_lock(int *ret, const char *path, struct stn_err *err)
         text[n > 0 ? n : 0] = '\0';
         text[strcspn(text, "\n")] = '\0';
         (void)close(fd);
-        return number != EWOULDBLOCK
-                   ? stn_err_errno(err, number, "%s", path)
-                   : stn_err_set(err, STN_EXISTS, "%s: in use by process %s", path,
-                                 n > 0 ? text : "of unknown number");
+        return number != EWOULDBLOCK ? stn_err_errno(err, number, "%s", path)
+                                     : stn_err_set(err, STN_EXISTS, "%s: in use by process %s",
+                                                   path, n > 0 ? text : "of unknown number");
     }
     /* the number is for people: a disk too full to hold it does not make the lock worse */
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());

@@ -7,15 +7,16 @@
 #include "io/loop.h"
 #include "io/mailbox.h"
 
-#define REPLY_MS 30000 /* a peer that does not take its reply for so long does not hold a context */
+#define REPLY_MS 30000 /* a peer that does not take its reply for so long does not hold a context  \
+                        */
 
-/* One context: of a listener it waits for a request, holds it, sends the reply; of a dialled link it sends what is
- * asked and waits for the reply. */
+/* One context: of a listener it waits for a request, holds it, sends the reply; of a dialled link
+ * it sends what is asked and waits for the reply. */
 struct slot {
     struct stn_link_nng_slot wire;
     struct stn_link *link;
     struct stn_link_request request;
-    bool held;  /* by whoever got the request */
+    bool held; /* by whoever got the request */
     struct stn_list idle;
     uint64_t deadline_ms;
     stn_link_on_reply *on_reply;
@@ -76,7 +77,9 @@ static enum stn_code open_link(struct stn_link **ret, struct stn_mailbox *mailbo
 {
     static const struct stn_link_options defaults;
     options = options == NULL ? &defaults : options;
-    size_t n = options->n_contexts != 0 ? options->n_contexts : listens ? STN_LINK_HELD : STN_LINK_WINDOW;
+    size_t n = options->n_contexts != 0 ? options->n_contexts
+               : listens                ? STN_LINK_HELD
+                                        : STN_LINK_WINDOW;
     assert(n <= STN_LINK_CONTEXTS_MAX);
     struct stn_link *link = stn_mem_new(1, sizeof *link + n * sizeof link->slots[0]);
     if (link == NULL) {
@@ -214,7 +217,8 @@ static struct slot *end_request(struct stn_link_request *request)
 void stn_link_reply(struct stn_link_request *request, const void *p, size_t size)
 {
     struct slot *slot = end_request(request);
-    enum stn_code code = stn_link_nng_send(&slot->wire, p, size, REPLY_MS); /* p may lie in the request */
+    enum stn_code code =
+        stn_link_nng_send(&slot->wire, p, size, REPLY_MS); /* p may lie in the request */
     stn_link_nng_drop(&slot->wire);
     if (code != STN_OK) {
         wait_for_request(slot);
@@ -242,7 +246,8 @@ void stn_link_address(const struct stn_link_request *request, char ret[static ST
 
 /* ---- who asks ---- */
 
-/* The slot is idle before on_reply is called, which may ask at once; the message is then no longer the slot's. */
+/* The slot is idle before on_reply is called, which may ask at once; the message is then no longer
+ * the slot's. */
 static void tell(struct slot *slot, enum stn_code code)
 {
     struct stn_link *link = slot->link;

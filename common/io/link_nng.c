@@ -68,13 +68,17 @@ static enum stn_code fail(struct stn_err *err, int rv, const char *url)
 {
     switch (rv) {
     case NNG_EADDRINUSE:
-        return stn_err_set(err, STN_EXISTS, "%.160s: the address is in use by another program", url);
+        return stn_err_set(err, STN_EXISTS, "%.160s: the address is in use by another program",
+                           url);
     case NNG_EINVAL:
     case NNG_EADDRINVAL:
-        return stn_err_set(err, STN_INVALID, "%.160s: not an address that can be used here, expected as in "
-                           "tcp://HOST:PORT", url);
+        return stn_err_set(err, STN_INVALID,
+                           "%.160s: not an address that can be used here, expected as in "
+                           "tcp://HOST:PORT",
+                           url);
     case NNG_ENOTSUP:
-        return stn_err_set(err, STN_UNSUPPORTED, "%.160s: no such transport in this build of nng", url);
+        return stn_err_set(err, STN_UNSUPPORTED, "%.160s: no such transport in this build of nng",
+                           url);
     default:
         return stn_err_set(err, code_of(rv), "%.160s: %s", url, nng_strerror(rv));
     }
@@ -107,10 +111,12 @@ static int set_up_socket(struct stn_link_nng *socket, const struct stn_link_opti
     }
     uint32_t min = options->reconnect_min_ms, max = options->reconnect_max_ms;
     if (rv == 0 && !socket->listens) {
-        rv = nng_socket_set_ms(s, NNG_OPT_RECONNMINT, (nng_duration)(min == 0 ? RECONNECT_MIN_MS : min));
+        rv = nng_socket_set_ms(s, NNG_OPT_RECONNMINT,
+                               (nng_duration)(min == 0 ? RECONNECT_MIN_MS : min));
     }
     if (rv == 0 && !socket->listens) {
-        rv = nng_socket_set_ms(s, NNG_OPT_RECONNMAXT, (nng_duration)(max == 0 ? RECONNECT_MAX_MS : max));
+        rv = nng_socket_set_ms(s, NNG_OPT_RECONNMAXT,
+                               (nng_duration)(max == 0 ? RECONNECT_MAX_MS : max));
     }
     return rv;
 }
@@ -125,7 +131,8 @@ static int set_up_listener(struct stn_link_nng *socket, const struct stn_link_op
     (void)nng_listener_set_bool(socket->listener, NNG_OPT_TCP_KEEPALIVE, true);
     return options->tls_cert_key == NULL
                ? 0
-               : nng_listener_set_string(socket->listener, NNG_OPT_TLS_CERT_KEY_FILE, options->tls_cert_key);
+               : nng_listener_set_string(socket->listener, NNG_OPT_TLS_CERT_KEY_FILE,
+                                         options->tls_cert_key);
 }
 
 static int set_up_dialer(struct stn_link_nng *socket, const struct stn_link_options *options)
@@ -181,7 +188,9 @@ enum stn_code stn_link_nng_new(struct stn_link_nng **ret, bool listens, const ch
     }
     socket->url = copy;
     socket->listens = listens;
-    socket->n_peers_max = !listens ? SIZE_MAX : options->n_peers == 0 ? STN_LINK_PEERS : options->n_peers;
+    socket->n_peers_max = !listens                ? SIZE_MAX
+                          : options->n_peers == 0 ? STN_LINK_PEERS
+                                                  : options->n_peers;
     int rv = listens ? nng_rep0_open(&socket->socket) : nng_req0_open(&socket->socket);
     if (rv != 0) {
         socket->closed = true;
@@ -214,9 +223,9 @@ static void *close_socket(void *arg)
     return NULL;
 }
 
-/* nng 1.5.2 forgets an operation when a pipe is closed between two parts of one message (its change a1bc737b mends that
- * in 1.6), and nng_close then waits for it for ever, after all contexts came back. The loop must not: it waits a while,
- * and what nng cannot let go of is left to it. */
+/* nng 1.5.2 forgets an operation when a pipe is closed between two parts of one message (its change
+ * a1bc737b mends that in 1.6), and nng_close then waits for it for ever, after all contexts came
+ * back. The loop must not: it waits a while, and what nng cannot let go of is left to it. */
 void stn_link_nng_close(struct stn_link_nng *socket)
 {
     if (socket->closed) {
@@ -257,7 +266,9 @@ void stn_link_nng_free(struct stn_link_nng *socket)
 uint16_t stn_link_nng_port(const struct stn_link_nng *socket)
 {
     int port;
-    return nng_listener_get_int(socket->listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0 ? (uint16_t)port : 0;
+    return nng_listener_get_int(socket->listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0
+               ? (uint16_t)port
+               : 0;
 }
 
 size_t stn_link_nng_n_peers(const struct stn_link_nng *socket)
@@ -313,7 +324,8 @@ void stn_link_nng_recv(struct stn_link_nng_slot *slot, int32_t timeout_ms)
     nng_ctx_recv((nng_ctx){.id = slot->context}, slot->aio);
 }
 
-enum stn_code stn_link_nng_send(struct stn_link_nng_slot *slot, const void *p, size_t size, int32_t timeout_ms)
+enum stn_code stn_link_nng_send(struct stn_link_nng_slot *slot, const void *p, size_t size,
+                                int32_t timeout_ms)
 {
     nng_msg *msg;
     assert(size <= STN_LINK_MESSAGE_MAX);

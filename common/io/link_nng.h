@@ -1,5 +1,5 @@
-/* link_nng: the sockets under link: nng's req0 and rep0, with one context and one aio a slot. nng's threads post the
- * slot's letter and do nothing else. Used by link.c alone. Thread: the loop's. */
+/* link_nng: the sockets under link: nng's req0 and rep0, with one context and one aio a slot. nng's
+ * threads post the slot's letter and do nothing else. Used by link.c alone. Thread: the loop's. */
 #ifndef STN_IO_LINK_NNG_H
 #define STN_IO_LINK_NNG_H
 
@@ -27,10 +27,12 @@ struct stn_link_nng_slot {
 
 /* A socket that is set up and not yet on the network. The caller frees *ret. */
 enum stn_code stn_link_nng_new(struct stn_link_nng **ret, bool listens, const char *url,
-                               const struct stn_link_options *options, struct stn_err *err) STN_CHECKED;
+                               const struct stn_link_options *options,
+                               struct stn_err *err) STN_CHECKED;
 /* On the network. */
 enum stn_code stn_link_nng_start(struct stn_link_nng *socket, struct stn_err *err) STN_CHECKED;
-/* Off it. Every operation that is out comes back, failed. Takes milliseconds, or a second when nng is stuck. */
+/* Off it. Every operation that is out comes back, failed. Takes milliseconds, or a second when nng
+ * is stuck. */
 void stn_link_nng_close(struct stn_link_nng *socket);
 /* How many sockets of this process nng was stuck with. */
 size_t stn_link_nng_n_stuck(void);

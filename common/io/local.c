@@ -25,8 +25,8 @@ struct connection {
     struct stn_list list;
     uv_pipe_t pipe;
     uv_write_t write;
-    struct stn_buf in;  /* from the line that is asked, or that comes in */
-    size_t n_scanned;   /* of in: without a newline */
+    struct stn_buf in; /* from the line that is asked, or that comes in */
+    size_t n_scanned;  /* of in: without a newline */
     struct stn_buf out;
     bool held; /* a line is with the daemon */
 };
@@ -35,7 +35,7 @@ struct stn_local {
     uv_pipe_t listener;
     uv_loop_t *loop;
     char path[STN_LOCAL_PATH_MAX];
-    struct stat file; /* the socket file as we made it */
+    struct stat file;                   /* the socket file as we made it */
     struct stn_list connections, spare; /* in use and not */
     bool waiting;                       /* somebody, for a spare one */
     size_t n_open;                      /* handles: connections and the listener */
@@ -114,9 +114,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 static void next_line(struct connection *connection)
 {
     struct stn_buf *in = &connection->in;
-    uint8_t *end = in->size == connection->n_scanned
-                       ? NULL
-                       : memchr(in->data + connection->n_scanned, '\n', in->size - connection->n_scanned);
+    uint8_t *end =
+        in->size == connection->n_scanned
+            ? NULL
+            : memchr(in->data + connection->n_scanned, '\n', in->size - connection->n_scanned);
     if (end == NULL) {
         connection->n_scanned = in->size;
         if (in->size > STN_LOCAL_LINE_MAX ||
@@ -177,7 +178,8 @@ void stn_local_reply(struct stn_local_request *request, const char *text, size_t
     if (stn_buf_add(&connection->out, text, size) && stn_buf_add_u8(&connection->out, '\n')) {
         buf = uv_buf_init((char *)connection->out.data, (unsigned)connection->out.size);
         connection->write.data = connection;
-        if (uv_write(&connection->write, (uv_stream_t *)&connection->pipe, &buf, 1, on_written) == 0) {
+        if (uv_write(&connection->write, (uv_stream_t *)&connection->pipe, &buf, 1, on_written) ==
+            0) {
             return;
         }
     }
@@ -193,7 +195,8 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     struct connection *connection = STN_LIST_OF(spare, struct connection, list);
-    *connection = (struct connection){.local = local, .in.limit = STN_LOCAL_LINE_MAX + 2 * READ_SIZE};
+    *connection =
+        (struct connection){.local = local, .in.limit = STN_LOCAL_LINE_MAX + 2 * READ_SIZE};
     (void)uv_pipe_init(local->loop, &connection->pipe, 0); /* cannot fail on a loop that is */
     connection->pipe.data = connection;
     local->n_open++;
@@ -218,7 +221,8 @@ static bool is_alive(const struct sockaddr_un *address)
 }
 
 /* Nobody can connect before listen, which comes after the mode is set. */
-static enum stn_code bind_file(int fd, const struct sockaddr_un *address, struct stat *ret, struct stn_err *err)
+static enum stn_code bind_file(int fd, const struct sockaddr_un *address, struct stat *ret,
+                               struct stn_err *err)
 {
     const char *path = address->sun_path;
     int rc = bind(fd, (const struct sockaddr *)address, sizeof *address);
@@ -247,7 +251,8 @@ static void remove_file(const struct stn_local *local)
 {
     struct stat now;
     /* not one that another process has put there since */
-    if (lstat(local->path, &now) == 0 && now.st_ino == local->file.st_ino && now.st_dev == local->file.st_dev) {
+    if (lstat(local->path, &now) == 0 && now.st_ino == local->file.st_ino &&
+        now.st_dev == local->file.st_dev) {
         (void)unlink(local->path);
     }
 }
@@ -280,7 +285,8 @@ enum stn_code stn_local_listen(struct stn_local **ret, struct stn_loop *loop, co
         stn_list_add(&local->spare, &local->pool[i].list);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    code = fd < 0 ? stn_err_errno(err, errno, "%s", path) : bind_file(fd, &address, &local->file, err);
+    code =
+        fd < 0 ? stn_err_errno(err, errno, "%s", path) : bind_file(fd, &address, &local->file, err);
     if (code != STN_OK) {
         if (fd >= 0) {
             (void)close(fd);
@@ -324,7 +330,8 @@ void stn_local_close(struct stn_local *local, void (*on_closed)(void *user), voi
 /* ---- the command's side ---- */
 
 /* Waits until fd is ready. STN_AGAIN when the deadline came first. */
-static enum stn_code wait_for(int fd, short events, uint64_t deadline_ms, const char *path, struct stn_err *err)
+static enum stn_code wait_for(int fd, short events, uint64_t deadline_ms, const char *path,
+                              struct stn_err *err)
 {
     for (;;) {
         uint64_t now_ms = stn_loop_clock_ms();
@@ -343,8 +350,8 @@ static enum stn_code wait_for(int fd, short events, uint64_t deadline_ms, const 
     }
 }
 
-static enum stn_code send_all(int fd, const void *p, size_t size, uint64_t deadline_ms, const char *path,
-                              struct stn_err *err)
+static enum stn_code send_all(int fd, const void *p, size_t size, uint64_t deadline_ms,
+                              const char *path, struct stn_err *err)
 {
     for (size_t at = 0; at < size;) {
         ssize_t n = send(fd, (const char *)p + at, size - at, MSG_NOSIGNAL);
@@ -363,8 +370,8 @@ static enum stn_code send_all(int fd, const void *p, size_t size, uint64_t deadl
 }
 
 /* Appends what comes up to the newline, which becomes a zero that does not count. */
-static enum stn_code receive_line(int fd, struct stn_buf *reply, uint64_t deadline_ms, const char *path,
-                                  struct stn_err *err)
+static enum stn_code receive_line(int fd, struct stn_buf *reply, uint64_t deadline_ms,
+                                  const char *path, struct stn_err *err)
 {
     for (size_t total = 0; total <= STN_LOCAL_LINE_MAX;) {
         uint8_t *to = stn_buf_extend(reply, READ_SIZE);
@@ -391,7 +398,8 @@ static enum stn_code receive_line(int fd, struct stn_buf *reply, uint64_t deadli
             return code;
         }
     }
-    return stn_err_set(err, STN_LIMIT, "%s: an answer of more than %zu bytes", path, STN_LOCAL_LINE_MAX);
+    return stn_err_set(err, STN_LIMIT, "%s: an answer of more than %zu bytes", path,
+                       STN_LOCAL_LINE_MAX);
 }
 
 static enum stn_code ask(int fd, const struct sockaddr_un *address, const char *text, size_t size,
@@ -400,7 +408,8 @@ static enum stn_code ask(int fd, const struct sockaddr_un *address, const char *
     const char *path = address->sun_path;
     while (connect(fd, (const struct sockaddr *)address, sizeof *address) != 0) {
         if (errno == ECONNREFUSED || errno == ENOENT) {
-            return stn_err_set(err, STN_NOT_FOUND, "%s: nobody answers there: is the service running?", path);
+            return stn_err_set(err, STN_NOT_FOUND,
+                               "%s: nobody answers there: is the service running?", path);
         }
         if (errno != EINTR && errno != EAGAIN) {
             return stn_err_errno(err, errno, "%s", path);

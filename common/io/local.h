@@ -1,6 +1,7 @@
-/* local: how a command line speaks to the daemon of the same user on the same machine: one line of text asks, one line
- * answers, over a socket file that only its owner may open. What the text means (JSON) is the callers' business.
- * Lines end with a newline, which is not part of the text and must not be in it. */
+/* local: how a command line speaks to the daemon of the same user on the same machine: one line of
+ * text asks, one line answers, over a socket file that only its owner may open. What the text means
+ * (JSON) is the callers' business. Lines end with a newline, which is not part of the text and must
+ * not be in it. */
 #ifndef STN_IO_LOCAL_H
 #define STN_IO_LOCAL_H
 
@@ -26,26 +27,29 @@ struct stn_local_request {
     void *user; /* for whoever holds it */
 };
 
-/* on_request must answer each request once, in the call or later; a connection's next line waits for that. The socket
- * file has mode 0600; one that a dead process left is replaced. STN_EXISTS: a living process answers there, or path is
- * something else. A line that is too long ends its connection. The caller closes *ret. */
+/* on_request must answer each request once, in the call or later; a connection's next line waits
+ * for that. The socket file has mode 0600; one that a dead process left is replaced. STN_EXISTS: a
+ * living process answers there, or path is something else. A line that is too long ends its
+ * connection. The caller closes *ret. */
 enum stn_code stn_local_listen(struct stn_local **ret, struct stn_loop *loop, const char *path,
                                void (*on_request)(void *user, struct stn_local_request *request),
                                void *user, struct stn_err *err) STN_CHECKED;
 
-/* The request is over. The text is copied; it has no newline and at most STN_LOCAL_LINE_MAX bytes. Who left without
- * waiting does not get it, and nobody is told. */
+/* The request is over. The text is copied; it has no newline and at most STN_LOCAL_LINE_MAX bytes.
+ * Who left without waiting does not get it, and nobody is told. */
 void stn_local_reply(struct stn_local_request *request, const char *text, size_t size);
 
-/* Requests that were not answered are gone with this call: nobody may touch them any more. The socket file is removed;
- * on_closed (which may be NULL) is called later, and the rest is no more. NULL is fine. */
+/* Requests that were not answered are gone with this call: nobody may touch them any more. The
+ * socket file is removed; on_closed (which may be NULL) is called later, and the rest is no more.
+ * NULL is fine. */
 void stn_local_close(struct stn_local *local, void (*on_closed)(void *user), void *user);
 
 /* ---- the command's side. Thread: any; it blocks ---- */
 
-/* Asks one line and appends the answer to reply, with a zero after it that does not count. STN_NOT_FOUND: nobody listens
- * at path. STN_DENIED: it is another user's. STN_AGAIN: no answer within timeout_ms. STN_LIMIT: an answer that is too
- * long. STN_IO: the connection ended before the answer. */
+/* Asks one line and appends the answer to reply, with a zero after it that does not count.
+ * STN_NOT_FOUND: nobody listens at path. STN_DENIED: it is another user's. STN_AGAIN: no answer
+ * within timeout_ms. STN_LIMIT: an answer that is too long. STN_IO: the connection ended before the
+ * answer. */
 enum stn_code stn_local_ask(const char *path, const char *text, size_t size, uint32_t timeout_ms,
                             struct stn_buf *reply, struct stn_err *err) STN_CHECKED;
 

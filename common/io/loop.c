@@ -15,7 +15,8 @@ struct stn_loop {
     uv_loop_t uv;
     uv_prepare_t prepare; /* runs after the turn's last callback and before the wait */
     uv_timer_t driver;    /* set to the earliest timer, when that is to come ... */
-    uv_idle_t soon;       /* ... and this when it is due: once a turn, so that the world is heard in between */
+    uv_idle_t
+        soon; /* ... and this when it is due: once a turn, so that the world is heard in between */
     uv_signal_t signals[N_CAUGHT];
     struct stn_timer *timers; /* the root of the heap */
     uint64_t n_armed;         /* armings so far */
@@ -45,14 +46,16 @@ static void set_driver(struct stn_loop *loop)
     uint64_t now = uv_now(&loop->uv);
     (void)uv_timer_stop(&loop->driver);
     (void)uv_idle_stop(&loop->soon);
-    int rc = loop->timers == NULL          ? 0
-             : loop->timers->due_ms <= now ? uv_idle_start(&loop->soon, on_soon)
-                                           : uv_timer_start(&loop->driver, on_driver, loop->timers->due_ms - now, 0);
+    int rc = loop->timers == NULL ? 0
+             : loop->timers->due_ms <= now
+                 ? uv_idle_start(&loop->soon, on_soon)
+                 : uv_timer_start(&loop->driver, on_driver, loop->timers->due_ms - now, 0);
     assert(rc == 0); /* fails only on a closing handle */
     (void)rc;
 }
 
-/* What a callback arms for now waits for the next pass: the numbers that it gets are past the limit. */
+/* What a callback arms for now waits for the next pass: the numbers that it gets are past the
+ * limit. */
 static void fire_due(struct stn_loop *loop)
 {
     uint64_t limit = loop->n_armed, now = uv_now(&loop->uv);

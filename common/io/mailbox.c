@@ -17,7 +17,8 @@ struct stn_mailbox {
     void *user;
 };
 
-/* Under the queue's lock: the loop cannot take the letter, and close the handle, before this has returned. */
+/* Under the queue's lock: the loop cannot take the letter, and close the handle, before this has
+ * returned. */
 static void wake(void *user)
 {
     struct stn_mailbox *mailbox = user;

@@ -84,7 +84,8 @@ bool stn_queue_remove(struct stn_queue *queue, struct stn_letter *letter)
 {
     bool found = false;
     lock(queue);
-    for (struct stn_letter *at = queue->first, *before = NULL; at != NULL && !found; at = at->next) {
+    for (struct stn_letter *at = queue->first, *before = NULL; at != NULL && !found;
+         at = at->next) {
         if (at == letter) {
             *(before == NULL ? &queue->first : &before->next) = at->next;
             queue->last = queue->last == at ? before : queue->last;

@@ -1,5 +1,6 @@
-/* queue: letters in the order they were put, behind the one lock of the house. Mailboxes and workers stand on it;
- * nobody else should want it. Thread: any, for every call but init and fini. */
+/* queue: letters in the order they were put, behind the one lock of the house. Mailboxes and
+ * workers stand on it; nobody else should want it. Thread: any, for every call but init and fini.
+ */
 #ifndef STN_IO_QUEUE_H
 #define STN_IO_QUEUE_H
 
@@ -19,7 +20,8 @@ struct stn_queue {
     pthread_cond_t filled;
     struct stn_letter *first, *last;
     bool ended;
-    void (*wake)(void *user); /* may be NULL; called under the lock, so that who takes cannot be ahead of it */
+    void (*wake)(void *user); /* may be NULL; called under the lock, so that who takes cannot be
+                                 ahead of it */
     void *user;
 };
 

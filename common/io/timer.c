@@ -28,7 +28,8 @@ static struct stn_timer *meld(struct stn_timer *a, struct stn_timer *b)
     return a;
 }
 
-/* Two passes over a list of siblings: meld them in pairs from the left, then the pairs from the right. */
+/* Two passes over a list of siblings: meld them in pairs from the left, then the pairs from the
+ * right. */
 static struct stn_timer *meld_siblings(struct stn_timer *first)
 {
     struct stn_timer *pairs = NULL;

@@ -48,7 +48,8 @@ static void deliver(struct stn_letter *letter)
     job->done(job);
 }
 
-/* Starts n_threads of them with every signal blocked: signals are the loop's. How many came to be. */
+/* Starts n_threads of them with every signal blocked: signals are the loop's. How many came to be.
+ */
 static size_t start_threads(struct stn_worker *worker, size_t n_threads, int *ret_errno)
 {
     sigset_t all, before;
@@ -73,8 +74,8 @@ static void stop_threads(struct stn_worker *worker)
     stn_queue_fini(&worker->queue);
 }
 
-enum stn_code stn_worker_open(struct stn_worker **ret, struct stn_mailbox *mailbox, size_t n_threads,
-                              struct stn_err *err)
+enum stn_code stn_worker_open(struct stn_worker **ret, struct stn_mailbox *mailbox,
+                              size_t n_threads, struct stn_err *err)
 {
     assert(n_threads > 0 && n_threads <= STN_WORKER_THREADS_MAX);
     struct stn_worker *worker = stn_mem_new(1, sizeof *worker + n_threads * sizeof(pthread_t));
@@ -92,7 +93,8 @@ enum stn_code stn_worker_open(struct stn_worker **ret, struct stn_mailbox *mailb
     worker->n_threads = start_threads(worker, n_threads, &number);
     if (worker->n_threads < n_threads) {
         stop_threads(worker);
-        code = stn_err_errno(err, number, "worker thread %zu of %zu", worker->n_threads + 1, n_threads);
+        code = stn_err_errno(err, number, "worker thread %zu of %zu", worker->n_threads + 1,
+                             n_threads);
         stn_mem_free(worker);
         return code;
     }

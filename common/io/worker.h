@@ -1,5 +1,6 @@
-/* worker: a fixed number of threads that do what would hold up the loop: train, add masked chunks, hash. A job is
- * embedded in its owner, owned by nobody else while it runs, and comes back to the loop as a letter. */
+/* worker: a fixed number of threads that do what would hold up the loop: train, add masked chunks,
+ * hash. A job is embedded in its owner, owned by nobody else while it runs, and comes back to the
+ * loop as a letter. */
 #ifndef STN_IO_WORKER_H
 #define STN_IO_WORKER_H
 
@@ -16,11 +17,14 @@
 struct stn_mailbox;
 struct stn_worker;
 
-/* Zeroed with run and done set is ready. From submission until done is called it must stay where it is. */
+/* Zeroed with run and done set is ready. From submission until done is called it must stay where it
+ * is. */
 struct stn_job {
-    void (*run)(struct stn_job *job);  /* on a worker thread; a long one polls stn_worker_is_cancelled */
-    void (*done)(struct stn_job *job); /* on the loop, once for each submission; it may free the job */
-    bool ran;                          /* in done: run was called and returned */
+    void (*run)(
+        struct stn_job *job); /* on a worker thread; a long one polls stn_worker_is_cancelled */
+    void (*done)(
+        struct stn_job *job); /* on the loop, once for each submission; it may free the job */
+    bool ran;                 /* in done: run was called and returned */
 
     /* the worker's */
     atomic_bool cancelled;
@@ -29,19 +33,20 @@ struct stn_job {
     struct stn_worker *worker;
 };
 
-/* The threads have all signals blocked. The mailbox outlives the worker. The caller closes *ret. Thread: the loop's. */
-enum stn_code stn_worker_open(struct stn_worker **ret, struct stn_mailbox *mailbox, size_t n_threads,
-                              struct stn_err *err) STN_CHECKED;
+/* The threads have all signals blocked. The mailbox outlives the worker. The caller closes *ret.
+ * Thread: the loop's. */
+enum stn_code stn_worker_open(struct stn_worker **ret, struct stn_mailbox *mailbox,
+                              size_t n_threads, struct stn_err *err) STN_CHECKED;
 
-/* Cancels every job and waits for those that run to return. Their done is still called, in later turns.
- * NULL is fine. Thread: the loop's. */
+/* Cancels every job and waits for those that run to return. Their done is still called, in later
+ * turns. NULL is fine. Thread: the loop's. */
 void stn_worker_close(struct stn_worker *worker);
 
 /* Jobs start in the order of submission. Thread: the loop's. */
 void stn_worker_submit(struct stn_worker *worker, struct stn_job *job);
 
-/* Asks a submitted job to end. One that has not started will not; done is called either way, never from within this.
- * Thread: the loop's. */
+/* Asks a submitted job to end. One that has not started will not; done is called either way, never
+ * from within this. Thread: the loop's. */
 void stn_worker_cancel(struct stn_job *job);
 
 /* Whether somebody asked it to end. Thread: any. */

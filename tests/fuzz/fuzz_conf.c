@@ -1,4 +1,5 @@
-/* The door of the operator's and the owner's files: any text, read by a table with every type in it. */
+/* The door of the operator's and the owner's files: any text, read by a table with every type in
+ * it. */
 #include <assert.h>
 #include <string.h>
 
@@ -26,7 +27,13 @@ static enum stn_code each(void *to, const char *rest, const char *value, struct 
 #define AT(member) .offset = offsetof(struct settings, member)
 static const struct stn_conf_row rows[] = {
     {.section = "", .key = "name", .type = STN_CONF_STR, AT(name), .size = 16},
-    {.section = "train", .key = "count", .type = STN_CONF_U64, AT(count), .min = 1, .max = 100, .required = true},
+    {.section = "train",
+     .key = "count",
+     .type = STN_CONF_U64,
+     AT(count),
+     .min = 1,
+     .max = 100,
+     .required = true},
     {.section = "train", .key = "rate", .type = STN_CONF_F64, AT(rate), .min = 0, .max = 1},
     {.section = "train", .key = "memory", .type = STN_CONF_SIZE, AT(memory)},
     {.section = "train", .key = "on", .type = STN_CONF_BOOL, AT(on)},
@@ -42,7 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum stn_code code = stn_conf_parse(&settings, rows, "fuzz", (const char *)data, size, &err);
     assert(settings.name[15] == '\0' && settings.kind >= 0 && settings.kind < 3);
     if (code == STN_OK) {
-        assert(settings.count >= 1 && settings.count <= 100 && settings.rate >= 0 && settings.rate <= 1);
+        assert(settings.count >= 1 && settings.count <= 100 && settings.rate >= 0 &&
+               settings.rate <= 1);
     } else {
         assert(strncmp(err.text, "fuzz", 4) == 0 && err.code == code);
     }

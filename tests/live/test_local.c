@@ -79,7 +79,8 @@ static int n_asking;
 static void *ask_line(void *arg)
 {
     struct asker *asker = arg;
-    asker->code = stn_local_ask(path, asker->text, asker->size, asker->timeout_ms, &asker->reply, NULL);
+    asker->code =
+        stn_local_ask(path, asker->text, asker->size, asker->timeout_ms, &asker->reply, NULL);
     stn_mailbox_post(mailbox, &asker->letter);
     return NULL;
 }
@@ -94,7 +95,8 @@ static void one_is_back(struct stn_letter *letter)
 
 static void start(struct asker *asker, const char *text, size_t size, uint32_t timeout_ms)
 {
-    *asker = (struct asker){.letter.deliver = one_is_back, .text = text, .size = size, .timeout_ms = timeout_ms};
+    *asker = (struct asker){
+        .letter.deliver = one_is_back, .text = text, .size = size, .timeout_ms = timeout_ms};
     n_asking++;
     stn_mailbox_lend(mailbox);
     ck_assert_int_eq(pthread_create(&asker->thread, NULL, ask_line, asker), 0);

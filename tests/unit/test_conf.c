@@ -33,7 +33,13 @@ static enum stn_code each_task(void *to, const char *rest, const char *value, st
 #define AT(member) .offset = offsetof(struct settings, member)
 static const struct stn_conf_row rows[] = {
     {.section = "", .key = "name", .type = STN_CONF_STR, AT(name), .size = 16},
-    {.section = "train", .key = "count", .type = STN_CONF_U64, AT(count), .min = 1, .max = 100, .required = true},
+    {.section = "train",
+     .key = "count",
+     .type = STN_CONF_U64,
+     AT(count),
+     .min = 1,
+     .max = 100,
+     .required = true},
     {.section = "train", .key = "rate", .type = STN_CONF_F64, AT(rate), .min = 0, .max = 1},
     {.section = "train", .key = "memory", .type = STN_CONF_SIZE, AT(memory)},
     {.section = "train", .key = "on", .type = STN_CONF_BOOL, AT(on)},
@@ -53,9 +59,12 @@ static enum stn_code parse(const char *text)
 
 START_TEST(every_type_is_read_and_what_is_not_named_is_kept)
 {
-    ck_assert_msg(parse("# a comment\n; another\nname = home \xc3\xa9\n\n[train]\ncount=7\r\nmemory = 1.5G ; a lot\n"
-                        "on: yes\nkind = cosine\n  # indented\n[data]\ntask.mail = /a b\ntask.chat = c;d") == STN_OK,
-                  "%s", err.text);
+    ck_assert_msg(
+        parse("# a comment\n; another\nname = home \xc3\xa9\n\n[train]\ncount=7\r\nmemory = 1.5G ; "
+              "a lot\n"
+              "on: yes\nkind = cosine\n  # indented\n[data]\ntask.mail = /a b\ntask.chat = c;d") ==
+            STN_OK,
+        "%s", err.text);
     ck_assert_str_eq(settings.name, "home \xc3\xa9");
     ck_assert_uint_eq(settings.count, 7);
     ck_assert(settings.rate > 0.49 && settings.rate < 0.51);
@@ -69,13 +78,17 @@ static const struct {
     const char *text, *error;
 } wrong[] = {
     {"", "a.ini: count in [train] is missing"},
-    {"[train]\ncount = 101", "a.ini line 2: count is \"101\", expected a whole number from 1 to 100"},
+    {"[train]\ncount = 101",
+     "a.ini line 2: count is \"101\", expected a whole number from 1 to 100"},
     {"[train]\ncount = -1", "a.ini line 2: count is \"-1\", expected a whole number from 1 to 100"},
-    {"[train]\ncount = 1\nrate = nan", "a.ini line 3: rate is \"nan\", expected a number from 0 to 1"},
+    {"[train]\ncount = 1\nrate = nan",
+     "a.ini line 3: rate is \"nan\", expected a number from 0 to 1"},
     {"[train]\nkind = round", "a.ini line 2: kind is \"round\", expected one of cosine, linear"},
     {"[train]\non = maybe", "a.ini line 2: on is \"maybe\", expected yes or no"},
-    {"[train]\nmemory = 1X", "a.ini line 2: memory is \"1X\", expected a size such as 512M or 1.5G"},
-    {"name = 0123456789abcdef", "a.ini line 1: name is \"0123456789abcdef\", expected a shorter text"},
+    {"[train]\nmemory = 1X",
+     "a.ini line 2: memory is \"1X\", expected a size such as 512M or 1.5G"},
+    {"name = 0123456789abcdef",
+     "a.ini line 1: name is \"0123456789abcdef\", expected a shorter text"},
     {"count = 1", "a.ini line 1: no setting is called count"},
     {"[train]\nname = a", "a.ini line 2: no setting is called train.name"},
     {"[train]\ncount = 1\n\ncount = 2", "a.ini line 4: train.count is set a second time"},
@@ -95,13 +108,16 @@ START_TEST(each_mistake_is_one_error_with_its_line)
     if (wrong[_i].error != NULL) {
         ck_assert_str_eq(err.text, wrong[_i].error);
     }
-    ck_assert_int_ne(stn_conf_parse(&settings, rows, "a.ini", wrong[_i].text, strlen(wrong[_i].text), NULL), STN_OK);
+    ck_assert_int_ne(
+        stn_conf_parse(&settings, rows, "a.ini", wrong[_i].text, strlen(wrong[_i].text), NULL),
+        STN_OK);
 }
 END_TEST
 
 START_TEST(a_zero_byte_is_refused)
 {
-    ck_assert_int_eq(stn_conf_parse(&settings, rows, "a.ini", "name = a\0b", 10, &err), STN_INVALID);
+    ck_assert_int_eq(stn_conf_parse(&settings, rows, "a.ini", "name = a\0b", 10, &err),
+                     STN_INVALID);
 }
 END_TEST
 
@@ -133,7 +149,8 @@ START_TEST(a_file_is_read_by_its_path)
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(stn_file_join(path, folder, "a.ini", &err), STN_OK);
     ck_assert_int_eq(stn_conf_read(&settings, rows, path, &err), STN_NOT_FOUND);
-    ck_assert_int_eq(stn_file_replace(path, "[train]\ncount = 9\n", 18, STN_FILE_MODE, &err), STN_OK);
+    ck_assert_int_eq(stn_file_replace(path, "[train]\ncount = 9\n", 18, STN_FILE_MODE, &err),
+                     STN_OK);
     ck_assert_msg(stn_conf_read(&settings, rows, path, &err) == STN_OK, "%s", err.text);
     ck_assert_uint_eq(settings.count, 9);
     ck_assert_int_eq(truncate(path, (off_t)STN_CONF_FILE_MAX + 1), 0);
@@ -147,7 +164,8 @@ Suite *suite(void)
     Suite *s = suite_create("conf");
     TCase *c = tcase_create("conf");
     tcase_add_test(c, every_type_is_read_and_what_is_not_named_is_kept);
-    tcase_add_loop_test(c, each_mistake_is_one_error_with_its_line, 0, sizeof wrong / sizeof *wrong);
+    tcase_add_loop_test(c, each_mistake_is_one_error_with_its_line, 0,
+                        sizeof wrong / sizeof *wrong);
     tcase_add_test(c, a_zero_byte_is_refused);
     tcase_add_test(c, a_long_line_is_read_whole_or_refused_never_cut);
     tcase_add_test(c, a_file_is_read_by_its_path);

@@ -17,7 +17,8 @@ static struct stn_err err;
 static struct stn_db *db;
 
 static const char *const steps[] = {
-    "CREATE TABLE task (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, weight REAL, digest BLOB) STRICT",
+    "CREATE TABLE task (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, weight REAL, digest "
+    "BLOB) STRICT",
     "CREATE TABLE round (id INTEGER PRIMARY KEY, task INTEGER NOT NULL REFERENCES task(id)) STRICT;"
     "CREATE INDEX round_task ON round(task)",
 };
@@ -61,7 +62,8 @@ static void commit(void)
     ck_assert_msg(code == STN_OK, "%s", err.text);
 }
 
-static enum stn_code check_values(void *user, const struct stn_db_value *v, size_t n, struct stn_err *e)
+static enum stn_code check_values(void *user, const struct stn_db_value *v, size_t n,
+                                  struct stn_err *e)
 {
     (void)e;
     ++*(int *)user;
@@ -79,11 +81,14 @@ static enum stn_code check_values(void *user, const struct stn_db_value *v, size
 START_TEST(values_come_back_as_they_went_in)
 {
     int n = 0;
-    const struct stn_db_value args[] = {stn_db_i64(INT64_MIN), stn_db_f64(0.5), stn_db_text("gr\xc3\xbcn"),
-                                        stn_db_blob("\0\1\2", 3), stn_db_text(NULL), stn_db_blob(NULL, 0)};
+    const struct stn_db_value args[] = {stn_db_i64(INT64_MIN),      stn_db_f64(0.5),
+                                        stn_db_text("gr\xc3\xbcn"), stn_db_blob("\0\1\2", 3),
+                                        stn_db_text(NULL),          stn_db_blob(NULL, 0)};
     open_db();
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(stn_db_run(db, "SELECT ?1, ?2, ?3, ?4, ?5, ?6", args, 6, check_values, &n, &err), STN_OK);
+        ck_assert_int_eq(
+            stn_db_run(db, "SELECT ?1, ?2, ?3, ?4, ?5, ?6", args, 6, check_values, &n, &err),
+            STN_OK);
     }
     ck_assert_int_eq(n, 3);
     ck_assert(!stn_db_is_open(db)); /* a read opens nothing */
@@ -136,11 +141,14 @@ START_TEST(a_broken_constraint_fails_alone_and_says_which_kind)
     ck_assert_int_eq(add("a"), STN_EXISTS);
     ck_assert_ptr_nonnull(strstr(err.text, "task.name"));
     ck_assert_int_eq(add(NULL), STN_INVALID);
-    ck_assert_int_eq(stn_db_run(db, "INSERT INTO round (task) VALUES (99)", NULL, 0, NULL, NULL, &err), STN_INVALID);
+    ck_assert_int_eq(
+        stn_db_run(db, "INSERT INTO round (task) VALUES (99)", NULL, 0, NULL, NULL, &err),
+        STN_INVALID);
     ck_assert_int_eq(stn_db_run(db, "SELECT nothing", NULL, 0, NULL, NULL, &err), STN_INVALID);
     ck_assert_int_eq(stn_db_run(db, "SELECT 1; SELECT 2", NULL, 0, NULL, NULL, &err), STN_INVALID);
     ck_assert_int_eq(stn_db_run(db, "", NULL, 0, NULL, NULL, &err), STN_INVALID);
-    ck_assert_int_eq(stn_db_number(db, "SELECT id FROM task WHERE id = 99", NULL, 0, &v, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_db_number(db, "SELECT id FROM task WHERE id = 99", NULL, 0, &v, &err),
+                     STN_NOT_FOUND);
     ck_assert_int_eq(stn_db_number(db, "SELECT name FROM task", NULL, 0, &v, &err), STN_INVALID);
     commit();
     ck_assert_int_eq(count(), 1);
@@ -149,21 +157,24 @@ END_TEST
 
 static const char all_tasks[] = "SELECT id FROM task ORDER BY id";
 
-static enum stn_code end_at_two(void *user, const struct stn_db_value *v, size_t n, struct stn_err *e)
+static enum stn_code end_at_two(void *user, const struct stn_db_value *v, size_t n,
+                                struct stn_err *e)
 {
     (void)n;
     ++*(int *)user;
     return v[0].i64 == 2 ? stn_err_set(e, STN_CANCELLED, "enough") : STN_OK;
 }
 
-static enum stn_code write_and_read(void *user, const struct stn_db_value *v, size_t n, struct stn_err *e)
+static enum stn_code write_and_read(void *user, const struct stn_db_value *v, size_t n,
+                                    struct stn_err *e)
 {
     (void)n;
     int n_inner = 0;
     ++*(int *)user;
     if (v[0].i64 == 1) {
         /* the same statement, while it is in the middle of its rows */
-        ck_assert_int_eq(stn_db_run(db, all_tasks, NULL, 0, end_at_two, &n_inner, e), STN_CANCELLED);
+        ck_assert_int_eq(stn_db_run(db, all_tasks, NULL, 0, end_at_two, &n_inner, e),
+                         STN_CANCELLED);
         ck_assert_int_eq(n_inner, 2);
         ck_assert_int_eq(add("below"), STN_OK);
     }
@@ -210,7 +221,8 @@ END_TEST
 
 START_TEST(a_step_that_fails_changes_nothing)
 {
-    static const char *const wrong[] = {"CREATE TABLE a (b)", "CREATE TABLE c (d); CREATE TABLE a (e)"};
+    static const char *const wrong[] = {"CREATE TABLE a (b)",
+                                        "CREATE TABLE c (d); CREATE TABLE a (e)"};
     static const char *const right[] = {"CREATE TABLE a (b)", "CREATE TABLE c (d)"};
     int64_t n;
     ck_assert_int_eq(stn_db_open(&db, path, wrong, 2, &err), STN_INVALID);
@@ -272,9 +284,13 @@ START_TEST(a_second_writer_is_told_to_try_later)
     open_db();
     ck_assert_int_eq(stn_db_open(&other, path, steps, 2, &err), STN_OK);
     ck_assert_int_eq(add("a"), STN_OK);
-    ck_assert_int_eq(stn_db_run(other, "INSERT INTO task (name) VALUES ('b')", NULL, 0, NULL, NULL, &err), STN_AGAIN);
+    ck_assert_int_eq(
+        stn_db_run(other, "INSERT INTO task (name) VALUES ('b')", NULL, 0, NULL, NULL, &err),
+        STN_AGAIN);
     commit();
-    ck_assert_int_eq(stn_db_run(other, "INSERT INTO task (name) VALUES ('b')", NULL, 0, NULL, NULL, &err), STN_OK);
+    ck_assert_int_eq(
+        stn_db_run(other, "INSERT INTO task (name) VALUES ('b')", NULL, 0, NULL, NULL, &err),
+        STN_OK);
     ck_assert_int_eq(stn_db_commit(other, &err), STN_OK);
     stn_db_close(other);
     ck_assert_int_eq(count(), 2);
@@ -303,7 +319,8 @@ END_TEST
 START_TEST(a_full_disk_loses_the_turn_and_nothing_else)
 {
     if (mount("tmpfs", folder, "tmpfs", 0, "size=400k") != 0) {
-        (void)printf("skipped: a full disk: no small file system can be mounted here: %s\n", strerror(errno));
+        (void)printf("skipped: a full disk: no small file system can be mounted here: %s\n",
+                     strerror(errno));
         return;
     }
     static uint8_t blob[20000];
@@ -312,8 +329,8 @@ START_TEST(a_full_disk_loses_the_turn_and_nothing_else)
     enum stn_code committed = stn_db_commit(db, &err), code = STN_OK, later = STN_OK;
     const struct stn_db_value args[] = {stn_db_blob(blob, sizeof blob)};
     for (int i = 0; i < 100 && code == STN_OK; i++) {
-        code = stn_db_run(db, "INSERT INTO task (name, digest) VALUES (hex(randomblob(8)), ?1)", args, 1, NULL, NULL,
-                          &err);
+        code = stn_db_run(db, "INSERT INTO task (name, digest) VALUES (hex(randomblob(8)), ?1)",
+                          args, 1, NULL, NULL, &err);
         code = code == STN_OK && i % 4 == 3 ? stn_db_commit(db, &err) : code;
         if (code != STN_OK) {
             later = stn_db_is_open(db) ? stn_db_commit(db, &err) : code;

@@ -68,7 +68,8 @@ START_TEST(a_file_is_replaced_whole_and_keeps_to_its_mode)
     ck_assert_int_eq(stat(in_folder("key"), &st), 0);
     ck_assert_int_eq(st.st_mode & 0777, 0600);
     ck_assert_str_eq(names(), "key ");
-    ck_assert_int_eq(stn_file_replace(in_folder("none/key"), "x", 1, STN_FILE_SECRET, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_file_replace(in_folder("none/key"), "x", 1, STN_FILE_SECRET, &err),
+                     STN_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.text, "none/key"));
 }
 END_TEST
@@ -134,8 +135,10 @@ START_TEST(bytes_are_where_they_were_written)
     stn_file_close(fd);
     ck_assert_int_eq(stn_file_size(in_folder("f"), &size, &err), STN_OK);
     ck_assert_uint_eq(size, 100);
-    ck_assert_int_eq(stn_file_open(&fd, in_folder("f"), STN_FILE_NEW, STN_FILE_MODE, &err), STN_EXISTS);
-    ck_assert_int_eq(stn_file_open(&fd, in_folder("l"), STN_FILE_APPEND, STN_FILE_MODE, &err), STN_OK);
+    ck_assert_int_eq(stn_file_open(&fd, in_folder("f"), STN_FILE_NEW, STN_FILE_MODE, &err),
+                     STN_EXISTS);
+    ck_assert_int_eq(stn_file_open(&fd, in_folder("l"), STN_FILE_APPEND, STN_FILE_MODE, &err),
+                     STN_OK);
     ck_assert_int_eq(stn_file_append(fd, "l", "a\n", 2, &err), STN_OK);
     ck_assert_int_eq(stn_file_append(fd, "l", "b\n", 2, &err), STN_OK);
     stn_file_close(fd);
@@ -234,7 +237,8 @@ START_TEST(a_full_disk_is_full_and_leaves_nothing_behind)
 {
     ck_assert_int_eq(stn_file_make_folder(in_folder("small"), 0700, &err), STN_OK);
     if (mount("tmpfs", in_folder("small"), "tmpfs", 0, "size=256k") != 0) {
-        (void)printf("skipped: a full disk: no small file system can be mounted here: %s\n", strerror(errno));
+        (void)printf("skipped: a full disk: no small file system can be mounted here: %s\n",
+                     strerror(errno));
         return;
     }
     static char big[1 << 20];
@@ -243,11 +247,13 @@ START_TEST(a_full_disk_is_full_and_leaves_nothing_behind)
     char small[STN_FILE_PATH_MAX];
     ck_assert_int_eq(stn_file_join(small, folder, "small", &err), STN_OK);
     enum stn_code kept = stn_file_replace(in_folder("small/f"), "old", 3, STN_FILE_MODE, &err);
-    enum stn_code replaced = stn_file_replace(in_folder("small/f"), big, sizeof big, STN_FILE_MODE, &err);
+    enum stn_code replaced =
+        stn_file_replace(in_folder("small/f"), big, sizeof big, STN_FILE_MODE, &err);
     char text[sizeof err.text];
     memcpy(text, err.text, sizeof text);
     enum stn_code space = stn_file_free_space(small, &room, &err);
-    enum stn_code opened = stn_file_open(&fd, in_folder("small/log"), STN_FILE_APPEND, STN_FILE_MODE, &err);
+    enum stn_code opened =
+        stn_file_open(&fd, in_folder("small/log"), STN_FILE_APPEND, STN_FILE_MODE, &err);
     enum stn_code first = stn_file_append(fd, "log", big, 1000, &err);
     enum stn_code second = stn_file_append(fd, "log", big, sizeof big, &err);
     enum stn_code sized = stn_file_size(in_folder("small/log"), &size, &err);

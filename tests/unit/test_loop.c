@@ -70,8 +70,8 @@ static void arm_again_once(struct stn_timer *timer)
 START_TEST(timers_fire_once_in_the_order_of_their_times)
 {
     open_all();
-    struct named a = {{say_name}, "a"}, b = {{say_name}, "b"}, c = {{say_name}, "c"}, d = {{say_name}, "d"},
-                 x = {{arm_again_once}, "x"};
+    struct named a = {{say_name}, "a"}, b = {{say_name}, "b"}, c = {{say_name}, "c"},
+                 d = {{say_name}, "d"}, x = {{arm_again_once}, "x"};
     stn_loop_arm(loop, &c.timer, 20);
     stn_loop_arm(loop, &a.timer, 5);
     stn_loop_arm(loop, &b.timer, 5);
@@ -151,7 +151,8 @@ static void say_and_arm_last(struct stn_timer *timer)
 START_TEST(every_turn_ends_with_the_hooks_in_order_and_so_does_the_last)
 {
     open_all();
-    struct stn_loop_hook commit = {.turn = say_turn, .user = "commit"}, flush = {.turn = say_turn, .user = "flush"};
+    struct stn_loop_hook commit = {.turn = say_turn, .user = "commit"},
+                         flush = {.turn = say_turn, .user = "flush"};
     struct named a = {{say_and_arm_last}, "a"};
     stn_loop_add_hook(loop, &commit);
     stn_loop_add_hook(loop, &flush);
@@ -334,7 +335,8 @@ START_TEST(a_cancelled_job_does_not_start_and_a_running_one_hears_of_it)
 {
     struct stn_worker *worker;
     struct task running = {.job = {.run = run_until_cancelled, .done = note}},
-                queued = {.job = {.run = run_short, .done = note}}, after = {.job = {.run = run_short, .done = note}};
+                queued = {.job = {.run = run_short, .done = note}},
+                after = {.job = {.run = run_short, .done = note}};
     open_all();
     ck_assert_int_eq(stn_worker_open(&worker, mailbox, 1, NULL), STN_OK);
     stn_worker_submit(worker, &running.job);
@@ -403,7 +405,8 @@ Suite *suite(void)
     tcase_add_test(c, every_turn_ends_with_the_hooks_in_order_and_so_does_the_last);
     tcase_add_test(c, a_timer_that_is_always_due_leaves_turns_to_the_world);
     tcase_add_test(c, a_signal_is_told_on_the_loop);
-    tcase_add_test(c, letters_from_many_threads_arrive_each_once_and_the_mailbox_closes_after_the_last);
+    tcase_add_test(
+        c, letters_from_many_threads_arrive_each_once_and_the_mailbox_closes_after_the_last);
     tcase_add_test(c, every_job_runs_on_a_worker_and_is_done_once_on_the_loop);
     tcase_add_test(c, a_cancelled_job_does_not_start_and_a_running_one_hears_of_it);
     tcase_add_test(c, closing_under_load_ends_every_job_and_all_are_done_once);
