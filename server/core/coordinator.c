@@ -250,6 +250,32 @@ static void add_release(const struct stn_coordinator *coordinator, const struct 
     }
 }
 
+/* Where a device is needed most, as an index: the task whose lease it has already; then the one that lacks the fewest
+ * devices for a round that has begun to gather (so that two tasks never starve each other in a small fleet); then
+ * whose turn it is. */
+static size_t first_task(const struct stn_coordinator *coordinator, const struct stn_emit *emit,
+                         const struct stn_id *device, const struct stn_msg_check_in *check_in)
+{
+    size_t n = coordinator->tasks.n, best = coordinator->next_task % n;
+    uint32_t least = UINT32_MAX;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = (coordinator->next_task + i) % n;
+        const struct stn_task *task = coordinator->tasks.entries[at].value;
+        uint32_t n_min = task->record.spec.n_min;
+        if (task->record.state != STN_TASK_RUNNING || consent_to(check_in, task->record.spec.name) == NULL) {
+            continue;
+        }
+        if (stn_lease_of(&task->leases, device, task->record.version, emit->now_ms) != NULL) {
+            return at;
+        }
+        if (task->n_live > 0 && task->n_live < n_min && n_min - task->n_live < least) {
+            least = n_min - task->n_live;
+            best = at;
+        }
+    }
+    return best;
+}
+
 static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket,
                      const struct stn_id *device, const struct stn_msg_check_in *check_in)
 {
@@ -259,13 +285,14 @@ static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit,
     }
     size_t n = coordinator->tasks.n;
     struct stn_select_demand demand = {.at_ms = emit->now_ms + IDLE_MS, .n = IDLE_PER_S, .per_s = IDLE_PER_S};
+    size_t first = n == 0 ? 0 : first_task(coordinator, emit, device, check_in);
     for (size_t i = 0; i < n; i++) {
-        struct stn_task *task = coordinator->tasks.entries[(coordinator->next_task + i) % n].value;
+        struct stn_task *task = coordinator->tasks.entries[(first + i) % n].value;
         if (consent_to(check_in, task->record.spec.name) == NULL) {
             continue;
         }
         if (stn_task_lease(task, emit, ticket, device, check_in->n_min_floor)) {
-            coordinator->next_task = (coordinator->next_task + i + 1) % n;
+            coordinator->next_task = (first + i + 1) % n;
             return;
         }
         struct stn_select_demand other;
