@@ -42,7 +42,11 @@ STN_LANES_INLINE float stn_lanes_exp(float x)
 {
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.0f ? -87.0f : x;
-    float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* to the nearest whole: 1.5 * 2^23 */
+    union {
+        float value;
+        uint32_t bits;
+    } whole = {.value = x * 1.44269504f + 12582912.0f}; /* rounds to the nearest whole, in the low bits: 1.5 * 2^23 */
+    float n = whole.value - 12582912.0f;
     float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
     float y = 1.9875691500e-4f;
     y = y * r + 1.3981999507e-3f;
@@ -52,9 +56,9 @@ STN_LANES_INLINE float stn_lanes_exp(float x)
     y = y * r + 5.0000001201e-1f;
     y = y * (r * r) + r + 1.0f;
     union {
-        int32_t bits;
+        uint32_t bits;
         float value;
-    } power = {.bits = ((int32_t)n + 127) << 23};
+    } power = {.bits = (whole.bits - 0x4b400000u + 127u) << 23}; /* 2^n; of a NaN anything, and y is NaN then */
     return y * power.value;
 }
 
