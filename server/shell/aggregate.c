@@ -1,9 +1,10 @@
 #include "server/shell/aggregate.h"
 
-#include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hex.h"
 #include "base/mem.h"
@@ -67,12 +68,16 @@ enum stn_code stn_aggregate_write(struct stn_aggregate *aggregate, struct stn_er
     char path[STN_FILE_PATH_MAX];
     struct stn_file_draft draft;
     struct stn_digest_tree tree;
+    enum stn_code code = stn_aggregate_keep(aggregate, err); /* the spools go once this snapshot is committed */
+    if (code != STN_OK) {
+        return code;
+    }
     uint8_t *bytes = stn_mem_new(PIECE, sizeof *aggregate->sum);
     if (bytes == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory to write a sum");
     }
     sum_path(aggregate, aggregate->snapshot.number + 1, path);
-    enum stn_code code = stn_file_draft(&draft, path, STN_FILE_SECRET, err);
+    code = stn_file_draft(&draft, path, STN_FILE_SECRET, err);
     stn_digest_tree_init(&tree, NULL, 0);
     for (size_t at = 0; at < aggregate->length && code == STN_OK; at += PIECE) {
         size_t n = aggregate->length - at < PIECE ? aggregate->length - at : PIECE;
@@ -120,17 +125,28 @@ size_t stn_aggregate_n_new(const struct stn_aggregate *aggregate)
 
 /* ---- spools that are not needed any more ---- */
 
-/* Moves the upload to where it is kept, or removes it. A failure leaves it for the end of the round. */
-static void retire(const struct stn_aggregate *aggregate, const struct stn_id *device)
+static enum stn_code keep(const struct stn_aggregate *aggregate, const struct stn_id *device, struct stn_err *err)
 {
     char from[STN_FILE_PATH_MAX], to[STN_FILE_PATH_MAX], name[2 * sizeof device->bytes + 1];
     stn_spool_path(&aggregate->spool, &aggregate->round, device, from);
     stn_hex_put(name, device->bytes, sizeof device->bytes);
-    if (aggregate->kept[0] != '\0' && stn_file_exists(from) && stn_file_make_folder(aggregate->kept, 0700, NULL) == STN_OK &&
-        stn_file_join(to, aggregate->kept, name, NULL) == STN_OK) {
-        stn_err_ignore(stn_file_rename(from, to, NULL));
+    enum stn_code code = stn_file_join(to, aggregate->kept, name, err);
+    if (code == STN_OK && link(from, to) != 0 && errno != EEXIST) {
+        code = stn_err_errno(err, errno, "%s", to);
     }
-    stn_spool_remove(&aggregate->spool, &aggregate->round, device);
+    return code;
+}
+
+enum stn_code stn_aggregate_keep(struct stn_aggregate *aggregate, struct stn_err *err)
+{
+    if (aggregate->kept[0] == '\0') {
+        return STN_OK;
+    }
+    enum stn_code code = stn_file_make_folder(aggregate->kept, 0700, err);
+    for (size_t i = aggregate->n_retired; i < aggregate->devices.n && code == STN_OK; i++) {
+        code = keep(aggregate, aggregate->devices.entries[i].key, err);
+    }
+    return code;
 }
 
 /* Removes ROUND/sum-N of every other N than the snapshot's. */
@@ -159,7 +175,7 @@ static void drop_sums(struct stn_aggregate *aggregate)
 void stn_aggregate_clean(struct stn_aggregate *aggregate)
 {
     for (; aggregate->n_retired < aggregate->n_in_snapshot; aggregate->n_retired++) {
-        retire(aggregate, aggregate->devices.entries[aggregate->n_retired].key);
+        stn_spool_remove(&aggregate->spool, &aggregate->round, aggregate->devices.entries[aggregate->n_retired].key);
     }
     drop_sums(aggregate);
 }
@@ -167,11 +183,8 @@ void stn_aggregate_clean(struct stn_aggregate *aggregate)
 void stn_aggregate_remove(struct stn_aggregate *aggregate, bool is_released)
 {
     char folder[STN_FILE_PATH_MAX];
-    for (size_t i = aggregate->n_retired; is_released && i < aggregate->devices.n && aggregate->kept[0] != '\0'; i++) {
-        retire(aggregate, aggregate->devices.entries[i].key);
-    }
     if (!is_released && aggregate->kept[0] != '\0') {
-        stn_err_ignore(stn_file_remove_tree(aggregate->kept, NULL)); /* there is none before the first snapshot */
+        stn_err_ignore(stn_file_remove_tree(aggregate->kept, NULL)); /* there is none before the first was kept */
     }
     stn_spool_folder(&aggregate->spool, &aggregate->round, folder);
     stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* a later start sweeps what is left */

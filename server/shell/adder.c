@@ -1,0 +1,333 @@
+#include "server/shell/adder.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "server/shell/aggregate.h"
+#include "server/shell/kept.h"
+#include "server/shell/release.h"
+
+#define ROUND_TEXT (2 * sizeof(struct stn_round_id) + 1)
+
+enum step {
+    STEP_ADD,
+    STEP_WRITE,
+    STEP_MERGE
+};
+
+struct order {
+    struct stn_list link;
+    enum step step;
+    struct stn_id device;             /* ADD */
+    struct stn_server_effect *effect; /* MERGE: a copy */
+};
+
+struct sum { /* a round */
+    struct stn_adder *adder;
+    struct stn_round_id round;
+    struct stn_aggregate *aggregate;
+    struct stn_list orders;
+    bool is_busy; /* a job is out, or its snapshot waits for the commit */
+    bool is_closed, is_released;
+    struct stn_job job;
+    struct order *order; /* of the job; NULL: WRITE */
+    struct stn_after after;
+    enum stn_code code;
+    struct stn_err err;
+    struct stn_release_output output;
+    char kept[STN_FILE_PATH_MAX]; /* "": not */
+};
+
+struct stn_adder {
+    struct stn_adder_config config;
+    struct stn_map sums; /* round -> struct sum */
+};
+
+static void go_on(struct sum *sum);
+
+/* ---- life ---- */
+
+enum stn_code stn_adder_new(struct stn_adder **ret, const struct stn_adder_config *config, struct stn_err *err)
+{
+    struct stn_adder *adder = stn_mem_new(1, sizeof *adder);
+    if (adder == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for an adder");
+    }
+    adder->config = *config;
+    *ret = adder;
+    return STN_OK;
+}
+
+static void free_order(struct order *order)
+{
+    if (order != NULL) {
+        stn_mem_free(order->effect);
+        stn_mem_free(order);
+    }
+}
+
+static void free_sum(struct sum *sum)
+{
+    for (struct stn_list *link; (link = stn_list_pop(&sum->orders)) != NULL;) {
+        free_order(STN_LIST_OF(link, struct order, link));
+    }
+    free_order(sum->order);
+    stn_aggregate_close(sum->aggregate);
+    stn_mem_free(sum);
+}
+
+void stn_adder_free(struct stn_adder *adder)
+{
+    if (adder == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < adder->sums.n; i++) {
+        free_sum(adder->sums.entries[i].value);
+    }
+    stn_map_fini(&adder->sums);
+    stn_mem_free(adder);
+}
+
+static _Noreturn void no_memory(void)
+{
+    struct stn_err err;
+    (void)stn_err_set(&err, STN_MEMORY, "no memory to add updates");
+    stn_turn_die("adder_failed", &err);
+}
+
+/* ---- a round's sum ---- */
+
+static enum stn_code open_aggregate(struct sum *sum, struct stn_err *err)
+{
+    struct stn_adder_config *config = &sum->adder->config;
+    struct stn_record record = {.type = STN_RECORD_ROUND, .round = {.round = sum->round}};
+    enum stn_code code = stn_store_get(config->store, &record, err);
+    if (code == STN_OK && config->kept != NULL) {
+        char name[ROUND_TEXT];
+        stn_hex_put(name, sum->round.bytes, sizeof sum->round.bytes);
+        code = stn_file_join(sum->kept, config->kept, name, err);
+    }
+    return code == STN_OK ? stn_aggregate_open(&sum->aggregate, config->spool, config->store, &record.round.config,
+                                               sum->kept, err)
+                          : code;
+}
+
+static struct sum *sum_of(struct stn_adder *adder, const struct stn_round_id *round)
+{
+    struct stn_err err;
+    struct sum *sum = stn_map_get(&adder->sums, round, sizeof *round);
+    if (sum != NULL) {
+        return sum;
+    }
+    sum = stn_mem_new(1, sizeof *sum);
+    if (sum == NULL || !stn_map_set(&adder->sums, round, sizeof *round, sum)) {
+        no_memory();
+    }
+    sum->adder = adder;
+    sum->round = *round;
+    stn_list_init(&sum->orders);
+    if (open_aggregate(sum, &err) != STN_OK) {
+        stn_turn_die("sum_lost", &err);
+    }
+    return sum;
+}
+
+static void drop_sum(struct sum *sum)
+{
+    stn_aggregate_remove(sum->aggregate, sum->is_released);
+    (void)stn_map_remove(&sum->adder->sums, &sum->round, sizeof sum->round);
+    free_sum(sum);
+}
+
+/* ---- jobs ---- */
+
+/* What the round is to be when it is merged has numbers and bytes that only its uploads can make wrong; everything else
+ * is the machine's. */
+static bool is_rounds_fault(enum stn_code code)
+{
+    return code == STN_CORRUPT || code == STN_INVALID || code == STN_LIMIT || code == STN_UNSUPPORTED;
+}
+
+static enum stn_code run_merge(struct sum *sum)
+{
+    const struct stn_server_effect *effect = sum->order->effect;
+    const struct stn_release_input input = {.spec = &effect->merge.spec, .config = &effect->merge.config,
+                                            .from = &effect->merge.from, .sum = sum->aggregate->sum,
+                                            .n_included = effect->merge.n_included};
+    enum stn_code code = stn_release_next(sum->adder->config.blobs, &input, &sum->output, &sum->err);
+    if (code == STN_OK && sum->kept[0] != '\0') {
+        code = stn_aggregate_keep(sum->aggregate, &sum->err);
+    }
+    if (code == STN_OK && sum->kept[0] != '\0') {
+        code = stn_kept_write(sum->kept, &input, &sum->output, &sum->err);
+        code = is_rounds_fault(code) ? stn_err_set(&sum->err, STN_IO, "%.200s: cannot keep the updates", sum->kept) : code;
+    }
+    return code;
+}
+
+static void run(struct stn_job *job)
+{
+    struct sum *sum = STN_LIST_OF(job, struct sum, job);
+    if (sum->order == NULL) {
+        sum->code = stn_aggregate_write(sum->aggregate, &sum->err);
+    } else if (sum->order->step == STEP_ADD) {
+        sum->code = stn_aggregate_add(sum->aggregate, &sum->order->device, &sum->err);
+    } else {
+        sum->code = run_merge(sum);
+    }
+}
+
+static void tell_merged(struct sum *sum)
+{
+    struct stn_server_event event = {.type = STN_SERVER_MERGED};
+    event.merged.round = sum->round;
+    event.merged.code = sum->code;
+    if (sum->code == STN_OK) {
+        event.merged.adapter = sum->output.adapter;
+        event.merged.state = sum->output.state;
+        event.merged.clip_norm = sum->output.clip_norm;
+        event.merged.totals = sum->output.totals;
+    } else {
+        stn_log_err(STN_LOG_ERROR, "merge_failed", &sum->err);
+    }
+    sum->adder->config.merged(sum->adder->config.user, &event);
+}
+
+/* The snapshot is on disk: its spools are not needed any more. */
+static void after_commit(struct stn_after *after)
+{
+    struct sum *sum = STN_LIST_OF(after, struct sum, after);
+    stn_aggregate_clean(sum->aggregate);
+    sum->is_busy = false;
+    go_on(sum);
+}
+
+static void done(struct stn_job *job)
+{
+    struct sum *sum = STN_LIST_OF(job, struct sum, job);
+    struct order *order = sum->order;
+    if (!job->ran) {
+        return; /* the process stops: what was asked for is asked again after the start */
+    }
+    bool is_merge = order != NULL && order->step == STEP_MERGE;
+    if (sum->code != STN_OK && !(is_merge && is_rounds_fault(sum->code))) {
+        stn_turn_die(is_merge ? "merge_failed" : "add_failed", &sum->err);
+    }
+    sum->order = NULL;
+    if (order == NULL) { /* busy until the commit */
+        if (stn_aggregate_save(sum->aggregate, sum->adder->config.store, &sum->err) != STN_OK) {
+            stn_turn_die("snapshot_failed", &sum->err);
+        }
+        stn_turn_after(sum->adder->config.turn, &sum->after);
+        return;
+    }
+    sum->is_busy = false;
+    free_order(order);
+    if (is_merge && !sum->is_closed) {
+        tell_merged(sum);
+    }
+    go_on(sum);
+}
+
+/* The next thing to do for this round, if nothing is under way. The sum may be gone after it. */
+static void go_on(struct sum *sum)
+{
+    if (sum->is_busy) {
+        return;
+    }
+    if (sum->is_closed) {
+        drop_sum(sum);
+        return;
+    }
+    bool is_write = stn_aggregate_n_new(sum->aggregate) >= STN_ADDER_SNAPSHOT;
+    if (!is_write && stn_list_is_empty(&sum->orders)) {
+        return;
+    }
+    sum->order = is_write ? NULL : STN_LIST_OF(stn_list_pop(&sum->orders), struct order, link);
+    sum->is_busy = true;
+    sum->after = (struct stn_after){.run = after_commit};
+    sum->job = (struct stn_job){.run = run, .done = done};
+    stn_worker_submit(sum->adder->config.worker, &sum->job);
+}
+
+/* ---- orders ---- */
+
+void stn_adder_add(struct stn_adder *adder, const struct stn_server_upload *upload)
+{
+    struct sum *sum = sum_of(adder, &upload->round);
+    struct order *order = stn_mem_new(1, sizeof *order);
+    if (order == NULL) {
+        no_memory();
+    }
+    order->step = STEP_ADD;
+    order->device = upload->device;
+    stn_list_add(&sum->orders, &order->link);
+    go_on(sum);
+}
+
+void stn_adder_merge(struct stn_adder *adder, const struct stn_server_effect *effect)
+{
+    struct sum *sum = sum_of(adder, &effect->merge.round);
+    struct order *order = stn_mem_new(1, sizeof *order);
+    if (order == NULL || (order->effect = stn_mem_copy(effect, sizeof *effect)) == NULL) {
+        no_memory();
+    }
+    order->step = STEP_MERGE;
+    stn_list_add(&sum->orders, &order->link);
+    go_on(sum);
+}
+
+static void forget_files(struct stn_adder *adder, const struct stn_round_id *round)
+{
+    char folder[STN_FILE_PATH_MAX];
+    stn_spool_folder(adder->config.spool, round, folder);
+    stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* the next start sweeps what is left */
+}
+
+void stn_adder_close(struct stn_adder *adder, const struct stn_round_id *round, bool is_released)
+{
+    struct stn_err err;
+    struct sum *sum = stn_map_get(&adder->sums, round, sizeof *round);
+    if (stn_store_forget_snapshot(adder->config.store, round, &err) != STN_OK) {
+        stn_turn_die("snapshot_failed", &err);
+    }
+    if (sum == NULL) {
+        forget_files(adder, round);
+        return;
+    }
+    sum->is_closed = true;
+    sum->is_released = is_released;
+    go_on(sum);
+}
+
+/* ---- what the last process left ---- */
+
+static enum stn_code sweep(void *user, const char *name, struct stn_err *err)
+{
+    struct stn_adder *adder = user;
+    struct stn_record record = {.type = STN_RECORD_ROUND};
+    if (!stn_hex_get(record.round.round.bytes, sizeof record.round.round.bytes, name)) {
+        return STN_OK; /* not ours */
+    }
+    const struct stn_round_id round = record.round.round;
+    enum stn_code code = stn_store_get(adder->config.store, &record, err);
+    if (code == STN_NOT_FOUND || (code == STN_OK && record.round.state >= STN_ROUND_DONE)) {
+        forget_files(adder, &round);
+        code = stn_store_forget_snapshot(adder->config.store, &round, err);
+    }
+    return code;
+}
+
+void stn_adder_sweep(struct stn_adder *adder)
+{
+    struct stn_err err;
+    if (stn_file_list(adder->config.spool->folder, sweep, adder, &err) != STN_OK) {
+        stn_log_err(STN_LOG_WARN, "sweep_failed", &err);
+    }
+}

@@ -1,0 +1,43 @@
+/* adder: adding, snapshots and merges on worker threads, round by round, in the order they were asked for. A round has
+ * one job out at a time, so that its aggregate has one owner. A failure of the machine (a full disk, lost bytes) ends
+ * the process; the next one starts from the last snapshot. Thread: the loop's. */
+#ifndef STN_SERVER_SHELL_ADDER_H
+#define STN_SERVER_SHELL_ADDER_H
+
+#include "base/err.h"
+#include "blob/blob.h"
+#include "io/worker.h"
+#include "server/core/effect.h"
+#include "server/shell/spool.h"
+#include "server/shell/store.h"
+#include "server/shell/turn.h"
+
+#define STN_ADDER_SNAPSHOT 32 /* updates that are added between two snapshots of a sum */
+
+struct stn_adder;
+
+struct stn_adder_config { /* all borrowed; they outlive the adder */
+    struct stn_worker *worker;
+    struct stn_turn *turn;
+    struct stn_store *store;
+    const struct stn_spool *spool;
+    const struct stn_blob_store *blobs;
+    const char *kept; /* folder that keeps merged updates, a folder a round; NULL: none does */
+    /* A MERGED event without its time; it is borrowed for the call. */
+    void (*merged)(void *user, struct stn_server_event *event);
+    void *user;
+};
+
+enum stn_code stn_adder_new(struct stn_adder **ret, const struct stn_adder_config *config, struct stn_err *err) STN_CHECKED;
+/* No job may be out: the worker is closed. NULL is fine. */
+void stn_adder_free(struct stn_adder *adder);
+
+void stn_adder_add(struct stn_adder *adder, const struct stn_server_upload *upload);
+void stn_adder_merge(struct stn_adder *adder, const struct stn_server_effect *effect);
+/* After the commit of what closed the round. Its files go; is_released: what is to be kept is kept. */
+void stn_adder_close(struct stn_adder *adder, const struct stn_round_id *round, bool is_released);
+
+/* After START: removes the files of rounds that are not open any more. */
+void stn_adder_sweep(struct stn_adder *adder);
+
+#endif

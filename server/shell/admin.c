@@ -1,0 +1,203 @@
+#include "server/shell/admin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/mem.h"
+#include "channel/url.h"
+#include "server/shell/admin_task.h"
+#include "server/shell/apply.h"
+#include "server/shell/enrol.h"
+
+/* ---- answers ---- */
+
+static void answer_now(struct stn_after *after)
+{
+    struct stn_admin_call *call = STN_LIST_OF(after, struct stn_admin_call, after);
+    if (!call->service->is_stopping) {
+        static const char none[] = "{\"error\":{\"code\":\"memory\",\"text\":\"no memory for an answer\"}}";
+        const char *text = call->text == NULL ? none : call->text;
+        call->answer(call, text, strlen(text));
+    }
+    free(call->text);
+    json_decref(call->request);
+    stn_mem_free(call);
+}
+
+void stn_admin_answer(struct stn_admin_call *call, enum stn_code code, json_t *reply, const struct stn_err *err)
+{
+    json_t *object = reply;
+    if (code != STN_OK) {
+        json_decref(reply);
+        object = json_pack("{s{ss ss}}", "error", "code", stn_err_name(code), "text", err->text);
+    } else if (object != NULL) {
+        (void)json_object_set_new(object, "ok", json_true());
+    }
+    call->text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    call->after.run = answer_now;
+    stn_turn_after(&call->service->turn, &call->after);
+}
+
+/* ---- status ---- */
+
+static json_t *json_key(const uint8_t key[static 32])
+{
+    char text[65];
+    stn_hex_put(text, key, 32);
+    return json_string(text);
+}
+
+static enum stn_code do_status(struct stn_service *service, const json_t *request, json_t *reply, struct stn_err *err)
+{
+    (void)request;
+    uint64_t n_devices = 0;
+    const struct stn_settings *settings = &service->settings;
+    enum stn_code code = stn_store_count_devices(service->store, &n_devices, err);
+    json_t *said = json_pack("{ss so so ss ss ss sI sI sI}", "version", STN_VERSION, "key", json_key(service->identity.pub),
+                             "directory", json_key(service->directory_key), "listen", settings->listen, "address",
+                             settings->address, "folder", settings->folder, "started_ms",
+                             (json_int_t)service->started_ms, "devices", (json_int_t)n_devices, "sessions",
+                             (json_int_t)stn_channel_server_stats(service->channel).n_open);
+    (void)json_object_update(reply, said);
+    json_decref(said);
+    return code == STN_OK ? stn_admin_task_list(service, request, reply, err) : code;
+}
+
+/* ---- devices ---- */
+
+static void add_device(void *user, const struct stn_store_device *device)
+{
+    (void)json_array_append_new(user, json_pack("{so sI sI}", "device", json_key(device->device.bytes), "enrolled_ms",
+                                                (json_int_t)device->enrolled_ms, "seen_ms", (json_int_t)device->seen_ms));
+}
+
+static enum stn_code do_device_list(struct stn_service *service, const json_t *request, json_t *reply, struct stn_err *err)
+{
+    (void)request;
+    json_t *devices = json_array();
+    enum stn_code code = stn_store_each_device(service->store, add_device, devices, err);
+    (void)json_object_set_new(reply, "devices", devices);
+    return code;
+}
+
+/* ---- invites ---- */
+
+/* The join URL of one token. */
+static json_t *json_url(const struct stn_service *service, const char *token)
+{
+    char text[STN_URL_TEXT], address[STN_URL_TEXT], key[65], directory[65];
+    struct stn_url url;
+    stn_hex_put(key, service->identity.pub, 32);
+    stn_hex_put(directory, service->directory_key, 32);
+    int n = snprintf(address, sizeof address, "sterna://%s/?key=%s&dir=%s&token=%s", service->settings.address, key, directory,
+                     token);
+    if (n < 0 || (size_t)n >= sizeof address || stn_url_get(&url, address, NULL) != STN_OK) {
+        return NULL;
+    }
+    stn_url_put(&url, text);
+    return json_string(text);
+}
+
+static void invited(void *user, enum stn_code code, const char *text, size_t size, const struct stn_err *asked)
+{
+    struct stn_admin_call *call = user;
+    struct stn_err err = *asked;
+    const char *error_code = NULL, *error_text = NULL;
+    json_t *root = code == STN_OK ? json_loadb(text, size, 0, NULL) : NULL, *urls = json_array(), *reply = json_object();
+    if (code != STN_OK) {
+        (void)stn_err_prefix(&err, "the directory does not answer (is `sternad directory` running?)");
+    } else if (json_unpack(root, "{s{ss ss}}", "error", "code", &error_code, "text", &error_text) == 0) {
+        code = stn_err_set(&err, STN_DENIED, "the directory: %.200s", error_text);
+    }
+    const json_t *tokens = json_object_get(root, "tokens");
+    for (size_t i = 0; code == STN_OK && i < json_array_size(tokens); i++) {
+        const char *token = json_string_value(json_array_get(tokens, i));
+        json_t *url = token == NULL ? NULL : json_url(call->service, token);
+        if (url == NULL || json_array_append_new(urls, url) != 0) {
+            code = stn_err_set(&err, STN_CORRUPT, "the directory answered what is no token");
+        }
+    }
+    (void)json_object_set_new(reply, "urls", urls);
+    (void)json_object_set(reply, "expires_s", json_object_get(root, "expires_s"));
+    json_decref(root);
+    stn_admin_answer(call, code, reply, &err);
+}
+
+static enum stn_code start_invite(struct stn_admin_call *call, struct stn_err *err)
+{
+    char text[128];
+    const json_t *count = json_object_get(call->request, "count");
+    (void)snprintf(text, sizeof text, "{\"command\":\"invite\",\"count\":%lld}",
+                   count == NULL ? 1LL : (long long)json_integer_value(count));
+    return stn_enrol_ask(call->service, text, invited, call, err);
+}
+
+/* ---- the table ---- */
+
+static const struct {
+    const char *name;
+    enum stn_code (*handle)(struct stn_service *service, const json_t *request, json_t *reply, struct stn_err *err);
+    enum stn_code (*start)(struct stn_admin_call *call, struct stn_err *err); /* answers later */
+} commands[] = {
+    {"status", do_status, NULL},
+    {"task.create", NULL, stn_admin_task_create},
+    {"task.list", stn_admin_task_list, NULL},
+    {"task.show", stn_admin_task_show, NULL},
+    {"task.pause", stn_admin_task_pause, NULL},
+    {"task.resume", stn_admin_task_resume, NULL},
+    {"adapter.list", stn_admin_task_adapters, NULL},
+    {"device.list", do_device_list, NULL},
+    {"invite", NULL, start_invite},
+};
+
+static void dispatch(struct stn_admin_call *call, size_t i)
+{
+    struct stn_err err = {0};
+    if (commands[i].start != NULL) {
+        enum stn_code code = commands[i].start(call, &err);
+        if (code != STN_OK) {
+            stn_admin_answer(call, code, NULL, &err);
+        }
+        return;
+    }
+    json_t *reply = json_object();
+    enum stn_code code = reply == NULL ? stn_err_set(&err, STN_MEMORY, "no memory for an answer")
+                                       : commands[i].handle(call->service, call->request, reply, &err);
+    stn_admin_answer(call, code, reply, &err);
+}
+
+void stn_admin_ask(struct stn_service *service, const char *text, size_t size,
+                   void (*answer)(struct stn_admin_call *call, const char *text, size_t size), void *user)
+{
+    struct stn_err err;
+    struct stn_admin_call *call = stn_mem_new(1, sizeof *call);
+    if (call == NULL) {
+        (void)stn_err_set(&err, STN_MEMORY, "no memory for an operator's command");
+        stn_turn_die("admin_failed", &err);
+    }
+    *call = (struct stn_admin_call){.service = service, .answer = answer, .user = user};
+    call->request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    const char *name = json_string_value(json_object_get(call->request, "command"));
+    for (size_t i = 0; name != NULL && i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            dispatch(call, i);
+            return;
+        }
+    }
+    enum stn_code code = name == NULL ? stn_err_set(&err, STN_INVALID, "expected a JSON object with a command")
+                                      : stn_err_set(&err, STN_UNSUPPORTED, "there is no command \"%.60s\"", name);
+    stn_admin_answer(call, code, NULL, &err);
+}
+
+static void answer_line(struct stn_admin_call *call, const char *text, size_t size)
+{
+    stn_local_reply(call->user, text, size);
+}
+
+void stn_admin_take(void *service, struct stn_local_request *request)
+{
+    stn_admin_ask(service, request->text, request->size, answer_line, request);
+}

@@ -1,0 +1,180 @@
+#include "server/shell/enrol.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypto/entropy.h"
+#include "server/shell/inbox.h"
+
+/* ---- a question and its answer ---- */
+
+struct asking {
+    struct stn_job job;
+    struct stn_service *service;
+    stn_enrol_told *told;
+    void *user;
+    char *text;
+    struct stn_buf reply;
+    enum stn_code code;
+    struct stn_err err;
+};
+
+static void run(struct stn_job *job)
+{
+    struct asking *asking = STN_LIST_OF(job, struct asking, job);
+    asking->code = stn_local_ask(asking->service->settings.directory, asking->text, strlen(asking->text),
+                                 STN_SERVICE_ASK_MS, &asking->reply, &asking->err);
+}
+
+static void done(struct stn_job *job)
+{
+    struct asking *asking = STN_LIST_OF(job, struct asking, job);
+    if (!job->ran) {
+        asking->code = stn_err_set(&asking->err, STN_CANCELLED, "the coordinator stops");
+    }
+    asking->told(asking->user, asking->code, (const char *)asking->reply.data, asking->reply.size, &asking->err);
+    if (asking->reply.data != NULL) {
+        stn_entropy_wipe(asking->reply.data, asking->reply.size);
+    }
+    stn_buf_fini(&asking->reply);
+    stn_mem_free(asking->text);
+    stn_mem_free(asking);
+}
+
+enum stn_code stn_enrol_ask(struct stn_service *service, const char *text, stn_enrol_told *told, void *user,
+                            struct stn_err *err)
+{
+    struct asking *asking = stn_mem_new(1, sizeof *asking);
+    char *copy = stn_mem_str(text);
+    if (asking == NULL || copy == NULL) {
+        stn_mem_free(asking);
+        stn_mem_free(copy);
+        return stn_err_set(err, STN_MEMORY, "no memory to ask the directory");
+    }
+    asking->service = service;
+    asking->told = told;
+    asking->user = user;
+    asking->text = copy;
+    asking->job = (struct stn_job){.run = run, .done = done};
+    stn_worker_submit(service->asker, &asking->job);
+    return STN_OK;
+}
+
+/* ---- enrolments ---- */
+
+struct enrolment {
+    struct stn_service *service;
+    struct stn_link_request *request;
+    uint64_t number;
+    struct stn_id device;
+};
+
+static enum stn_code code_of(const char *name)
+{
+    for (int i = 1; i < STN_N_CODES; i++) {
+        if (strcmp(stn_err_name((enum stn_code)i), name) == 0) {
+            return (enum stn_code)i;
+        }
+    }
+    return STN_AGAIN;
+}
+
+/* The directory's word is believed only with its signature under it. */
+static enum stn_code read_reply(const struct enrolment *enrolment, const char *text, size_t size, uint8_t psk[static 32],
+                                struct stn_ident_cert *cert, struct stn_err *err)
+{
+    uint8_t bytes[STN_IDENT_CERT];
+    const char *psk_text = NULL, *cert_text = NULL, *code = NULL, *why = NULL;
+    json_t *root = json_loadb(text, size, 0, NULL);
+    enum stn_code ret = STN_OK;
+    if (json_unpack(root, "{s{ss ss}}", "error", "code", &code, "text", &why) == 0) {
+        ret = stn_err_set(err, code_of(code), "the directory: %.200s", why);
+    } else if (json_unpack(root, "{ss ss}", "psk", &psk_text, "certificate", &cert_text) != 0 ||
+               !stn_hex_get(psk, 32, psk_text) || !stn_hex_get(bytes, sizeof bytes, cert_text)) {
+        ret = stn_err_set(err, STN_AGAIN, "the directory answered what is no certificate");
+    } else {
+        stn_ident_cert_get(cert, bytes);
+        ret = stn_ident_cert_verify(cert, enrolment->service->directory_key, err);
+    }
+    if (ret == STN_OK && memcmp(cert->device, enrolment->device.bytes, sizeof cert->device) != 0) {
+        ret = stn_err_set(err, STN_DENIED, "the directory signed another device");
+    }
+    json_decref(root);
+    return ret;
+}
+
+/* The device is ours from the commit on; its answer leaves after that. */
+static enum stn_code add_device(struct stn_service *service, const struct stn_ident_cert *cert, struct stn_err *err)
+{
+    struct stn_store_device device = {.enrolled_ms = stn_loop_wall_ms()};
+    memcpy(device.device.bytes, cert->device, sizeof device.device.bytes);
+    stn_ident_cert_put(cert, device.certificate);
+    enum stn_code code = stn_ident_dh_public(device.key, cert->device, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    if (stn_store_add_device(service->store, &device, err) != STN_OK) {
+        stn_turn_die("save_failed", err);
+    }
+    char name[17];
+    stn_hex_put(name, cert->device, 8);
+    stn_log(STN_LOG_INFO, "enrolled", "device=%s", name);
+    return STN_OK;
+}
+
+static void told(void *user, enum stn_code code, const char *reply, size_t size, const struct stn_err *asked)
+{
+    struct enrolment *enrolment = user;
+    struct stn_service *service = enrolment->service;
+    uint8_t psk[32] = {0};
+    struct stn_ident_cert cert;
+    struct stn_err err = *asked;
+    struct stn_buf answer = {0};
+    if (service->is_stopping) {
+        stn_mem_free(enrolment);
+        return;
+    }
+    if (code != STN_OK) {
+        code = STN_AGAIN;
+    } else {
+        code = read_reply(enrolment, reply, size, psk, &cert, &err);
+    }
+    if (code == STN_OK) {
+        code = add_device(service, &cert, &err);
+    }
+    if (code == STN_OK) {
+        code = stn_channel_server_enrol(service->channel, enrolment->number, psk, &cert, &answer, &err);
+    } else {
+        stn_channel_server_refuse(service->channel, enrolment->number, code, &answer);
+    }
+    if (code != STN_OK) {
+        stn_log_err(STN_LOG_WARN, "enrolment_refused", &err);
+    }
+    stn_entropy_wipe(psk, sizeof psk);
+    stn_inbox_send(service, enrolment->request, &answer);
+    stn_buf_fini(&answer);
+    stn_mem_free(enrolment);
+}
+
+void stn_enrol_start(struct stn_service *service, struct stn_link_request *request, uint64_t number,
+                     const struct stn_id *device, const struct stn_digest *token)
+{
+    char text[256], token_text[STN_DIGEST_TEXT], device_text[2 * sizeof device->bytes + 1];
+    struct enrolment *enrolment = stn_mem_new(1, sizeof *enrolment);
+    stn_digest_put_text(token, token_text);
+    stn_hex_put(device_text, device->bytes, sizeof device->bytes);
+    (void)snprintf(text, sizeof text, "{\"command\":\"enrol\",\"token\":\"%s\",\"device\":\"%s\"}", token_text, device_text);
+    if (enrolment != NULL) {
+        *enrolment = (struct enrolment){service, request, number, *device};
+    }
+    if (enrolment == NULL || stn_enrol_ask(service, text, told, enrolment, NULL) != STN_OK) {
+        struct stn_buf answer = {0};
+        stn_channel_server_refuse(service->channel, number, STN_AGAIN, &answer);
+        stn_inbox_send(service, request, &answer);
+        stn_mem_free(enrolment);
+    }
+}

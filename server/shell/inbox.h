@@ -1,0 +1,24 @@
+/* inbox: what devices ask, from the link through the channel to the core, and the way back. Every request has a ticket
+ * until it is answered once; one that waits for news is answered WAIT after STN_INBOX_WAIT_MS. Blobs and chunks of
+ * uploads are moved here, when the core says that the device may. All answers leave after the turn's commit.
+ * Thread: the loop's. */
+#ifndef STN_SERVER_SHELL_INBOX_H
+#define STN_SERVER_SHELL_INBOX_H
+
+#include "server/shell/service.h"
+
+#define STN_INBOX_WAIT_MS 55000
+
+/* A link's request: for stn_link_listen, with the service as user. */
+void stn_inbox_take(void *service, struct stn_link_request *request);
+
+/* The one reply to a ticket. A ticket that is gone needs none. */
+void stn_inbox_reply(struct stn_service *service, stn_ticket ticket, const struct stn_msg *msg);
+
+/* Sends the bytes after the commit, and takes them out of *bytes; nothing at all drops the request. */
+void stn_inbox_send(struct stn_service *service, struct stn_link_request *request, struct stn_buf *bytes);
+
+/* The link is closed: every ticket is gone. */
+void stn_inbox_clear(struct stn_service *service);
+
+#endif

@@ -1,0 +1,51 @@
+/* settings: sternad.conf and directory.conf, and where everything lies. Paths in a config are relative to its folder,
+ * which is the coordinator's (or the directory's) folder. Thread: any. */
+#ifndef STN_SERVER_SHELL_SETTINGS_H
+#define STN_SERVER_SHELL_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/file.h"
+
+#define STN_SETTINGS_URL 1024
+#define STN_SETTINGS_PATH 1024
+
+struct stn_settings { /* of a coordinator */
+    char folder[STN_SETTINGS_PATH];  /* that holds the config */
+    char listen[STN_SETTINGS_URL];   /* link.h: tcp://0.0.0.0:7740 */
+    char address[256];               /* HOST:PORT of join URLs */
+    char directory[STN_SETTINGS_PATH]; /* the directory's socket */
+    char tls_cert_key[STN_SETTINGS_PATH]; /* "": none */
+    uint64_t requests;               /* held at once */
+    uint64_t sessions;               /* open at once */
+    uint64_t threads;                /* workers; 0: as many as processors */
+    bool keep_updates;               /* [debug] */
+};
+
+/* One entry of the coordinator's folder, "NAME" or "A/B". STN_LIMIT when the path is too long. */
+enum stn_code stn_settings_path(const struct stn_settings *settings, const char *name, char ret[static STN_FILE_PATH_MAX],
+                                struct stn_err *err) STN_CHECKED;
+
+/* STN_INVALID names the file, the line and what was expected. */
+enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, struct stn_err *err) STN_CHECKED;
+
+struct stn_settings_directory {
+    char folder[STN_SETTINGS_PATH];
+    char socket[STN_SETTINGS_PATH];
+    uint64_t token_days; /* how long an invite is good for */
+};
+
+enum stn_code stn_settings_read_directory(struct stn_settings_directory *ret, const char *path,
+                                          struct stn_err *err) STN_CHECKED;
+
+#define STN_SETTINGS_LISTEN "tcp://0.0.0.0:7740"
+#define STN_SETTINGS_ADDRESS "127.0.0.1:7740"
+
+/* Makes folder with a sternad.conf for these, its keys, an empty state, and the directory beside it in FOLDER/directory.
+ * STN_EXISTS when there is a sternad.conf: nothing was changed. Both public keys are returned. */
+enum stn_code stn_settings_init(const char *folder, const char *listen, const char *address, uint8_t ret_key[static 32],
+                                uint8_t ret_directory[static 32], struct stn_err *err) STN_CHECKED;
+
+#endif
