@@ -35,7 +35,7 @@ void stn_admin_answer(struct stn_admin_call *call, enum stn_code code, json_t *r
     } else if (object != NULL) {
         (void)json_object_set_new(object, "ok", json_true());
     }
-    call->text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+    call->text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(object);
     call->after.run = answer_now;
     stn_turn_after(&call->service->turn, &call->after);
