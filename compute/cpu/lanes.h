@@ -37,6 +37,23 @@ STN_LANES_INLINE float stn_lanes_sum(const stn_lanes *v)
     return t[0];
 }
 
+/* IEEE half to float. */
+STN_LANES_INLINE float stn_lanes_widen(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 0x3ff;
+    union {
+        uint32_t bits;
+        float value;
+    } f;
+    if (exponent == 0) {
+        f.value = (float)fraction * 0x1p-24f; /* zero and subnormals */
+        f.bits |= sign;
+    } else {
+        f.bits = sign | (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | fraction << 13;
+    }
+    return f.value;
+}
+
 /* exp(x), relative error below 2e-7 in [-87, 88], held at its ends outside; NaN stays. Cephes' polynomial (Moshier 1992). */
 STN_LANES_INLINE float stn_lanes_exp(float x)
 {

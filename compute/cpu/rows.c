@@ -5,23 +5,6 @@
 
 #include "compute/cpu/lanes.h"
 
-/* IEEE half to float. */
-static float widen(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 0x3ff;
-    union {
-        uint32_t bits;
-        float value;
-    } f;
-    if (exponent == 0) {
-        f.value = (float)fraction * 0x1p-24f; /* zero and subnormals */
-        f.bits |= sign;
-    } else {
-        f.bits = sign | (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | fraction << 13;
-    }
-    return f.value;
-}
-
 /* x[t] = table[tokens[t]] */
 void stn_rows_embed(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch)
 {
@@ -37,7 +20,7 @@ void stn_rows_embed(const struct stn_kernel_call *call, size_t first, size_t cou
         }
         const uint16_t *half = (const uint16_t *)call->in[1].data + token * n;
         for (size_t c = 0; c < n; c++) {
-            x[c] = widen(half[c]);
+            x[c] = stn_lanes_widen(half[c]);
         }
     }
 }
