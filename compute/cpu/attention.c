@@ -56,25 +56,27 @@ STN_LANES_INLINE void take_in(float *restrict s, size_t n, float *restrict peak,
     *sum += stn_lanes_sum(&total);
 }
 
-/* Rows [from, from + n) of one example, head h, against the keys of one tile that starts at row KEY. */
+/* Four pairs of a row and a head, numbers [first, first + n) of those of rows from FROM, against one tile that starts at row KEY. */
 STN_LANES_CLONES
-static void four_rows(const struct job *job, size_t h, size_t from, size_t n, size_t key, float *peak, float *sum)
+static void four_pairs(const struct job *job, size_t first_head, size_t from, size_t first, size_t n, size_t key)
 {
     const float *q[STN_TILE_QUERIES];
     float *o[STN_TILE_QUERIES];
     float s[STN_TILE_QUERIES][STN_TILE_KEYS];
     size_t most = 0;
     for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
-        size_t t = from + (r < n ? r : 0);
-        q[r] = job->q + t * job->ldq + h * job->d;
-        o[r] = job->o + t * job->ldq + h * job->d;
+        size_t pair = first + (r < n ? r : 0), at = (from + pair / job->group) * job->ldq;
+        at += (first_head + pair % job->group) * job->d;
+        q[r] = job->q + at;
+        o[r] = job->o + at;
     }
     stn_tile_scores(q, job->tile, job->d, job->scale, s);
     for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
-        size_t t = from + (r < n ? r : 0), end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
+        size_t t = from + (first + (r < n ? r : 0)) / job->group;
+        size_t end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
         size_t keys = end <= key ? 0 : end - key < STN_TILE_KEYS ? end - key : STN_TILE_KEYS;
         if (r < n && keys > 0) {
-            take_in(s[r], keys, &peak[r * job->group], &sum[r * job->group], o[r], job->d);
+            take_in(s[r], keys, &job->peak[first + r], &job->sum[first + r], o[r], job->d);
             most = keys > most ? keys : most;
         } else {
             memset(s[r], 0, sizeof s[r]);
@@ -86,7 +88,7 @@ static void four_rows(const struct job *job, size_t h, size_t from, size_t n, si
 /* Rows [from, to) of one example, all heads of one key and value head. */
 static void segment(const struct job *job, size_t first_head, size_t from, size_t to)
 {
-    size_t last = 0;
+    size_t last = 0, n_pairs = (to - from) * job->group;
     for (size_t t = from; t < to; t++) {
         size_t end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
         last = end > last ? end : last;
@@ -99,11 +101,9 @@ static void segment(const struct job *job, size_t first_head, size_t from, size_
     for (size_t key = (size_t)job->starts[from]; key < last; key += STN_TILE_KEYS) {
         size_t n_keys = last - key < STN_TILE_KEYS ? last - key : STN_TILE_KEYS;
         stn_tile_transpose(job->k + key * job->ldk, job->ldk, n_keys, job->d, job->tile);
-        for (size_t i = 0; i < job->group; i++) {
-            for (size_t t = from; t < to; t += STN_TILE_QUERIES) {
-                size_t n = to - t < STN_TILE_QUERIES ? to - t : STN_TILE_QUERIES, at = (t - from) * job->group + i;
-                four_rows(job, first_head + i, t, n, key, job->peak + at, job->sum + at);
-            }
+        for (size_t pair = 0; pair < n_pairs; pair += STN_TILE_QUERIES) {
+            size_t n = n_pairs - pair < STN_TILE_QUERIES ? n_pairs - pair : STN_TILE_QUERIES;
+            four_pairs(job, first_head, from, pair, n, key);
         }
     }
     for (size_t t = from; t < to; t++) {

@@ -42,16 +42,17 @@ STN_LANES_INLINE float dot(const float *restrict a, const float *restrict b, siz
     return sum;
 }
 
-/* Rows [from, from + n) of one example, head h, against the keys of one tile that starts at row KEY. */
+/* Four pairs of a row and a head, numbers [first, first + n) of those of rows from FROM, against one tile that starts at row KEY. */
 STN_LANES_CLONES
-static void four_rows(const struct job *job, size_t h, size_t from, size_t n, size_t key)
+static void four_pairs(const struct job *job, size_t first_head, size_t from, size_t first, size_t n, size_t key)
 {
     const float *q[STN_TILE_QUERIES], *dout[STN_TILE_QUERIES];
     float *dq[STN_TILE_QUERIES];
     float p[STN_TILE_QUERIES][STN_TILE_KEYS], ds[STN_TILE_QUERIES][STN_TILE_KEYS];
     size_t most = 0;
     for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
-        size_t at = (from + (r < n ? r : 0)) * job->ldq + h * job->d;
+        size_t pair = first + (r < n ? r : 0), at = (from + pair / job->group) * job->ldq;
+        at += (first_head + pair % job->group) * job->d;
         q[r] = job->q + at;
         dout[r] = job->dout + at;
         dq[r] = job->dq + at;
@@ -59,7 +60,8 @@ static void four_rows(const struct job *job, size_t h, size_t from, size_t n, si
     stn_tile_scores(q, job->k_tile, job->d, job->scale, p);
     stn_tile_scores(dout, job->v_tile, job->d, 1.0f, ds);
     for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
-        size_t t = from + (r < n ? r : 0), end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
+        size_t pair = first + (r < n ? r : 0), t = from + pair / job->group, h = first_head + pair % job->group;
+        size_t end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
         size_t keys = r >= n || end <= key ? 0 : end - key < STN_TILE_KEYS ? end - key : STN_TILE_KEYS;
         float lse = job->lse[t * job->heads + h], mean = dot(dout[r], job->o + t * job->ldq + h * job->d, job->d);
         for (size_t j = 0; j < STN_TILE_KEYS; j++) {
@@ -85,11 +87,9 @@ static void segment(const struct job *job, size_t first_head, size_t from, size_
         }
         stn_tile_transpose(job->k + key * job->ldk, job->ldk, n_keys, job->d, job->k_tile);
         stn_tile_transpose(job->v + key * job->ldk, job->ldk, n_keys, job->d, job->v_tile);
-        for (; t < to; t += STN_TILE_QUERIES) {
-            size_t n = to - t < STN_TILE_QUERIES ? to - t : STN_TILE_QUERIES;
-            for (size_t i = 0; i < job->group; i++) {
-                four_rows(job, first_head + i, t, n, key);
-            }
+        for (size_t pair = 0, n_pairs = (to - t) * job->group; pair < n_pairs; pair += STN_TILE_QUERIES) {
+            size_t n = n_pairs - pair < STN_TILE_QUERIES ? n_pairs - pair : STN_TILE_QUERIES;
+            four_pairs(job, first_head, t, pair, n, key);
         }
     }
 }

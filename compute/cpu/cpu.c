@@ -8,6 +8,8 @@
 #include "compute/cpu/team.h"
 #include "compute/plan.h"
 
+#define WORTH_A_TEAM 20000 /* nanoseconds: some times what waking a thread takes */
+
 /* A pass made ready: each node's call with pointers resolved, rows at capacity until it runs. */
 struct recording {
     struct stn_plan plan;
@@ -230,6 +232,18 @@ static void run_units(void *user, unsigned member, size_t first, size_t count)
     stn_kernel_row(work->call->node->op)->run(work->call, first, count, work->cpu->scratch + member * work->cpu->scratch_size);
 }
 
+static void run_call(struct cpu *cpu, const struct stn_kernel_call *call)
+{
+    const struct stn_kernel *kernel = stn_kernel_row(call->node->op);
+    struct work work = {.cpu = cpu, .call = call};
+    size_t n_units = kernel->units(call);
+    if (n_units > 0 && kernel->work(call) < WORTH_A_TEAM) {
+        run_units(&work, 0, 0, n_units);
+    } else {
+        stn_team_run(cpu->team, run_units, &work, n_units);
+    }
+}
+
 static void set_rows(const struct cpu *cpu, struct stn_kernel_view *views, const uint32_t *tensors, size_t n, size_t n_tokens,
                      size_t n_targets)
 {
@@ -251,8 +265,7 @@ static enum stn_code cpu_run(struct stn_backend *backend, size_t pass, size_t n_
         const struct stn_op_row *row = stn_op_row(call->node->op);
         set_rows(cpu, call->in, call->node->in, row->n_inputs, n_tokens, n_targets);
         set_rows(cpu, call->out, call->node->out, row->n_outputs, n_tokens, n_targets);
-        struct work work = {.cpu = cpu, .call = call};
-        stn_team_run(cpu->team, run_units, &work, stn_kernel_row(call->node->op)->units(call));
+        run_call(cpu, call);
     }
     return STN_OK;
 }

@@ -31,6 +31,7 @@ struct stn_kernel {
     size_t (*units)(const struct stn_kernel_call *call);
     size_t (*scratch)(const struct stn_kernel_call *call); /* bytes a thread needs, with rows at capacity; NULL: none */
     void (*run)(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
+    size_t (*work)(const struct stn_kernel_call *call); /* about how many nanoseconds: little is not worth a team */
 };
 
 const struct stn_kernel *stn_kernel_row(enum stn_op op);

@@ -144,7 +144,6 @@ static void finish(const struct job *job, float *dy, const float *weights, size_
 {
     for (size_t r = 0; r < n_rows; r++) {
         float *row = dy + r * job->cols, w = weights[r];
-        const float *z = job->table->f + (size_t)job->labels[r] * job->cols;
         scale(row, job->cols, w / job->sum[r]);
         if (job->table->dtype == STN_DTYPE_F16) {
             const uint16_t *half = (const uint16_t *)job->table->data + (size_t)job->labels[r] * job->cols;
@@ -152,8 +151,9 @@ static void finish(const struct job *job, float *dy, const float *weights, size_
                 row[c] -= w * stn_lanes_widen(half[c]);
             }
         } else {
+            const float *words = job->table->f + (size_t)job->labels[r] * job->cols;
             for (size_t c = 0; c < job->cols; c++) {
-                row[c] -= w * z[c];
+                row[c] -= w * words[c];
             }
         }
     }
