@@ -264,7 +264,7 @@ static enum stn_code small(struct stn_tokenizer **ret, const char *model, const 
         ck_assert(stn_buf_add_u64(&tokens, size) && stn_buf_add(&tokens, p, size));
         ck_assert(stn_buf_add(&scores, &score, 4) && stn_buf_add_u32(&types, *p == '<' && size > 1 ? 4 : 1));
     }
-    for (const char *p = merges; *p != 0; p += strcspn(p, ";") + 1, n_joins++) {
+    for (const char *p = merges; *p != 0; p += strcspn(p, ";") + (p[strcspn(p, ";")] != 0), n_joins++) {
         size_t size = strcspn(p, ";");
         ck_assert(stn_buf_add_u64(&joins, size) && stn_buf_add(&joins, p, size));
     }
