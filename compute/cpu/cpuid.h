@@ -11,6 +11,13 @@
 #define STN_CPUID_BUILDS_NEON_DOT
 #endif
 
+/* Before a loop of a few rounds whose accumulators must become registers: it is written out in full. */
+#ifdef __clang__
+#define STN_CPUID_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define STN_CPUID_UNROLL _Pragma("GCC unroll 12")
+#endif
+
 enum stn_cpuid_set {
     STN_CPUID_C = 0,       /* plain C: runs everywhere, and is the definition */
     STN_CPUID_AVX2,        /* AVX2, FMA, F16C */

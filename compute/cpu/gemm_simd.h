@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+#include "compute/cpu/cpuid.h"
 #include "compute/cpu/gemm_kernel.h"
 
 #define INLINE TARGET static inline __attribute__((always_inline))
@@ -52,12 +53,14 @@ INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_
 {
     vec acc[MOST_ROWS][WIDE];
     lanes parts[WIDE];
+    STN_CPUID_UNROLL
     for (int v = 0; v < n_vecs; v++) {
         size_t before = (size_t)v * VEC;
         parts[v] = lanes_of(p->width > before ? p->width - before : 0);
     }
-#pragma GCC unroll 12
+    STN_CPUID_UNROLL
     for (int t = 0; t < n_rows; t++) {
+        STN_CPUID_UNROLL
         for (int v = 0; v < n_vecs; v++) {
             acc[t][v] = zero();
         }
@@ -66,21 +69,24 @@ INLINE void broadcast_tile(const struct piece *p, const int n_rows, const int n_
     const float *a[3] = {p->a, p->a + 4 * row, p->a + 8 * row};
     for (size_t k = 0; k < p->n_k; k++) {
         vec b[WIDE];
+        STN_CPUID_UNROLL
         for (int v = 0; v < n_vecs; v++) {
             size_t at = k * p->ldb + (size_t)v * VEC;
             b[v] = half ? load_half(p->b16 + at, parts[v], full) : load(p->b + at, parts[v], full);
         }
-#pragma GCC unroll 12
+        STN_CPUID_UNROLL
         for (int t = 0; t < n_rows; t++) {
             vec x = set(*ROW(a, t, row, row3));
+            STN_CPUID_UNROLL
             for (int v = 0; v < n_vecs; v++) {
                 acc[t][v] = fused(x, b[v], acc[t][v]);
             }
         }
         a[0] += col, a[1] += col, a[2] += col;
     }
-#pragma GCC unroll 12
+    STN_CPUID_UNROLL
     for (int t = 0; t < n_rows; t++) {
+        STN_CPUID_UNROLL
         for (int v = 0; v < n_vecs; v++) {
             if (full || p->width > (size_t)v * VEC) {
                 put(p->c + (size_t)t * p->ldc + (size_t)v * VEC, parts[v], full, p->alpha, p->beta, acc[t][v]);
@@ -94,15 +100,15 @@ INLINE void dot_step(const float *const a[3], size_t a_row, const char *const b[
                      const bool full, const int n_rows, const int n_cols, const bool half, vec acc[MOST_ROWS][SUMS])
 {
     vec x[MOST_ROWS];
-#pragma GCC unroll 12
+    STN_CPUID_UNROLL
     for (int i = 0; i < n_rows; i++) {
         x[i] = load(ROW(a, i, a_row, 3 * a_row), part, full);
     }
-#pragma GCC unroll 8
+    STN_CPUID_UNROLL
     for (int j = 0; j < n_cols; j++) {
         const void *at = ROW(b, j, b_row, 3 * b_row);
         vec y = half ? load_half(at, part, full) : load(at, part, full);
-#pragma GCC unroll 12
+        STN_CPUID_UNROLL
         for (int i = 0; i < n_rows; i++) {
             acc[i][j] = fused(x[i], y, acc[i][j]);
         }
@@ -112,8 +118,9 @@ INLINE void dot_step(const float *const a[3], size_t a_row, const char *const b[
 INLINE void dot_tile(const struct piece *p, const int n_rows, const int n_cols, const bool half)
 {
     vec acc[MOST_ROWS][SUMS];
-#pragma GCC unroll 12
+    STN_CPUID_UNROLL
     for (int i = 0; i < n_rows; i++) {
+        STN_CPUID_UNROLL
         for (int j = 0; j < SUMS; j++) {
             acc[i][j] = zero();
         }
@@ -131,7 +138,7 @@ INLINE void dot_tile(const struct piece *p, const int n_rows, const int n_cols, 
     if (k < p->n_k) {
         dot_step(a, p->a_row, b, b_row, lanes_of(p->n_k - k), false, n_rows, n_cols, half, acc);
     }
-#pragma GCC unroll 12
+    STN_CPUID_UNROLL
     for (int i = 0; i < n_rows; i++) {
         put_sums(p->c + (size_t)i * p->ldc, p->width, p->alpha, p->beta, acc[i]);
     }

@@ -1,6 +1,7 @@
 /* AVX2 multiplies unsigned by signed bytes and adds neighbours in 16 bits (vpmaddubsw). With codes
  * 0, 1, 2 that is at most 508 in size, so 64 of them (a block of 256 inputs) fit into 16 bits
  * before they are widened. The sum of q is taken off: sum w q = sum code q - sum q. */
+#include "compute/cpu/cpuid.h"
 #include "compute/cpu/ternary_kernel.h"
 
 #ifdef __x86_64__
@@ -37,7 +38,7 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
 {
     const __m256i mask = _mm256_set1_epi8(3);
     __m256i short_acc[TOKENS][2];
-#pragma GCC unroll 4
+    STN_CPUID_UNROLL
     for (size_t t = 0; t < n; t++) {
         short_acc[t][0] = short_acc[t][1] = _mm256_setzero_si256();
     }
@@ -46,14 +47,14 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
         codes = pair == 0 ? codes : _mm256_srli_epi16(codes, 2);
         __m256i low = _mm256_and_si256(codes, mask);
         __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask);
-#pragma GCC unroll 4
+        STN_CPUID_UNROLL
         for (size_t t = 0; t < n; t++) {
             __m256i x = four(q + t * stride + 4 * u);
             short_acc[t][0] = dot(short_acc[t][0], low, x);
             short_acc[t][1] = dot(short_acc[t][1], high, x);
         }
     }
-#pragma GCC unroll 4
+    STN_CPUID_UNROLL
     for (size_t t = 0; t < n; t++) {
         acc[t][0] = _mm256_madd_epi16(short_acc[t][0], _mm256_set1_epi16(1));
         acc[t][1] = _mm256_madd_epi16(short_acc[t][1], _mm256_set1_epi16(1));

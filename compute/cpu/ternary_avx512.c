@@ -1,6 +1,7 @@
 /* The integer dot product of AVX-512 VNNI (vpdpbusd) takes unsigned by signed bytes, so the weights
  * stay codes 0, 1, 2 and the sum of q is taken off: sum w q = sum code q - sum q. Odd fields are
  * not shifted down: their sums are four times too big, exactly, and are divided at the end. */
+#include "compute/cpu/cpuid.h"
 #include "compute/cpu/ternary_kernel.h"
 
 #ifdef __x86_64__
@@ -32,7 +33,7 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
                 const int32_t *sums, size_t sums_stride, const size_t n, __m512i acc[TOKENS][4])
 {
     const __m512i even = _mm512_set1_epi8(0x03), odd = _mm512_set1_epi8(0x0c);
-#pragma GCC unroll 6
+    STN_CPUID_UNROLL
     for (size_t t = 0; t < n; t++) {
         int32_t less = -sums[t * sums_stride];
         acc[t][0] = acc[t][2] = _mm512_set1_epi32(less);
@@ -43,16 +44,16 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
         __m512i high = _mm512_srli_epi16(codes, 4);
         __m512i w[4] = {_mm512_and_si512(codes, even), _mm512_and_si512(codes, odd),
                         _mm512_and_si512(high, even), _mm512_and_si512(high, odd)};
-#pragma GCC unroll 6
+        STN_CPUID_UNROLL
         for (size_t t = 0; t < n; t++) {
             __m512i x = _mm512_set1_epi32(four(q + t * stride + 4 * u));
-#pragma GCC unroll 4
+            STN_CPUID_UNROLL
             for (int f = 0; f < 4; f++) {
                 acc[t][f] = dot(acc[t][f], w[f], x);
             }
         }
     }
-#pragma GCC unroll 6
+    STN_CPUID_UNROLL
     for (size_t t = 0; t < n; t++) {
         acc[t][1] = _mm512_srai_epi32(acc[t][1], 2);
         acc[t][3] = _mm512_srai_epi32(acc[t][3], 2);
@@ -82,10 +83,10 @@ INLINE void tile_one(const struct stn_ternary_product *p, size_t t0, const size_
 {
     __m512i acc[TOKENS][4];
     run(p->panel, p->n_inputs / 4, p->q + t0 * p->n_inputs, p->n_inputs, p->sums + t0, 1, n, acc);
-#pragma GCC unroll 6
+    STN_CPUID_UNROLL
     for (size_t t = 0; t < n; t++) {
         __m512 scale = _mm512_set1_ps(p->w_scale * p->scale[t0 + t]);
-#pragma GCC unroll 4
+        STN_CPUID_UNROLL
         for (int f = 0; f < 4; f++) {
             put(p, t0 + t, f, _mm512_mul_ps(_mm512_cvtepi32_ps(acc[t][f]), scale));
         }
