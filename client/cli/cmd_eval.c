@@ -45,27 +45,34 @@ struct job {
     double wall_s;
 };
 
+static enum stn_code build(struct job *job, size_t pass_rows, size_t longest, struct stn_err *err)
+{
+    const struct stn_network_config config = {
+        .max_tokens = pass_rows, .max_targets = pass_rows, .context = longest, .act_int8 = true,
+        .n_threads = job->session.n_threads,
+    };
+    stn_network_free(job->network);
+    job->network = NULL;
+    job->pass_rows = pass_rows;
+    return stn_network_new(&job->network, job->session.model, job->session.adapter, &config, err);
+}
+
 /* A network whose passes are as long as the memory limit allows. */
 static enum stn_code make_network(struct job *job, struct stn_err *err)
 {
     size_t longest = stn_session_longest(job->dataset), wanted = job->options->batch_tokens;
-    for (job->pass_rows = wanted < longest ? longest : wanted;;) {
-        const struct stn_network_config config = {
-            .max_tokens = job->pass_rows, .max_targets = job->pass_rows, .context = longest, .act_int8 = true,
-            .n_threads = job->session.n_threads,
-        };
-        enum stn_code code = stn_network_new(&job->network, job->session.model, job->session.adapter, &config, err);
-        if (code != STN_OK) {
-            return code;
-        }
-        code = stn_session_check_memory(job->network, job->options->memory_limit, "lower --ctx", err);
-        if (code != STN_LIMIT || job->pass_rows == longest) {
-            return code;
-        }
-        stn_network_free(job->network);
-        job->network = NULL;
-        job->pass_rows = job->pass_rows / 2 > longest ? job->pass_rows / 2 : longest;
+    uint64_t limit = job->options->memory_limit, base = stn_session_base(&job->session);
+    wanted = wanted < longest ? longest : wanted;
+    if (limit == 0) {
+        return build(job, wanted, longest, err);
     }
+    enum stn_code code = build(job, longest, longest, err);
+    code = code != STN_OK ? code : stn_session_check_memory(&job->session, job->network, base, limit, "lower --ctx", err);
+    if (code != STN_OK) {
+        return code;
+    }
+    wanted = stn_session_rows_within(&job->session, job->network, longest, wanted, base, limit);
+    return wanted == longest ? STN_OK : build(job, wanted, longest, err);
 }
 
 static bool at(void *context, uint64_t n_done, uint64_t n_examples)

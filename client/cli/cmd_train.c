@@ -101,6 +101,14 @@ static size_t min_of(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static enum stn_code build(struct job *job, size_t pass_tokens, struct stn_err *err)
+{
+    stn_trainer_free(job->trainer);
+    job->trainer = NULL;
+    job->config.pass_tokens = pass_tokens;
+    return stn_trainer_new(&job->trainer, job->session.model, job->session.adapter, &job->config, err);
+}
+
 /* A trainer whose passes are as long as the memory limit allows. What a step learns from does not change with it. */
 static enum stn_code make_trainer(struct job *job, struct stn_err *err)
 {
@@ -124,21 +132,22 @@ static enum stn_code make_trainer(struct job *job, struct stn_err *err)
         return stn_err_set(err, STN_INVALID, "the longest example has %zu tokens, --batch-tokens is %llu: "
                                              "raise it, or lower --ctx", longest, (unsigned long long)o->batch_tokens);
     }
-    for (size_t pass = min_of(stn_trainer_pass_tokens(&job->config), rows);;) {
-        job->config.pass_tokens = pass;
-        enum stn_code code = stn_trainer_new(&job->trainer, job->session.model, job->session.adapter, &job->config, err);
-        if (code != STN_OK) {
-            return code;
-        }
-        code = stn_session_check_memory(stn_trainer_network(job->trainer), o->memory_limit,
-                                        "lower --ctx or --rank, or choose fewer --targets", err);
-        if (code != STN_LIMIT || pass == longest) {
-            return code;
-        }
-        stn_trainer_free(job->trainer);
-        job->trainer = NULL;
-        pass = pass / 2 > longest ? pass / 2 : longest;
+    size_t wanted = min_of(stn_trainer_pass_tokens(&job->config), rows);
+    if (o->memory_limit == 0) {
+        return build(job, wanted, err);
     }
+    /* the trainer's own vector, and a checkpoint's three */
+    uint64_t base = stn_session_base(&job->session) +
+                    job->session.adapter->n_values * sizeof(float) * (job->folder == NULL ? 1u : 4u);
+    enum stn_code code = build(job, longest, err);
+    code = code != STN_OK ? code
+                          : stn_session_check_memory(&job->session, stn_trainer_network(job->trainer), base, o->memory_limit,
+                                                     "lower --ctx or --rank, or choose fewer --targets", err);
+    if (code != STN_OK) {
+        return code;
+    }
+    wanted = stn_session_rows_within(&job->session, stn_trainer_network(job->trainer), longest, wanted, base, o->memory_limit);
+    return wanted == longest ? STN_OK : build(job, wanted, err);
 }
 
 static bool stopping(void *context)

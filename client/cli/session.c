@@ -13,10 +13,25 @@
 #include "io/file.h"
 
 #define PIECE ((size_t)1 << 20)
+#define SLACK ((uint64_t)4 << 20) /* code that has not run yet, stacks, what training keeps beside the network */
 
 const char *const stn_session_backends[] = {"auto", "cpu", "vulkan", NULL};
 const char *const stn_session_losses[] = {"completion", "all", NULL};
 const char *const stn_session_backwards[] = {"exact", "int8", NULL};
+
+/* Bytes now; 0 where the system does not say. */
+static uint64_t rss(void)
+{
+    unsigned long long size, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f != NULL) {
+        if (fscanf(f, "%llu %llu", &size, &resident) != 2) {
+            resident = 0;
+        }
+        (void)fclose(f);
+    }
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,
                                uint64_t n_threads, struct stn_err *err)
@@ -29,7 +44,10 @@ enum stn_code stn_session_open(struct stn_session *ret, const char *model, const
     }
     session.n_threads = (unsigned)(n_threads > 0 ? n_threads : n_processors > 0 ? (uint64_t)n_processors : 1);
     session.n_threads = session.n_threads > STN_SESSION_THREADS_MAX ? STN_SESSION_THREADS_MAX : session.n_threads;
+    uint64_t before = rss();
     enum stn_code code = stn_model_open(&session.model, model, err);
+    uint64_t after = rss();
+    session.model_rss = after > before ? after - before : 0;
     if (code == STN_OK) {
         code = stn_tokenizer_new(&session.tokenizer, stn_model_gguf(session.model), err);
     }
@@ -101,22 +119,44 @@ enum stn_code stn_session_can_write(const char *path, struct stn_err *err)
     return STN_OK;
 }
 
-static double mib(size_t size)
+static double mib(uint64_t size)
 {
     return (double)size / 1048576;
 }
 
-enum stn_code stn_session_check_memory(const struct stn_network *network, uint64_t limit, const char *advice,
-                                       struct stn_err *err)
+uint64_t stn_session_base(const struct stn_session *session)
+{
+    uint64_t now = rss();
+    return now > session->model_rss ? now - session->model_rss : 0;
+}
+
+/* All but activations: of the weights what is packed is there, what is mapped comes as it is read. */
+static uint64_t fixed_part(const struct stn_session *session, struct stn_network_memory m, uint64_t base)
+{
+    return base + (session->model_rss > m.weights ? session->model_rss : m.weights) + m.adapter + SLACK;
+}
+
+enum stn_code stn_session_check_memory(const struct stn_session *session, const struct stn_network *network, uint64_t base,
+                                       uint64_t limit, const char *advice, struct stn_err *err)
 {
     struct stn_network_memory m = stn_network_memory(network);
-    uint64_t sum = (uint64_t)m.weights + m.activations + m.adapter;
+    uint64_t sum = fixed_part(session, m, base) + m.activations;
     if (limit == 0 || sum <= limit) {
         return STN_OK;
     }
     return stn_err_set(err, STN_LIMIT,
-                       "%.0f MiB are needed (weights %.0f, activations %.0f, adapter %.0f), the limit is %.0f MiB: %s",
-                       mib((size_t)sum), mib(m.weights), mib(m.activations), mib(m.adapter), mib((size_t)limit), advice);
+                       "%.1f MiB are needed (weights %.1f, adapter %.1f, activations %.1f, data and program the rest), "
+                       "the limit is %.1f MiB: %s",
+                       mib(sum), mib(m.weights), mib(m.adapter), mib(m.activations), mib(limit), advice);
+}
+
+size_t stn_session_rows_within(const struct stn_session *session, const struct stn_network *network, size_t rows,
+                               size_t wanted, uint64_t base, uint64_t limit)
+{
+    struct stn_network_memory m = stn_network_memory(network);
+    uint64_t fixed = fixed_part(session, m, base), room = limit > fixed ? limit - fixed : 0;
+    double fit = (double)room / (double)(m.activations > 0 ? m.activations : 1) * (double)rows;
+    return fit >= (double)wanted ? wanted : fit <= (double)rows ? rows : (size_t)fit;
 }
 
 size_t stn_session_longest(const struct stn_dataset *dataset)

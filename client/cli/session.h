@@ -28,6 +28,7 @@ struct stn_session {
     struct stn_tokenizer *tokenizer;
     struct stn_adapter *adapter; /* NULL where none was asked for */
     unsigned n_threads;
+    uint64_t model_rss; /* bytes that opening the model has taken so far; what is mapped is yet to be read */
 };
 
 /* adapter may be NULL; n_threads 0 is one a processor. The caller closes *ret; zeroed is fine there. STN_UNSUPPORTED
@@ -43,9 +44,18 @@ enum stn_code stn_session_file_digest(const char *path, struct stn_digest *ret, 
  * written to, and path is no folder. */
 enum stn_code stn_session_can_write(const char *path, struct stn_err *err) STN_CHECKED;
 
-/* STN_LIMIT, with the plan in numbers and what can be done (advice), when memory passes limit; 0: no limit. */
-enum stn_code stn_session_check_memory(const struct stn_network *network, uint64_t limit, const char *advice,
-                                       struct stn_err *err) STN_CHECKED;
+/* What the process holds besides the model: ask before a network is built. 0 where the system does not say. */
+uint64_t stn_session_base(const struct stn_session *session);
+
+/* Whether a network fits beside base; limit 0 is none. STN_LIMIT, with the plan in numbers and what can be done
+ * (advice), when it does not. */
+enum stn_code stn_session_check_memory(const struct stn_session *session, const struct stn_network *network, uint64_t base,
+                                       uint64_t limit, const char *advice, struct stn_err *err) STN_CHECKED;
+
+/* How many rows of a pass fit into limit, from rows to wanted, where network was built for rows of them and fits:
+ * activations grow no faster than the rows. */
+size_t stn_session_rows_within(const struct stn_session *session, const struct stn_network *network, size_t rows,
+                               size_t wanted, uint64_t base, uint64_t limit);
 
 /* The longest example of a dataset, in tokens; 2 for an empty one. */
 size_t stn_session_longest(const struct stn_dataset *dataset);

@@ -22,7 +22,7 @@
 #include "compute/train/dataset.h"
 #include "compute/train/schedule.h"
 
-#define STN_TRAINER_PASS 512 /* rows at which a pass is as fast a row as any longer one, and far smaller */
+#define STN_TRAINER_PASS 256 /* rows at which a pass is as fast a row as any longer one, and far smaller */
 
 /* What the network is built for, and how every run learns. */
 struct stn_trainer_config {

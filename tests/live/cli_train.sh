@@ -1,0 +1,94 @@
+#!/bin/sh
+# The command line of train, eval, generate and data check, as scripts use it: exit codes, one error line, JSON alone
+# on stdout, the same seed the same text.
+#   cli_train.sh STERNA TOP
+set -eu
+sterna=$1 model=$2/deploy/models/home-base.gguf
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+n_checks=0
+
+check() { # what was claimed, then a command
+    claim=$1
+    shift
+    if ! "$@"; then
+        echo "failed: $claim"
+        sed 's/^/  /' "$dir/out" "$dir/err" || true
+        exit 1
+    fi
+    n_checks=$((n_checks + 1))
+}
+
+ends() { # an exit code, then a command line
+    wanted=$1
+    shift
+    code=0
+    "$sterna" "$@" >"$dir/out" 2>"$dir/err" </dev/null || code=$?
+    [ $code -eq "$wanted" ]
+}
+
+fails() { # words of the error, then a command line: exit 1, nothing on stdout, one line on stderr
+    words=$1
+    shift
+    ends 1 "$@" && [ ! -s "$dir/out" ] && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -q "^error: .*$words" "$dir/err"
+}
+
+says() { # words on stdout of the last command
+    grep -q "$1" "$dir/out"
+}
+
+is_object() { # stdout is one line that begins and ends as an object does, stderr is empty
+    [ "$(wc -l <"$dir/out")" -eq 1 ] && grep -q '^{.*}$' "$dir/out" && [ ! -s "$dir/err" ]
+}
+
+i=0
+while [ $i -lt 24 ]; do
+    echo "{\"prompt\": \"lamp in room $i ->\", \"completion\": \" on lamp\", \"home\": \"h$((i % 3))\"}"
+    i=$((i + 1))
+done >"$dir/good.jsonl"
+{ cat "$dir/good.jsonl"; echo '{"prompt": "no answer"}'; } >"$dir/bad.jsonl"
+
+check "train without its options is wrong usage" ends 2 train
+check "an option's word that is none is wrong usage" ends 2 train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --schedule step
+check "a missing model is named" fails "/nowhere.gguf" train -m /nowhere.gguf -d "$dir/good.jsonl" -o "$dir/a"
+check "missing data are named" fails "/nowhere.jsonl" train -m "$model" -d /nowhere.jsonl -o "$dir/a"
+check "a folder that is not there is found out first" fails "cannot be written" train -m "$model" -d "$dir/good.jsonl" -o "$dir/no/a"
+check "a broken line has its number" fails "line 25: \"completion\" is missing" train -m "$model" -d "$dir/bad.jsonl" -o "$dir/a"
+check "too little memory is said with the plan" fails "are needed.*the limit is 4.0 MiB" \
+    train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --memory-limit 4M
+check "vulkan is refused while there is none" fails "vulkan" train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --backend vulkan
+check "nothing was written so far" test ! -e "$dir/a"
+
+check "train learns" ends 0 train -m "$model" -d "$dir/bad.jsonl" -o "$dir/a.gguf" --skip-bad --epochs 30 --lr 5e-3 \
+    --batch-tokens 128 --ctx 64 --metrics "$dir/metrics" --json
+check "and says so in one object" is_object
+check "with the counts" says '"examples": 24, "truncated": 0, "truncated_tokens": 0, "empty": 0, "skipped": 1'
+check "and a line of metrics a step" test "$(wc -l <"$dir/metrics")" -eq "$(sed 's/.*"steps": \([0-9]*\).*/\1/' "$dir/out")"
+check "eval of the base finds nothing right" ends 0 eval -m "$model" -d "$dir/good.jsonl" --json
+check "in one object" is_object
+check "with an exact match of none" says '"exact_match": 0.0'
+check "eval with the adapter finds all right" ends 0 eval -m "$model" -a "$dir/a.gguf" -d "$dir/good.jsonl" --json
+check "exactly" says '"exact_match": 1.0'
+check "text has no exact match" ends 0 eval -m "$model" -d "$2/tests/fuzz/corpus/jsonl/text.json" --json
+check "but null" says '"exact_match": null'
+
+check "generate goes on greedily" ends 0 generate -m "$model" -a "$dir/a.gguf" -p "lamp in room 5 ->" --temperature 0
+check "as it was taught, and stops" test "$(cat "$dir/out")" = " on lamp"
+check "generate draws" ends 0 generate -m "$model" -p "The" -n 24 --seed 7
+cp "$dir/out" "$dir/first"
+check "generate draws again" ends 0 generate -m "$model" -p "The" -n 24 --seed 7 --threads 1
+check "the same seed gives the same text" cmp "$dir/first" "$dir/out"
+check "another seed draws" ends 0 generate -m "$model" -p "The" -n 24 --seed 8
+check "another text" test "$(cat "$dir/out")" != "$(cat "$dir/first")"
+check "generate without a prompt is told what to give" fails "give -p TEXT, or --chat" generate -m "$model"
+printf 'hello\nand then?\n' >"$dir/questions"
+check "a chat answers each line" sh -c '"$1" generate -m "$2" --chat -n 8 --json <"$3/questions" >"$3/out" 2>"$3/err"' \
+    - "$sterna" "$model" "$dir"
+check "and keeps the conversation" test "$(grep -o '"role"' "$dir/out" | wc -l)" -eq 4
+
+check "data check counts" ends 0 data check "$dir/good.jsonl" -m "$model" --json
+check "fields and their values" says '"home": {"values": 3, "lines": 24}'
+check "data check refuses a broken line" fails "line 25.*1 of 25 lines are broken" data check "$dir/bad.jsonl"
+check "unless it is to be counted" ends 0 data check "$dir/bad.jsonl" --skip-bad --json
+check "as it is" says '"broken": 1'
+echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
