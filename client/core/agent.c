@@ -9,7 +9,8 @@
 #include "client/core/policy.h"
 #include "client/core/state.h"
 
-enum stn_code stn_agent_new(struct stn_agent **ret, const struct stn_agent_config *config, struct stn_err *err)
+enum stn_code stn_agent_new(struct stn_agent **ret, const struct stn_agent_config *config,
+                            struct stn_err *err)
 {
     assert(config->retry_first_ms > 0 && config->retry_most_ms >= config->retry_first_ms);
     struct stn_agent *agent = stn_mem_new(1, sizeof *agent);
@@ -35,7 +36,8 @@ const struct stn_agent_record *stn_agent_record(const struct stn_agent *agent)
 
 /* ---- the device ---- */
 
-static void start(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_agent_record *record)
+static void start(struct stn_agent *agent, struct stn_state_turn *turn,
+                  const struct stn_agent_record *record)
 {
     agent->record = *record;
     agent->is_started = true;
@@ -44,7 +46,8 @@ static void start(struct stn_agent *agent, struct stn_state_turn *turn, const st
     case STN_AGENT_READY:
         break;
     case STN_AGENT_FETCHING:
-    case STN_AGENT_TRAINING: /* what was here may have gone: ask for it again, that costs nothing if not */
+    case STN_AGENT_TRAINING: /* what was here may have gone: ask for it again, that costs nothing if
+                                not */
         agent->record.phase = STN_AGENT_FETCHING;
         break;
     case STN_AGENT_JOINED: /* it leaves that cohort, and the delta is still its own */
@@ -75,17 +78,20 @@ static void withdraw(struct stn_agent *agent, struct stn_state_turn *turn)
     }
 }
 
-static void consents(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_client_event *event)
+static void consents(struct stn_agent *agent, struct stn_state_turn *turn,
+                     const struct stn_client_event *event)
 {
     assert(event->consents.n <= STN_MSG_TASKS);
     bool has_more = false;
     for (uint32_t i = 0; i < event->consents.n; i++) {
-        has_more |= stn_policy_consent(agent->consents, agent->n_consents, event->consents.consents[i].task) == NULL;
+        has_more |= stn_policy_consent(agent->consents, agent->n_consents,
+                                       event->consents.consents[i].task) == NULL;
     }
     agent->n_consents = event->consents.n;
     memcpy(agent->consents, event->consents.consents, sizeof agent->consents);
     if (has_more && agent->had_consents && agent->record.next_check_in_ms > turn->now_ms) {
-        agent->record.next_check_in_ms = turn->now_ms + stn_rng_below(&agent->rng, agent->config.retry_first_ms);
+        agent->record.next_check_in_ms =
+            turn->now_ms + stn_rng_below(&agent->rng, agent->config.retry_first_ms);
         agent->is_dirty = true;
     }
     agent->had_consents = true;
@@ -98,8 +104,10 @@ static void conditions(struct stn_agent *agent, struct stn_state_turn *turn, boo
     if (may_work) {
         return;
     }
-    if (agent->record.phase == STN_AGENT_JOINED) { /* the roster is not known to be made: the cohort can do without */
-        stn_state_trace(turn, "leaving", agent->record.lease.task, agent->record.lease.lease, STN_CANCELLED);
+    if (agent->record.phase ==
+        STN_AGENT_JOINED) { /* the roster is not known to be made: the cohort can do without */
+        stn_state_trace(turn, "leaving", agent->record.lease.task, agent->record.lease.lease,
+                        STN_CANCELLED);
         stn_state_ready_again(agent, turn);
         agent->not_before_ms = 0;
     } else if (agent->record.phase < STN_AGENT_JOINED) {
@@ -109,7 +117,8 @@ static void conditions(struct stn_agent *agent, struct stn_state_turn *turn, boo
 
 /* ---- what jobs came to ---- */
 
-/* A job of that kind has ended; false: it was no longer wanted, or nothing of the kind was under way. */
+/* A job of that kind has ended; false: it was no longer wanted, or nothing of the kind was under
+ * way. */
 static bool end_job(struct stn_agent *agent, enum stn_state_job job, bool *ret_cancelled)
 {
     if (agent->job != job) {
@@ -123,10 +132,12 @@ static bool end_job(struct stn_agent *agent, enum stn_state_job job, bool *ret_c
 
 static bool is_passing(enum stn_code code)
 {
-    return code == STN_AGAIN || code == STN_IO || code == STN_CANCELLED || code == STN_MEMORY || code == STN_FULL;
+    return code == STN_AGAIN || code == STN_IO || code == STN_CANCELLED || code == STN_MEMORY ||
+           code == STN_FULL;
 }
 
-static void fetched(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_client_event *event)
+static void fetched(struct stn_agent *agent, struct stn_state_turn *turn,
+                    const struct stn_client_event *event)
 {
     bool is_cancelled = false;
     bool is_asked = memcmp(&event->fetched.digest, &agent->fetching, sizeof agent->fetching) == 0;
@@ -146,7 +157,8 @@ static void fetched(struct stn_agent *agent, struct stn_state_turn *turn, const 
         return;
     } else if (is_passing(code)) {
         stn_state_back_off(agent, turn);
-    } else if (is_idle) { /* a newer one has taken its place, or it is not to be had: the next check-in tells */
+    } else if (is_idle) { /* a newer one has taken its place, or it is not to be had: the next
+                             check-in tells */
         agent->has_release = false;
         stn_state_back_off(agent, turn);
     } else {
@@ -154,10 +166,12 @@ static void fetched(struct stn_agent *agent, struct stn_state_turn *turn, const 
     }
 }
 
-static void trained(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_client_event *event)
+static void trained(struct stn_agent *agent, struct stn_state_turn *turn,
+                    const struct stn_client_event *event)
 {
     bool is_cancelled = false;
-    if (!end_job(agent, STN_STATE_TRAIN, &is_cancelled) || agent->record.phase != STN_AGENT_TRAINING ||
+    if (!end_job(agent, STN_STATE_TRAIN, &is_cancelled) ||
+        agent->record.phase != STN_AGENT_TRAINING ||
         event->trained.lease != agent->record.lease.lease) {
         return;
     }
@@ -166,7 +180,8 @@ static void trained(struct stn_agent *agent, struct stn_state_turn *turn, const 
         agent->record.n_samples = event->trained.n_samples;
         agent->backoff.n_failures = 0;
         stn_state_set_phase(agent, STN_AGENT_READY);
-        stn_state_trace(turn, "trained", agent->record.lease.task, event->trained.n_samples, STN_OK);
+        stn_state_trace(turn, "trained", agent->record.lease.task, event->trained.n_samples,
+                        STN_OK);
     } else if (is_passing(code)) {
         if (!is_cancelled) {
             stn_state_back_off(agent, turn);
@@ -182,10 +197,12 @@ static bool is_this_round(const struct stn_agent *agent, const struct stn_round_
            memcmp(round, &agent->record.round, sizeof *round) == 0;
 }
 
-static void encoded(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_client_event *event)
+static void encoded(struct stn_agent *agent, struct stn_state_turn *turn,
+                    const struct stn_client_event *event)
 {
     bool is_cancelled = false;
-    if (!end_job(agent, STN_STATE_ENCODE, &is_cancelled) || !is_this_round(agent, &event->encoded.round)) {
+    if (!end_job(agent, STN_STATE_ENCODE, &is_cancelled) ||
+        !is_this_round(agent, &event->encoded.round)) {
         return;
     }
     if (event->encoded.code == STN_OK) {
@@ -198,10 +215,12 @@ static void encoded(struct stn_agent *agent, struct stn_state_turn *turn, const 
     }
 }
 
-static void sent(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_client_event *event)
+static void sent(struct stn_agent *agent, struct stn_state_turn *turn,
+                 const struct stn_client_event *event)
 {
     bool is_cancelled = false;
-    if (!end_job(agent, STN_STATE_SEND, &is_cancelled) || !is_this_round(agent, &event->sent.round)) {
+    if (!end_job(agent, STN_STATE_SEND, &is_cancelled) ||
+        !is_this_round(agent, &event->sent.round)) {
         return;
     }
     if (event->sent.code == STN_OK) {
@@ -214,22 +233,26 @@ static void sent(struct stn_agent *agent, struct stn_state_turn *turn, const str
 }
 
 /* What the agent is putting in place: the lease's adapter, or a release that it heard of. */
-static const char *installing(const struct stn_agent *agent, uint64_t *ret_version, struct stn_digest *ret_adapter)
+static const char *installing(const struct stn_agent *agent, uint64_t *ret_version,
+                              struct stn_digest *ret_adapter)
 {
     bool is_lease = agent->record.phase == STN_AGENT_FETCHING;
-    const struct stn_blob_ref *adapter = is_lease ? &agent->record.lease.adapter : &agent->release.adapter;
+    const struct stn_blob_ref *adapter =
+        is_lease ? &agent->record.lease.adapter : &agent->release.adapter;
     *ret_version = is_lease ? agent->record.lease.version : agent->release.version;
     *ret_adapter = adapter->digest;
     return is_lease ? agent->record.lease.task : agent->release.task;
 }
 
-static void installed(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_client_event *event)
+static void installed(struct stn_agent *agent, struct stn_state_turn *turn,
+                      const struct stn_client_event *event)
 {
     bool is_cancelled = false;
     uint64_t version = 0;
     struct stn_digest adapter;
     const char *task = installing(agent, &version, &adapter);
-    if (!end_job(agent, STN_STATE_INSTALL, &is_cancelled) || strcmp(task, event->installed.task) != 0) {
+    if (!end_job(agent, STN_STATE_INSTALL, &is_cancelled) ||
+        strcmp(task, event->installed.task) != 0) {
         return; /* dropped meanwhile: the next check-in offers it again */
     }
     bool is_release = agent->record.phase == STN_AGENT_IDLE;
@@ -253,7 +276,8 @@ static void installed(struct stn_agent *agent, struct stn_state_turn *turn, cons
 
 /* ---- the step ---- */
 
-static void dispatch(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_client_event *event)
+static void dispatch(struct stn_agent *agent, struct stn_state_turn *turn,
+                     const struct stn_client_event *event)
 {
     switch (event->type) {
     case STN_CLIENT_START:
@@ -296,7 +320,8 @@ static void dispatch(struct stn_agent *agent, struct stn_state_turn *turn, const
     }
 }
 
-void stn_agent_step(struct stn_agent *agent, const struct stn_client_event *event, struct stn_client_effects *effects)
+void stn_agent_step(struct stn_agent *agent, const struct stn_client_event *event,
+                    struct stn_client_effects *effects)
 {
     struct stn_state_turn turn = {.now_ms = event->now_ms, .effects = effects};
     dispatch(agent, &turn, event);

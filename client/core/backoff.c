@@ -1,6 +1,7 @@
 #include "client/core/backoff.h"
 
-uint64_t stn_backoff_ms(struct stn_backoff *backoff, struct stn_rng *rng, uint64_t first_ms, uint64_t most_ms)
+uint64_t stn_backoff_ms(struct stn_backoff *backoff, struct stn_rng *rng, uint64_t first_ms,
+                        uint64_t most_ms)
 {
     uint64_t cap_ms = first_ms < most_ms ? first_ms : most_ms;
     for (uint32_t i = 0; i < backoff->n_failures && cap_ms < most_ms; i++) {

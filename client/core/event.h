@@ -1,4 +1,5 @@
-/* event: what happens to one device's agent, and when. Everything in an event is borrowed for the step. */
+/* event: what happens to one device's agent, and when. Everything in an event is borrowed for the
+ * step. */
 #ifndef STN_CLIENT_CORE_EVENT_H
 #define STN_CLIENT_CORE_EVENT_H
 
@@ -13,10 +14,13 @@ enum stn_client_event_type {
     STN_CLIENT_REPLY,      /* to the ASK of this number */
     STN_CLIENT_FAILED,     /* the ASK of this number found no reply: code */
     STN_CLIENT_FETCHED,    /* after FETCH: the blob is here (STN_OK), or code */
-    STN_CLIENT_TRAINED,    /* after TRAIN: the delta is on disk, or code (STN_CANCELLED after CANCEL) */
-    STN_CLIENT_ENCODED,    /* after ENCODE: the packed vector is on disk, its digest and size, or code */
-    STN_CLIENT_SENT,       /* after SEND: every chunk has arrived, or code */
-    STN_CLIENT_INSTALLED   /* after INSTALL: the released adapter is in place, or the old one was kept, or code */
+    STN_CLIENT_TRAINED,  /* after TRAIN: the delta is on disk, or code (STN_CANCELLED after CANCEL)
+                          */
+    STN_CLIENT_ENCODED,  /* after ENCODE: the packed vector is on disk, its digest and size, or code
+                          */
+    STN_CLIENT_SENT,     /* after SEND: every chunk has arrived, or code */
+    STN_CLIENT_INSTALLED /* after INSTALL: the released adapter is in place, or the old one was
+                            kept, or code */
 };
 
 struct stn_client_event {
@@ -32,7 +36,8 @@ struct stn_client_event {
         struct {
             uint64_t ask;
             const struct stn_msg *msg;
-            struct stn_digest config; /* of a round_config: H of its encoding; zero when its signature is not the coordinator's */
+            struct stn_digest config; /* of a round_config: H of its encoding; zero when its
+                                         signature is not the coordinator's */
         } reply;
         struct {
             uint64_t ask;

@@ -5,8 +5,8 @@
 #include "base/str.h"
 #include "client/core/policy.h"
 
-#define PAUSE_MS 200              /* between two asks at least, whatever the coordinator says */
-#define POLL_MS 1000              /* between two polls at least */
+#define PAUSE_MS 200 /* between two asks at least, whatever the coordinator says */
+#define POLL_MS 1000 /* between two polls at least */
 #define AWAY_MOST_MS (24 * 3600 * 1000ull)
 #define CORRUPT_MOST 3
 
@@ -17,7 +17,8 @@ static uint64_t within(uint64_t ms)
 
 static uint64_t away_ms(struct stn_agent *agent) /* after something that will not be better soon */
 {
-    return agent->config.retry_most_ms / 2 + stn_rng_below(&agent->rng, agent->config.retry_most_ms / 2 + 1);
+    return agent->config.retry_most_ms / 2 +
+           stn_rng_below(&agent->rng, agent->config.retry_most_ms / 2 + 1);
 }
 
 void stn_hear_nothing(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_code code)
@@ -29,7 +30,8 @@ void stn_hear_nothing(struct stn_agent *agent, struct stn_state_turn *turn, enum
 
 /* ---- check_in ---- */
 
-static void hear_lease(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg_lease *lease)
+static void hear_lease(struct stn_agent *agent, struct stn_state_turn *turn,
+                       const struct stn_msg_lease *lease)
 {
     enum stn_code code =
         stn_policy_lease(lease, agent->consents, agent->n_consents, agent->config.n_min_floor);
@@ -41,7 +43,8 @@ static void hear_lease(struct stn_agent *agent, struct stn_state_turn *turn, con
     }
     agent->record.lease = *lease;
     uint64_t live_ms = lease->expires_after_ms;
-    agent->record.lease_expires_ms = live_ms > UINT64_MAX - turn->now_ms ? UINT64_MAX : turn->now_ms + live_ms;
+    agent->record.lease_expires_ms =
+        live_ms > UINT64_MAX - turn->now_ms ? UINT64_MAX : turn->now_ms + live_ms;
     agent->has_base = agent->has_adapter = agent->was_offered = false;
     stn_state_set_phase(agent, STN_AGENT_FETCHING);
     stn_state_trace(turn, "lease", lease->task, lease->lease, STN_OK);
@@ -62,7 +65,8 @@ static void hear_come_back(struct stn_agent *agent, struct stn_state_turn *turn,
     }
 }
 
-static bool hear_check_in(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg)
+static bool hear_check_in(struct stn_agent *agent, struct stn_state_turn *turn,
+                          const struct stn_msg *msg)
 {
     if (msg->type == STN_MSG_LEASE) {
         hear_lease(agent, turn, &msg->lease);
@@ -70,7 +74,8 @@ static bool hear_check_in(struct stn_agent *agent, struct stn_state_turn *turn, 
         hear_come_back(agent, turn, &msg->come_back);
     } else if (msg->type == STN_MSG_REFUSED) {
         uint64_t wait_ms = msg->refused.retry_after_ms;
-        agent->record.next_check_in_ms = turn->now_ms + (wait_ms == 0 ? away_ms(agent) : within(wait_ms));
+        agent->record.next_check_in_ms =
+            turn->now_ms + (wait_ms == 0 ? away_ms(agent) : within(wait_ms));
         agent->is_dirty = true;
         stn_state_trace(turn, "check-in refused", "", 0, (enum stn_code)msg->refused.code);
     } else {
@@ -90,7 +95,8 @@ static void hear_config(struct stn_agent *agent, struct stn_state_turn *turn,
     enum stn_code code =
         stn_policy_config(config, digest, &agent->record.lease, agent->config.n_min_floor);
     if (code != STN_OK) {
-        stn_state_trace(turn, "config declined", agent->record.lease.task, agent->record.lease.lease, code);
+        stn_state_trace(turn, "config declined", agent->record.lease.task,
+                        agent->record.lease.lease, code);
         agent->record.round = config->round; /* to leave it */
         stn_state_drop(agent, turn, away_ms(agent));
         return;
@@ -107,15 +113,16 @@ static void hear_config(struct stn_agent *agent, struct stn_state_turn *turn,
     stn_state_trace(turn, "joined", config->task, agent->record.lease.lease, STN_OK);
 }
 
-static bool hear_join(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg,
-                      const struct stn_digest *config)
+static bool hear_join(struct stn_agent *agent, struct stn_state_turn *turn,
+                      const struct stn_msg *msg, const struct stn_digest *config)
 {
     if (msg->type == STN_MSG_ROUND_CONFIG) {
         hear_config(agent, turn, &msg->round_config, config);
     } else if (msg->type == STN_MSG_COME_BACK) {
         agent->not_before_ms = turn->now_ms + within(msg->come_back.after_ms);
     } else if (msg->type == STN_MSG_REFUSED && msg->refused.code == STN_LATE) {
-        stn_state_trace(turn, "late", agent->record.lease.task, agent->record.lease.lease, STN_LATE);
+        stn_state_trace(turn, "late", agent->record.lease.task, agent->record.lease.lease,
+                        STN_LATE);
         stn_state_drop(agent, turn, stn_rng_below(&agent->rng, agent->config.retry_first_ms));
     } else if (msg->type == STN_MSG_REFUSED && msg->refused.code == STN_AGAIN) {
         agent->not_before_ms = turn->now_ms + within(msg->refused.retry_after_ms);
@@ -135,8 +142,10 @@ static bool is_voided(const struct stn_agent *agent, const struct stn_msg *msg)
            memcmp(&msg->voided.round, &agent->record.round, sizeof agent->record.round) == 0;
 }
 
-/* The round goes on without this device, or not at all. A delta that has not begun to leave is still its own. */
-static void hear_end(struct stn_agent *agent, struct stn_state_turn *turn, const char *why, enum stn_code code)
+/* The round goes on without this device, or not at all. A delta that has not begun to leave is
+ * still its own. */
+static void hear_end(struct stn_agent *agent, struct stn_state_turn *turn, const char *why,
+                     enum stn_code code)
 {
     stn_state_trace(turn, why, agent->record.lease.task, agent->record.lease.lease, code);
     stn_state_out_of_round(agent);
@@ -147,11 +156,14 @@ static void hear_end(struct stn_agent *agent, struct stn_state_turn *turn, const
     }
 }
 
-static void hear_roster(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg_roster *roster)
+static void hear_roster(struct stn_agent *agent, struct stn_state_turn *turn,
+                        const struct stn_msg_roster *roster)
 {
-    enum stn_code code = stn_policy_roster(roster, &agent->record.config, agent->config.n_min_floor);
+    enum stn_code code =
+        stn_policy_roster(roster, &agent->record.config, agent->config.n_min_floor);
     if (code != STN_OK) {
-        stn_state_trace(turn, "roster declined", agent->record.lease.task, agent->record.lease.lease, code);
+        stn_state_trace(turn, "roster declined", agent->record.lease.task,
+                        agent->record.lease.lease, code);
         stn_state_drop(agent, turn, away_ms(agent)); /* and leaves */
         return;
     }
@@ -161,20 +173,24 @@ static void hear_roster(struct stn_agent *agent, struct stn_state_turn *turn, co
     stn_state_trace(turn, "roster", agent->record.lease.task, roster->n_members, STN_OK);
 }
 
-static void hear_result(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg_result *result)
+static void hear_result(struct stn_agent *agent, struct stn_state_turn *turn,
+                        const struct stn_msg_result *result)
 {
-    stn_state_trace(turn, result->included ? "included" : "not included", result->task, result->version, STN_OK);
+    stn_state_trace(turn, result->included ? "included" : "not included", result->task,
+                    result->version, STN_OK);
     if (result->version > stn_state_installed(agent, result->task)) {
         agent->has_release = true;
         agent->has_release_blob = false;
-        agent->release = (struct stn_release){.version = result->version, .adapter = result->adapter};
+        agent->release =
+            (struct stn_release){.version = result->version, .adapter = result->adapter};
         (void)stn_str_copy(agent->release.task, sizeof agent->release.task, result->task);
     }
     stn_state_out_of_round(agent);
     stn_state_drop(agent, turn, 0);
 }
 
-static bool hear_poll(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg)
+static bool hear_poll(struct stn_agent *agent, struct stn_state_turn *turn,
+                      const struct stn_msg *msg)
 {
     if (msg->type == STN_MSG_WAIT) {
         agent->not_before_ms = agent->asked_ms + POLL_MS;
@@ -193,7 +209,8 @@ static bool hear_poll(struct stn_agent *agent, struct stn_state_turn *turn, cons
     return true;
 }
 
-static bool hear_advertise(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg)
+static bool hear_advertise(struct stn_agent *agent, struct stn_state_turn *turn,
+                           const struct stn_msg *msg)
 {
     if (msg->type == STN_MSG_OK) {
         agent->has_advertised = true;
@@ -207,12 +224,14 @@ static bool hear_advertise(struct stn_agent *agent, struct stn_state_turn *turn,
     return true;
 }
 
-static bool hear_put_end(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg)
+static bool hear_put_end(struct stn_agent *agent, struct stn_state_turn *turn,
+                         const struct stn_msg *msg)
 {
     if (msg->type == STN_MSG_OK) {
         agent->trouble.n_failures = 0;
         stn_state_set_phase(agent, STN_AGENT_UPLOADED);
-        stn_state_trace(turn, "uploaded", agent->record.lease.task, agent->record.lease.lease, STN_OK);
+        stn_state_trace(turn, "uploaded", agent->record.lease.task, agent->record.lease.lease,
+                        STN_OK);
     } else if (msg->type == STN_MSG_WAIT) {
         agent->not_before_ms = agent->asked_ms + POLL_MS;
     } else if (msg->type == STN_MSG_REFUSED && msg->refused.code == STN_AGAIN) {
@@ -222,8 +241,11 @@ static bool hear_put_end(struct stn_agent *agent, struct stn_state_turn *turn, c
         agent->has_sent = false;
     } else if (is_voided(agent, msg)) {
         hear_end(agent, turn, "voided", (enum stn_code)msg->voided.code);
-    } else if (msg->type == STN_MSG_REFUSED) {
+    } else if (msg->type == STN_MSG_REFUSED &&
+               (msg->refused.code == STN_LATE || msg->refused.code == STN_NOT_FOUND)) {
         hear_end(agent, turn, "upload refused", (enum stn_code)msg->refused.code);
+    } else if (msg->type == STN_MSG_REFUSED) { /* and leaves: the cohort is not to wait */
+        stn_state_give_up(agent, turn, "upload refused", (enum stn_code)msg->refused.code);
     } else {
         return false;
     }

@@ -32,14 +32,15 @@ static struct stn_client_effect *begin(struct stn_agent *agent, struct stn_state
     return stn_state_emit(turn, type);
 }
 
-static void fetch(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_blob_ref *blob)
+static void fetch(struct stn_agent *agent, struct stn_state_turn *turn,
+                  const struct stn_blob_ref *blob)
 {
     agent->fetching = blob->digest;
     begin(agent, turn, STN_STATE_FETCH, STN_CLIENT_FETCH)->blob = *blob;
 }
 
-static void install(struct stn_agent *agent, struct stn_state_turn *turn, const char *task, uint64_t version,
-                    const struct stn_blob_ref *adapter)
+static void install(struct stn_agent *agent, struct stn_state_turn *turn, const char *task,
+                    uint64_t version, const struct stn_blob_ref *adapter)
 {
     struct stn_client_effect *effect = begin(agent, turn, STN_STATE_INSTALL, STN_CLIENT_INSTALL);
     (void)stn_str_copy(effect->install.task, sizeof effect->install.task, task);
@@ -106,7 +107,8 @@ static void join(struct stn_agent *agent, struct stn_state_turn *turn)
 static void poll(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_stage stage)
 {
     ask(agent, turn,
-        &(struct stn_msg){.type = STN_MSG_POLL, .poll = {.round = agent->record.round, .stage = stage}});
+        &(struct stn_msg){.type = STN_MSG_POLL,
+                          .poll = {.round = agent->record.round, .stage = stage}});
 }
 
 static void joined(struct stn_agent *agent, struct stn_state_turn *turn)
@@ -116,12 +118,13 @@ static void joined(struct stn_agent *agent, struct stn_state_turn *turn)
         return;
     }
     ask(agent, turn,
-        &(struct stn_msg){.type = STN_MSG_ADVERTISE,
-                          .advertise = {.round = agent->record.round, .config = agent->record.config_digest}});
+        &(struct stn_msg){
+            .type = STN_MSG_ADVERTISE,
+            .advertise = {.round = agent->record.round, .config = agent->record.config_digest}});
 }
 
-static void begin_in_round(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_state_job job,
-                           enum stn_client_effect_type type)
+static void begin_in_round(struct stn_agent *agent, struct stn_state_turn *turn,
+                           enum stn_state_job job, enum stn_client_effect_type type)
 {
     struct stn_client_effect *effect = begin(agent, turn, job, type);
     effect->round.config = agent->record.config;
@@ -140,17 +143,20 @@ static void uploading(struct stn_agent *agent, struct stn_state_turn *turn)
         begin_in_round(agent, turn, STN_STATE_SEND, STN_CLIENT_SEND);
     } else {
         ask(agent, turn,
-            &(struct stn_msg){.type = STN_MSG_PUT_END,
-                              .put_end = {.round = agent->record.round, .digest = agent->record.upload}});
+            &(struct stn_msg){
+                .type = STN_MSG_PUT_END,
+                .put_end = {.round = agent->record.round, .digest = agent->record.upload}});
     }
 }
 
 static void begin_next(struct stn_agent *agent, struct stn_state_turn *turn)
 {
     if (stn_state_is_leaving(agent)) {
-        if (agent->may_work || agent->n_leaves == 0) { /* a word that costs nothing, and is not insisted on */
+        if (agent->may_work ||
+            agent->n_leaves == 0) { /* a word that costs nothing, and is not insisted on */
             agent->n_leaves++;
-            ask(agent, turn, &(struct stn_msg){.type = STN_MSG_LEAVE, .leave = {.round = agent->record.round}});
+            ask(agent, turn,
+                &(struct stn_msg){.type = STN_MSG_LEAVE, .leave = {.round = agent->record.round}});
         }
         return;
     }
@@ -195,10 +201,12 @@ static uint64_t next_ms(const struct stn_agent *agent, uint64_t now_ms)
     bool is_busy = agent->ask != 0 || agent->job != STN_STATE_NO_JOB;
     if (!is_busy && agent->not_before_ms > now_ms) {
         at_ms = agent->not_before_ms;
-    } else if (!is_busy && agent->record.phase == STN_AGENT_IDLE && agent->record.next_check_in_ms > now_ms) {
+    } else if (!is_busy && agent->record.phase == STN_AGENT_IDLE &&
+               agent->record.next_check_in_ms > now_ms) {
         at_ms = agent->record.next_check_in_ms;
     }
-    if (is_perishable(agent) && agent->record.lease_expires_ms > now_ms && agent->record.lease_expires_ms < at_ms) {
+    if (is_perishable(agent) && agent->record.lease_expires_ms > now_ms &&
+        agent->record.lease_expires_ms < at_ms) {
         at_ms = agent->record.lease_expires_ms;
     }
     return at_ms;
@@ -210,7 +218,8 @@ void stn_plan_next(struct stn_agent *agent, struct stn_state_turn *turn)
         return;
     }
     if (is_perishable(agent) && agent->record.lease_expires_ms <= turn->now_ms && agent->ask == 0) {
-        stn_state_trace(turn, "expired", agent->record.lease.task, agent->record.lease.lease, STN_LATE);
+        stn_state_trace(turn, "expired", agent->record.lease.task, agent->record.lease.lease,
+                        STN_LATE);
         stn_state_drop(agent, turn, 0);
     }
     save(agent, turn);

@@ -1,4 +1,5 @@
-/* plan: what an agent does next. It is asked after every event, looks at the state, and begins at most one thing. */
+/* plan: what an agent does next. It is asked after every event, looks at the state, and begins at
+ * most one thing. */
 #ifndef STN_CLIENT_CORE_PLAN_H
 #define STN_CLIENT_CORE_PLAN_H
 

@@ -41,14 +41,15 @@ struct stn_consent *stn_policy_consent(struct stn_consent *consents, uint32_t n,
 static bool can_train(const struct stn_train_spec *train)
 {
     bool has_numbers = isfinite(train->alpha) && isfinite(train->lr) && isfinite(train->warmup) &&
-                       isfinite(train->clip) && isfinite(train->weight_decay) && isfinite(train->fedprox);
+                       isfinite(train->clip) && isfinite(train->weight_decay) &&
+                       isfinite(train->fedprox);
     return has_numbers && train->rank > 0 && train->ctx > 0 && train->batch_tokens > 0 &&
-           (train->local_steps > 0 || train->local_epochs > 0) && train->schedule <= STN_TRAIN_COSINE &&
-           train->factor <= STN_FACTOR_B;
+           (train->local_steps > 0 || train->local_epochs > 0) &&
+           train->schedule <= STN_TRAIN_COSINE && train->factor <= STN_FACTOR_B;
 }
 
-enum stn_code stn_policy_lease(const struct stn_msg_lease *lease, struct stn_consent *consents, uint32_t n,
-                               uint32_t n_min_floor)
+enum stn_code stn_policy_lease(const struct stn_msg_lease *lease, struct stn_consent *consents,
+                               uint32_t n, uint32_t n_min_floor)
 {
     if (!is_name(lease->task) || !is_blob(&lease->base) || !is_blob(&lease->adapter) ||
         !can_train(&lease->train) || lease->expires_after_ms == 0 || lease->n_min == 0) {
@@ -68,12 +69,13 @@ static bool can_encode(const struct stn_msg_round_config *config)
 {
     bool is_width = config->bits == 16 || config->bits == 24 || config->bits == 32;
     return is_width && config->n_max < (1ull << (config->bits - 1)) && config->n_values > 0 &&
-           config->n_values <= STN_MSG_VALUES && config->clip_norm > 0 && isfinite(config->clip_norm) &&
-           config->weight_max > 0;
+           config->n_values <= STN_MSG_VALUES && config->clip_norm > 0 &&
+           isfinite(config->clip_norm) && config->weight_max > 0;
 }
 
-enum stn_code stn_policy_config(const struct stn_msg_round_config *config, const struct stn_digest *digest,
-                                const struct stn_msg_lease *lease, uint32_t n_min_floor)
+enum stn_code stn_policy_config(const struct stn_msg_round_config *config,
+                                const struct stn_digest *digest, const struct stn_msg_lease *lease,
+                                uint32_t n_min_floor)
 {
     if (is_zero(digest->bytes, sizeof digest->bytes)) {
         return STN_DENIED;
@@ -85,21 +87,24 @@ enum stn_code stn_policy_config(const struct stn_msg_round_config *config, const
         strcmp(config->task, lease->task) != 0 || !is_same(&config->model, &lease->base.digest)) {
         return STN_INVALID;
     }
-    /* a stale delta may join the round of a newer version; one of the same version starts from the same adapter */
-    bool is_base = config->version > lease->version ||
-                   (config->version == lease->version && is_same(&config->adapter, &lease->adapter.digest));
+    /* a stale delta may join the round of a newer version; one of the same version starts from the
+     * same adapter */
+    bool is_base =
+        config->version > lease->version ||
+        (config->version == lease->version && is_same(&config->adapter, &lease->adapter.digest));
     if (!is_base || config->factor != lease->train.factor || config->secure != lease->secure ||
         config->join_ms == 0 || config->upload_ms == 0 || !can_encode(config)) {
         return STN_INVALID;
     }
-    if (config->n_min < n_min_floor || config->n_min < lease->n_min || config->n_max < config->n_min) {
+    if (config->n_min < n_min_floor || config->n_min < lease->n_min ||
+        config->n_max < config->n_min) {
         return STN_LIMIT;
     }
     return STN_OK;
 }
 
-enum stn_code stn_policy_roster(const struct stn_msg_roster *roster, const struct stn_msg_round_config *config,
-                                uint32_t n_min_floor)
+enum stn_code stn_policy_roster(const struct stn_msg_roster *roster,
+                                const struct stn_msg_round_config *config, uint32_t n_min_floor)
 {
     if (memcmp(&roster->round, &config->round, sizeof roster->round) != 0) {
         return STN_INVALID;
@@ -109,14 +114,17 @@ enum stn_code stn_policy_roster(const struct stn_msg_roster *roster, const struc
     return is_size ? STN_OK : STN_LIMIT;
 }
 
-enum stn_code stn_policy_result(const struct stn_msg_result *result, const struct stn_msg_round_config *config)
+enum stn_code stn_policy_result(const struct stn_msg_result *result,
+                                const struct stn_msg_round_config *config)
 {
-    bool is_ours = memcmp(&result->round, &config->round, sizeof result->round) == 0 && is_name(result->task) &&
-                   strcmp(result->task, config->task) == 0;
-    return is_ours && result->version > config->version && is_blob(&result->adapter) ? STN_OK : STN_INVALID;
+    bool is_ours = memcmp(&result->round, &config->round, sizeof result->round) == 0 &&
+                   is_name(result->task) && strcmp(result->task, config->task) == 0;
+    return is_ours && result->version > config->version && is_blob(&result->adapter) ? STN_OK
+                                                                                     : STN_INVALID;
 }
 
-enum stn_code stn_policy_release(const struct stn_release *release, struct stn_consent *consents, uint32_t n)
+enum stn_code stn_policy_release(const struct stn_release *release, struct stn_consent *consents,
+                                 uint32_t n)
 {
     if (!is_name(release->task) || !is_blob(&release->adapter) || release->version == 0) {
         return STN_INVALID;

@@ -1,5 +1,5 @@
-/* record: what an agent keeps across a restart. The core says SAVE with the whole of it before anything that depends
- * on it leaves the device. */
+/* record: what an agent keeps across a restart. The core says SAVE with the whole of it before
+ * anything that depends on it leaves the device. */
 #ifndef STN_CLIENT_CORE_RECORD_H
 #define STN_CLIENT_CORE_RECORD_H
 
@@ -9,10 +9,10 @@ enum stn_agent_phase {
     STN_AGENT_IDLE = 0,     /* nothing in hand: check in when it is time */
     STN_AGENT_FETCHING = 1, /* has a lease; the model or the adapter is still coming */
     STN_AGENT_TRAINING = 2,
-    STN_AGENT_READY = 3,    /* has a delta that nobody has: wants a cohort */
-    STN_AGENT_JOINED = 4,   /* has signed a config: waits for the roster */
+    STN_AGENT_READY = 3,     /* has a delta that nobody has: wants a cohort */
+    STN_AGENT_JOINED = 4,    /* has signed a config: waits for the roster */
     STN_AGENT_UPLOADING = 5, /* the delta is spent from here on */
-    STN_AGENT_UPLOADED = 6  /* waits for the result */
+    STN_AGENT_UPLOADED = 6   /* waits for the result */
 };
 
 struct stn_agent_record {
@@ -20,13 +20,14 @@ struct stn_agent_record {
     struct stn_msg_lease lease;
     uint64_t lease_expires_ms;
     uint64_t n_samples;
-    struct stn_round_id round; /* zero: in none. Before JOINED: it has yet to tell that round that it leaves */
+    struct stn_round_id
+        round; /* zero: in none. Before JOINED: it has yet to tell that round that it leaves */
     struct stn_msg_round_config config;
     struct stn_digest config_digest;
     struct stn_digest upload;
     uint64_t upload_size;
     uint64_t next_check_in_ms;
-    uint32_t n_installed;   /* the released version of each task that is in place */
+    uint32_t n_installed; /* the released version of each task that is in place */
     struct stn_agent_installed {
         char task[STN_MSG_NAME];
         uint64_t version;

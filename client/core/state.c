@@ -7,7 +7,8 @@
 #include "base/str.h"
 #include "client/core/policy.h"
 
-struct stn_client_effect *stn_state_emit(struct stn_state_turn *turn, enum stn_client_effect_type type)
+struct stn_client_effect *stn_state_emit(struct stn_state_turn *turn,
+                                         enum stn_client_effect_type type)
 {
     struct stn_client_effects *effects = turn->effects;
     if (effects->n == effects->room) {
@@ -25,8 +26,8 @@ struct stn_client_effect *stn_state_emit(struct stn_state_turn *turn, enum stn_c
     return effect;
 }
 
-void stn_state_trace(struct stn_state_turn *turn, const char *event, const char *task, uint64_t number,
-                     enum stn_code code)
+void stn_state_trace(struct stn_state_turn *turn, const char *event, const char *task,
+                     uint64_t number, enum stn_code code)
 {
     struct stn_client_effect *effect = stn_state_emit(turn, STN_CLIENT_TRACE);
     effect->trace.event = event;
@@ -45,7 +46,8 @@ uint64_t stn_state_installed(const struct stn_agent *agent, const char *task)
     return 0;
 }
 
-/* Where a task's installed version is kept: its own place, a free one, or that of a task that is allowed no more. */
+/* Where a task's installed version is kept: its own place, a free one, or that of a task that is
+ * allowed no more. */
 static struct stn_agent_installed *place_of(struct stn_agent *agent, const char *task)
 {
     struct stn_agent_record *record = &agent->record;
@@ -58,7 +60,8 @@ static struct stn_agent_installed *place_of(struct stn_agent *agent, const char 
         return &record->installed[record->n_installed++];
     }
     for (uint32_t i = 0; i < record->n_installed; i++) {
-        if (stn_policy_consent(agent->consents, agent->n_consents, record->installed[i].task) == NULL) {
+        if (stn_policy_consent(agent->consents, agent->n_consents, record->installed[i].task) ==
+            NULL) {
             return &record->installed[i];
         }
     }
@@ -102,7 +105,8 @@ void stn_state_back_off(struct stn_agent *agent, const struct stn_state_turn *tu
     if (is_in_round && most_ms / 8 > first_ms) {
         most_ms = first_ms * 8; /* the cohort waits */
     }
-    agent->not_before_ms = turn->now_ms + stn_backoff_ms(&agent->backoff, &agent->rng, first_ms, most_ms);
+    agent->not_before_ms =
+        turn->now_ms + stn_backoff_ms(&agent->backoff, &agent->rng, first_ms, most_ms);
 }
 
 void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64_t wait_ms)
@@ -123,7 +127,8 @@ void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64
     agent->n_leaves = 0;
 }
 
-void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why, enum stn_code code)
+void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why,
+                       enum stn_code code)
 {
     stn_state_trace(turn, why, agent->record.lease.task, agent->record.lease.lease, code);
     uint64_t wait_ms = stn_backoff_ms(&agent->trouble, &agent->rng, agent->config.retry_first_ms,
@@ -150,5 +155,6 @@ void stn_state_ready_again(struct stn_agent *agent, const struct stn_state_turn 
 bool stn_state_is_leaving(const struct stn_agent *agent)
 {
     static const struct stn_round_id none;
-    return agent->record.phase < STN_AGENT_JOINED && memcmp(&agent->record.round, &none, sizeof none) != 0;
+    return agent->record.phase < STN_AGENT_JOINED &&
+           memcmp(&agent->record.round, &none, sizeof none) != 0;
 }

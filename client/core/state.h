@@ -1,5 +1,6 @@
-/* state: the inside of an agent: what is kept on disk (record), what it waits for, and what is only known to this
- * process. Level-triggered: events change the state, then plan.c looks at the whole of it and says what to do next. */
+/* state: the inside of an agent: what is kept on disk (record), what it waits for, and what is only
+ * known to this process. Level-triggered: events change the state, then plan.c looks at the whole
+ * of it and says what to do next. */
 #ifndef STN_CLIENT_CORE_STATE_H
 #define STN_CLIENT_CORE_STATE_H
 
@@ -35,17 +36,18 @@ struct stn_agent {
 
     struct stn_backoff backoff; /* failures of asks and jobs in a row */
     struct stn_backoff trouble; /* leases in a row that came to nothing */
-    uint64_t not_before_ms; /* the next thing of this phase is not begun before */
-    uint64_t wake_ms;       /* as the shell knows it */
+    uint64_t not_before_ms;     /* the next thing of this phase is not begun before */
+    uint64_t wake_ms;           /* as the shell knows it */
 
-    bool has_base, has_adapter, was_offered;   /* FETCHING: what is here; INSTALL of the adapter was tried */
-    bool has_advertised;                       /* JOINED */
-    bool has_encoded, has_sent;                /* UPLOADING */
-    uint32_t n_corrupt;                        /* UPLOADING: uploads that did not arrive as they were sent */
-    uint32_t n_leaves;                         /* how often a leave was tried */
-    bool has_release, has_release_blob;        /* IDLE: an adapter to put in place */
+    bool has_base, has_adapter,
+        was_offered;            /* FETCHING: what is here; INSTALL of the adapter was tried */
+    bool has_advertised;        /* JOINED */
+    bool has_encoded, has_sent; /* UPLOADING */
+    uint32_t n_corrupt;         /* UPLOADING: uploads that did not arrive as they were sent */
+    uint32_t n_leaves;          /* how often a leave was tried */
+    bool has_release, has_release_blob; /* IDLE: an adapter to put in place */
     struct stn_release release;
-    bool is_dropping;                          /* dropped is to be discarded once no job uses it */
+    bool is_dropping; /* dropped is to be discarded once no job uses it */
     struct stn_msg_lease dropped;
 };
 
@@ -55,9 +57,10 @@ struct stn_state_turn { /* one step: when it is, and where effects go */
 };
 
 /* A new effect, zeroed but for its type; the process ends when there is no memory. */
-struct stn_client_effect *stn_state_emit(struct stn_state_turn *turn, enum stn_client_effect_type type);
-void stn_state_trace(struct stn_state_turn *turn, const char *event, const char *task, uint64_t number,
-                     enum stn_code code);
+struct stn_client_effect *stn_state_emit(struct stn_state_turn *turn,
+                                         enum stn_client_effect_type type);
+void stn_state_trace(struct stn_state_turn *turn, const char *event, const char *task,
+                     uint64_t number, enum stn_code code);
 
 /* The installed version of a task; 0: none. */
 uint64_t stn_state_installed(const struct stn_agent *agent, const char *task);
@@ -71,11 +74,12 @@ void stn_state_abandon(struct stn_agent *agent);
 void stn_state_cancel(struct stn_agent *agent, struct stn_state_turn *turn);
 /* Not again before the back-off is over; in a round it stays short. */
 void stn_state_back_off(struct stn_agent *agent, const struct stn_state_turn *turn);
-/* Nothing is in hand any more: the lease and its delta go, the next check-in is after wait_ms. A round that was
- * joined and has not ended is left. */
+/* Nothing is in hand any more: the lease and its delta go, the next check-in is after wait_ms. A
+ * round that was joined and has not ended is left. */
 void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64_t wait_ms);
 /* The same when a lease came to nothing: the more in a row, the longer the wait. */
-void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why, enum stn_code code);
+void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why,
+                       enum stn_code code);
 /* The round is over for this device. */
 void stn_state_out_of_round(struct stn_agent *agent);
 /* The same, and its delta is still its own: it wants another cohort, after a moment. */

@@ -5,11 +5,12 @@
 #include "crypto/digest.h"
 #include "proto/codec.h"
 
-#define TURN_MS 1      /* a check, at least */
+#define TURN_MS 1 /* a check, at least */
 #define MERGE_MS 500
 #define PARKED_MS 55000
 
-static void post_event(struct stn_world *world, uint64_t after_ms, const struct stn_server_event *event)
+static void post_event(struct stn_world *world, uint64_t after_ms,
+                       const struct stn_server_event *event)
 {
     struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_TO_CENTRAL, after_ms);
     letter->epoch = world->central.epoch;
@@ -91,14 +92,16 @@ static void reply(struct stn_world *world, stn_ticket ticket, const struct stn_m
         return; /* the device is gone */
     }
     uint64_t delays_ms[STN_WIRE_COPIES];
-    uint32_t n = stn_wire_draw(&world->config.wire, &world->rng, stn_world_is_faulty(world), delays_ms);
+    uint32_t n =
+        stn_wire_draw(&world->config.wire, &world->rng, stn_world_is_faulty(world), delays_ms);
     for (uint32_t i = 0; i < n; i++) {
         struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_TO_DEVICE, delays_ms[i]);
         letter->device = to->device;
         letter->epoch = to->epoch;
         stn_world_carry(world, &letter->msg, msg);
         letter->number = to->job;
-        letter->client = (struct stn_client_event){.type = STN_CLIENT_REPLY, .reply = {.ask = to->ask}};
+        letter->client =
+            (struct stn_client_event){.type = STN_CLIENT_REPLY, .reply = {.ask = to->ask}};
         if (msg->type == STN_MSG_ROUND_CONFIG) {
             letter->client.reply.config = config_digest(&msg->round_config);
         }
@@ -106,7 +109,8 @@ static void reply(struct stn_world *world, stn_ticket ticket, const struct stn_m
     stn_mem_free(to);
 }
 
-void stn_central_request(struct stn_world *world, const struct stn_world_ticket *from, const struct stn_msg *msg)
+void stn_central_request(struct stn_world *world, const struct stn_world_ticket *from,
+                         const struct stn_msg *msg)
 {
     struct stn_world_central *central = &world->central;
     if (central->core == NULL) {
@@ -130,7 +134,8 @@ void stn_central_ticket_over(struct stn_world *world, stn_ticket ticket)
 {
     if (stn_map_get(&world->central.tickets, &ticket, sizeof ticket) != NULL) {
         reply(world, ticket, &(struct stn_msg){.type = STN_MSG_WAIT});
-        stn_central_step(world, &(struct stn_server_event){.type = STN_SERVER_TICKET_LOST, .ticket = ticket});
+        stn_central_step(
+            world, &(struct stn_server_event){.type = STN_SERVER_TICKET_LOST, .ticket = ticket});
     }
 }
 
@@ -141,8 +146,9 @@ static void spool(struct stn_world *world, const struct stn_server_effect *effec
     const struct stn_server_upload *upload = &effect->upload;
     (void)stn_world_need(stn_disk_spool(&world->central.disk, &upload->round, &upload->device));
     static const uint32_t all[] = {0}; /* how many is what matters here */
-    struct stn_msg msg = {.type = STN_MSG_MISSING,
-                          .missing = {.round = upload->round, .n_chunks = 1, .n_missing = 1, .missing = all}};
+    struct stn_msg msg = {
+        .type = STN_MSG_MISSING,
+        .missing = {.round = upload->round, .n_chunks = 1, .n_missing = 1, .missing = all}};
     bool is_encoded = world->config.is_encoded;
     world->config.is_encoded = false; /* chunks are the host's: their list does not travel */
     reply(world, effect->ticket, &msg);
@@ -151,7 +157,8 @@ static void spool(struct stn_world *world, const struct stn_server_effect *effec
 
 static void check(struct stn_world *world, const struct stn_server_upload *upload)
 {
-    const struct stn_digest *bytes = stn_disk_find(&world->central.disk, &upload->round, &upload->device);
+    const struct stn_digest *bytes =
+        stn_disk_find(&world->central.disk, &upload->round, &upload->device);
     bool is_whole = bytes != NULL && memcmp(bytes, &upload->digest, sizeof *bytes) == 0;
     struct stn_server_event event = {.type = STN_SERVER_UPLOAD_CHECKED,
                                      .checked = {.round = upload->round,
@@ -162,7 +169,8 @@ static void check(struct stn_world *world, const struct stn_server_upload *uploa
 
 static void merge(struct stn_world *world, const struct stn_server_effect *effect)
 {
-    struct stn_server_event event = {.type = STN_SERVER_MERGED, .merged = {.round = effect->merge.round}};
+    struct stn_server_event event = {.type = STN_SERVER_MERGED,
+                                     .merged = {.round = effect->merge.round}};
     world->host.merge(world->host.context, effect, &event);
     post_event(world, MERGE_MS, &event);
 }
@@ -272,5 +280,6 @@ void stn_central_jump(struct stn_world *world)
     if (central->core != NULL) { /* a shell's timer looks at the wall clock: what is past is due */
         stn_central_step(world, &(struct stn_server_event){.type = STN_SERVER_TIME});
     }
-    (void)stn_world_post(world, STN_WORLD_JUMP, 1 + stn_rng_below(&world->rng, world->config.faults.until_ms + 1));
+    (void)stn_world_post(world, STN_WORLD_JUMP,
+                         1 + stn_rng_below(&world->rng, world->config.faults.until_ms + 1));
 }

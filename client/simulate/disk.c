@@ -78,7 +78,8 @@ struct stn_digest *stn_disk_find(const struct stn_disk *disk, const struct stn_r
     return stn_map_get(&disk->spools, key.bytes, key.size);
 }
 
-struct stn_digest *stn_disk_spool(struct stn_disk *disk, const struct stn_round_id *round, const struct stn_id *device)
+struct stn_digest *stn_disk_spool(struct stn_disk *disk, const struct stn_round_id *round,
+                                  const struct stn_id *device)
 {
     struct stn_digest *spool = stn_disk_find(disk, round, device);
     if (spool == NULL) {
@@ -92,7 +93,8 @@ struct stn_digest *stn_disk_spool(struct stn_disk *disk, const struct stn_round_
     return spool;
 }
 
-void stn_disk_drop(struct stn_disk *disk, const struct stn_round_id *round, const struct stn_id *device)
+void stn_disk_drop(struct stn_disk *disk, const struct stn_round_id *round,
+                   const struct stn_id *device)
 {
     struct key key = spool_key(round, device);
     stn_mem_free(stn_map_remove(&disk->spools, key.bytes, key.size));

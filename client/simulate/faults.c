@@ -1,6 +1,7 @@
 #include "client/simulate/faults.h"
 
-void stn_faults_init(struct stn_faults *faults, const struct stn_faults_config *config, uint64_t seed)
+void stn_faults_init(struct stn_faults *faults, const struct stn_faults_config *config,
+                     uint64_t seed)
 {
     faults->config = *config;
     stn_rng_fork(&faults->rng, seed, "faults", 0);

@@ -23,14 +23,16 @@ static void crash(struct stn_world *world, uint32_t number)
 static void tell_owner(struct stn_world *world, uint32_t number)
 {
     const struct stn_world_device *device = &world->devices[number];
-    struct stn_client_event event = {.type = STN_CLIENT_CONSENTS, .consents = {.n = device->n_consents}};
+    struct stn_client_event event = {.type = STN_CLIENT_CONSENTS,
+                                     .consents = {.n = device->n_consents}};
     for (uint32_t i = 0; i < device->n_consents; i++) {
         event.consents.consents[i].n_examples = world->config.n_examples;
         (void)stn_str_copy(event.consents.consents[i].task, STN_MSG_NAME, world->tasks[i]);
     }
     stn_fleet_step(world, number, &event);
-    stn_fleet_step(world, number,
-                   &(struct stn_client_event){.type = STN_CLIENT_CONDITIONS, .may_work = device->may_work});
+    stn_fleet_step(
+        world, number,
+        &(struct stn_client_event){.type = STN_CLIENT_CONDITIONS, .may_work = device->may_work});
 }
 
 void stn_fleet_up(struct stn_world *world, uint32_t number)
@@ -67,20 +69,24 @@ void stn_fleet_owner(struct stn_world *world, uint32_t number)
     } else {
         device->n_consents = (uint32_t)stn_rng_below(&world->rng, world->n_tasks + 1ull);
     }
-    stn_world_trace(world, number, "owner", "", device->n_consents * 2ull + device->may_work, STN_OK);
+    stn_world_trace(world, number, "owner", "", device->n_consents * 2ull + device->may_work,
+                    STN_OK);
     tell_owner(world, number);
     if (!is_last) {
-        stn_world_post(world, STN_WORLD_OWNER, stn_faults_owner_ms(&world->faults))->device = number;
+        stn_world_post(world, STN_WORLD_OWNER, stn_faults_owner_ms(&world->faults))->device =
+            number;
     }
 }
 
 /* ---- asking ---- */
 
-static void request(struct stn_world *world, uint32_t number, uint64_t ask, const struct stn_msg *msg)
+static void request(struct stn_world *world, uint32_t number, uint64_t ask,
+                    const struct stn_msg *msg)
 {
     const struct stn_world_device *device = &world->devices[number];
     uint64_t delays_ms[STN_WIRE_COPIES];
-    uint32_t n = stn_wire_draw(&world->config.wire, &world->rng, stn_world_is_faulty(world), delays_ms);
+    uint32_t n =
+        stn_wire_draw(&world->config.wire, &world->rng, stn_world_is_faulty(world), delays_ms);
     for (uint32_t i = 0; i < n; i++) {
         struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_REQUEST, delays_ms[i]);
         letter->from = (struct stn_world_ticket){
@@ -100,7 +106,8 @@ static void ask(struct stn_world *world, uint32_t number, const struct stn_clien
 
 /* ---- jobs ---- */
 
-static void job_after(struct stn_world *world, uint32_t number, enum stn_world_letter_type type, uint64_t after_ms)
+static void job_after(struct stn_world *world, uint32_t number, enum stn_world_letter_type type,
+                      uint64_t after_ms)
 {
     struct stn_world_letter *letter = stn_world_post(world, type, after_ms);
     letter->device = number;
@@ -121,8 +128,9 @@ static void begin(struct stn_world *world, uint32_t number, const struct stn_cli
         ms = world->host.train(world->host.context, number, &effect->lease);
     } else if (effect->type == STN_CLIENT_SEND) {
         ms = SEND_MS; /* when nothing else ends it */
-        struct stn_msg msg = {.type = STN_MSG_PUT_BEGIN,
-                              .put_begin = {.round = effect->round.config.round, .size = effect->round.upload_size}};
+        struct stn_msg msg = {
+            .type = STN_MSG_PUT_BEGIN,
+            .put_begin = {.round = effect->round.config.round, .size = effect->round.upload_size}};
         request(world, number, 0, &msg);
     }
     job_after(world, number, STN_WORLD_JOB_DONE, ms);
@@ -144,7 +152,8 @@ static void end_send(struct stn_world *world, uint32_t number, enum stn_code cod
 
 static enum stn_code draw_failure(struct stn_world *world)
 {
-    bool is_hit = stn_faults_hit(&world->faults, stn_world_elapsed_ms(world), world->config.faults.job_failure);
+    bool is_hit = stn_faults_hit(&world->faults, stn_world_elapsed_ms(world),
+                                 world->config.faults.job_failure);
     return is_hit ? STN_IO : STN_OK;
 }
 
@@ -156,7 +165,8 @@ static enum stn_code fetch(struct stn_world *world, const struct stn_blob_ref *b
     return stn_coordinator_may_get(world->central.core, &blob->digest) ? STN_OK : STN_NOT_FOUND;
 }
 
-static void event_of(struct stn_world *world, uint32_t number, enum stn_code code, struct stn_client_event *event)
+static void event_of(struct stn_world *world, uint32_t number, enum stn_code code,
+                     struct stn_client_event *event)
 {
     struct stn_client_effect *job = &world->devices[number].job;
     void *context = world->host.context;
@@ -176,9 +186,10 @@ static void event_of(struct stn_world *world, uint32_t number, enum stn_code cod
     case STN_CLIENT_ENCODE:
         event->type = STN_CLIENT_ENCODED;
         event->encoded.round = job->round.config.round;
-        event->encoded.code = code == STN_OK ? world->host.encode(context, number, job, &event->encoded.digest,
-                                                                  &event->encoded.size)
-                                             : code;
+        event->encoded.code = code == STN_OK
+                                  ? world->host.encode(context, number, job, &event->encoded.digest,
+                                                       &event->encoded.size)
+                                  : code;
         break;
     case STN_CLIENT_SEND:
         event->type = STN_CLIENT_SENT;
@@ -254,7 +265,8 @@ void stn_fleet_chunks(struct stn_world *world, uint32_t number)
         return;
     }
     *spool = job->round.upload;
-    if (stn_faults_hit(&world->faults, stn_world_elapsed_ms(world), world->config.faults.corruption)) {
+    if (stn_faults_hit(&world->faults, stn_world_elapsed_ms(world),
+                       world->config.faults.corruption)) {
         spool->bytes[0] ^= 1;
     }
     end_send(world, number, STN_OK);
@@ -269,8 +281,8 @@ static void wake(struct stn_world *world, uint32_t number, uint64_t at_ms)
     if (at_ms == UINT64_MAX) {
         return;
     }
-    struct stn_world_letter *letter =
-        stn_world_post(world, STN_WORLD_DEVICE_WAKE, at_ms > world->now_ms ? at_ms - world->now_ms : 0);
+    struct stn_world_letter *letter = stn_world_post(
+        world, STN_WORLD_DEVICE_WAKE, at_ms > world->now_ms ? at_ms - world->now_ms : 0);
     letter->device = number;
     letter->epoch = device->epoch;
     letter->number = device->n_wakes;
@@ -295,15 +307,16 @@ static void apply(struct stn_world *world, uint32_t number, const struct stn_cli
         world->host.discard(world->host.context, number, &effect->lease);
         break;
     case STN_CLIENT_TRACE:
-        stn_world_trace(world, number, effect->trace.event, effect->trace.task, effect->trace.number,
-                        effect->trace.code);
+        stn_world_trace(world, number, effect->trace.event, effect->trace.task,
+                        effect->trace.number, effect->trace.code);
         break;
     default:
         begin(world, number, effect);
     }
 }
 
-static uint32_t n_until_cut(struct stn_world *world, const struct stn_world_device *device, enum stn_faults_cut cut)
+static uint32_t n_until_cut(struct stn_world *world, const struct stn_world_device *device,
+                            enum stn_faults_cut cut)
 {
     uint32_t n = (uint32_t)device->effects.n;
     if (cut == STN_FAULTS_BEFORE_COMMIT) {

@@ -12,11 +12,12 @@ struct deltas { /* one round's */
     struct delta {
         struct stn_id device;
         uint64_t lease;
-    } *items;
+    } * items;
 };
 
 struct round {
-    struct deltas sum, candidate; /* what is in the accumulator, and what was in it when it was merged */
+    struct deltas sum,
+        candidate; /* what is in the accumulator, and what was in it when it was merged */
     bool was_merged, is_released, is_void;
 };
 
@@ -116,11 +117,12 @@ void stn_promises_add(struct stn_promises *promises, const struct stn_server_upl
     struct round *round = round_of(promises, &upload->round);
     struct key key = key_of(&upload->round, &upload->device);
     const void *lease = get(&promises->leases, &key);
-    promise(promises, lease != NULL, "device %u is added and not on disk as uploaded", upload->device.bytes[0]);
+    promise(promises, lease != NULL, "device %u is added and not on disk as uploaded",
+            upload->device.bytes[0]);
     promise(promises, !has(&round->sum, &upload->device), "device %u is counted twice in one round",
             upload->device.bytes[0]);
-    promise(promises, !round->is_released && !round->is_void, "device %u is added to a round that is over",
-            upload->device.bytes[0]);
+    promise(promises, !round->is_released && !round->is_void,
+            "device %u is added to a round that is over", upload->device.bytes[0]);
     append(&round->sum, &(struct delta){.device = upload->device, .lease = to_number(lease)});
 }
 
@@ -135,10 +137,12 @@ void stn_promises_lose(struct stn_promises *promises)
 void stn_promises_merge(struct stn_promises *promises, const struct stn_server_effect *merge)
 {
     struct round *round = round_of(promises, &merge->merge.round);
-    promise(promises, round->sum.n == merge->merge.n_included, "%u deltas are merged, %u are counted",
-            (unsigned)round->sum.n, (unsigned)merge->merge.n_included);
-    promise(promises, round->sum.n >= merge->merge.config.n_min, "a version is made of %u devices, not %u",
-            (unsigned)round->sum.n, (unsigned)merge->merge.config.n_min);
+    promise(promises, round->sum.n == merge->merge.n_included,
+            "%u deltas are merged, %u are counted", (unsigned)round->sum.n,
+            (unsigned)merge->merge.n_included);
+    promise(promises, round->sum.n >= merge->merge.config.n_min,
+            "a version is made of %u devices, not %u", (unsigned)round->sum.n,
+            (unsigned)merge->merge.config.n_min);
     if (round->was_merged) {
         bool is_same = round->sum.n == round->candidate.n;
         for (uint32_t i = 0; i < round->sum.n; i++) {
@@ -158,7 +162,8 @@ static void released(struct stn_promises *promises, const struct stn_version_rec
     struct key task = {.size = 0};
     add(&task, record->task, strlen(record->task));
     const void *before = get(&promises->versions, &task);
-    promise(promises, before == NULL ? record->version == 0 : record->version == to_number(before) + 1,
+    promise(promises,
+            before == NULL ? record->version == 0 : record->version == to_number(before) + 1,
             "version %llu does not follow", (unsigned long long)record->version);
     set(&promises->versions, &task, from_number(record->version));
     if (record->version == 0) {
@@ -171,8 +176,9 @@ static void released(struct stn_promises *promises, const struct stn_version_rec
         struct key key = task;
         add(&key, &delta->device, sizeof delta->device);
         add(&key, &delta->lease, sizeof delta->lease);
-        promise(promises, get(&promises->merged, &key) == NULL, "device %u, lease %llu is in two versions",
-                delta->device.bytes[0], (unsigned long long)delta->lease);
+        promise(promises, get(&promises->merged, &key) == NULL,
+                "device %u, lease %llu is in two versions", delta->device.bytes[0],
+                (unsigned long long)delta->lease);
         set(&promises->merged, &key, from_number(record->version));
     }
 }
@@ -193,21 +199,22 @@ void stn_promises_acknowledged(struct stn_promises *promises, const struct stn_i
                                const struct stn_round_id *round)
 {
     struct key key = key_of(round, device);
-    promise(promises, get(&promises->leases, &key) != NULL, "device %u was told that it counts before it did",
-            device->bytes[0]);
+    promise(promises, get(&promises->leases, &key) != NULL,
+            "device %u was told that it counts before it did", device->bytes[0]);
     set(&promises->accepted, &key, promises);
 }
 
-void stn_promises_installed(struct stn_promises *promises, const struct stn_id *device, const char *task,
-                            uint64_t version)
+void stn_promises_installed(struct stn_promises *promises, const struct stn_id *device,
+                            const char *task, uint64_t version)
 {
     struct key key = {.size = 0};
     add(&key, device, sizeof *device);
     add(&key, task, strlen(task));
     const void *before = get(&promises->installed, &key);
     /* the same again after a crash between the file and the record */
-    promise(promises, before == NULL || version >= to_number(before), "device %u goes back from %llu to %llu",
-            device->bytes[0], (unsigned long long)to_number(before), (unsigned long long)version);
+    promise(promises, before == NULL || version >= to_number(before),
+            "device %u goes back from %llu to %llu", device->bytes[0],
+            (unsigned long long)to_number(before), (unsigned long long)version);
     set(&promises->installed, &key, from_number(version));
 }
 
@@ -217,10 +224,11 @@ void stn_promises_end(struct stn_promises *promises)
         struct stn_round_id id;
         struct stn_id device;
         memcpy(&id, promises->accepted.entries[i].key, sizeof id);
-        memcpy(&device, (const uint8_t *)promises->accepted.entries[i].key + sizeof id, sizeof device);
+        memcpy(&device, (const uint8_t *)promises->accepted.entries[i].key + sizeof id,
+               sizeof device);
         const struct round *round = round_of(promises, &id);
-        promise(promises, round->is_void != round->is_released, "device %u waits for a round that never ended",
-                device.bytes[0]);
+        promise(promises, round->is_void != round->is_released,
+                "device %u waits for a round that never ended", device.bytes[0]);
         promise(promises, round->is_void || has(&round->candidate, &device),
                 "device %u was told that it counts and is in no version", device.bytes[0]);
     }

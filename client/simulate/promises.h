@@ -1,5 +1,6 @@
-/* promises: what must hold of every history, stated per device and not in total, as a double count can hide in a
- * total. A host tells it what happens; the first promise that is broken is kept in words.
+/* promises: what must hold of every history, stated per device and not in total, as a double count
+ * can hide in a total. A host tells it what happens; the first promise that is broken is kept in
+ * words.
  *
  *   a delta (a device's lease) is in at most one released version, and once in it;
  *   nothing is added that is not on disk as uploaded; a merge made again has the same deltas in it;
@@ -31,8 +32,8 @@ void stn_promises_merge(struct stn_promises *promises, const struct stn_server_e
 void stn_promises_committed(struct stn_promises *promises, const struct stn_record *record);
 void stn_promises_acknowledged(struct stn_promises *promises, const struct stn_id *device,
                                const struct stn_round_id *round);
-void stn_promises_installed(struct stn_promises *promises, const struct stn_id *device, const char *task,
-                            uint64_t version);
+void stn_promises_installed(struct stn_promises *promises, const struct stn_id *device,
+                            const char *task, uint64_t version);
 /* Nothing more will happen, and no round is open. */
 void stn_promises_end(struct stn_promises *promises);
 void stn_promises_fini(struct stn_promises *promises);

@@ -10,7 +10,8 @@ uint32_t stn_wire_draw(const struct stn_wire_config *config, struct stn_rng *rng
         n = STN_WIRE_COPIES;
     }
     for (uint32_t i = 0; i < n; i++) {
-        ret_delays_ms[i] = config->least_ms + stn_rng_below(rng, config->most_ms - config->least_ms + 1);
+        ret_delays_ms[i] =
+            config->least_ms + stn_rng_below(rng, config->most_ms - config->least_ms + 1);
     }
     return n;
 }

@@ -37,7 +37,8 @@ uint32_t stn_world_device_of(const struct stn_id *id)
 
 /* ---- letters ---- */
 
-struct stn_world_letter *stn_world_post(struct stn_world *world, enum stn_world_letter_type type, uint64_t after_ms)
+struct stn_world_letter *stn_world_post(struct stn_world *world, enum stn_world_letter_type type,
+                                        uint64_t after_ms)
 {
     struct stn_world_letter *letter = world->free;
     if (letter != NULL) {
@@ -91,8 +92,8 @@ static void mix(struct stn_world *world, uint64_t x)
     world->transcript = stn_rng_mix(world->transcript ^ x);
 }
 
-void stn_world_trace(struct stn_world *world, uint32_t who, const char *event, const char *task, uint64_t number,
-                     enum stn_code code)
+void stn_world_trace(struct stn_world *world, uint32_t who, const char *event, const char *task,
+                     uint64_t number, enum stn_code code)
 {
     mix(world, world->now_ms);
     mix(world, who);
@@ -131,16 +132,18 @@ const struct stn_agent_record *stn_world_device(const struct stn_world *world, u
 /* ---- life ---- */
 
 enum stn_code stn_world_new(struct stn_world **ret, const struct stn_world_config *config,
-                            const struct stn_world_host *host, const char *const *tasks, uint32_t n_tasks,
-                            struct stn_err *err)
+                            const struct stn_world_host *host, const char *const *tasks,
+                            uint32_t n_tasks, struct stn_err *err)
 {
-    assert(n_tasks <= STN_MSG_TASKS && config->n_per_ms > 0 && config->wire.most_ms >= config->wire.least_ms);
+    assert(n_tasks <= STN_MSG_TASKS && config->n_per_ms > 0 &&
+           config->wire.most_ms >= config->wire.least_ms);
     struct stn_world *world = stn_mem_new(1, sizeof *world);
     struct stn_world_device *devices = stn_mem_new(config->n_devices + 1ull, sizeof *devices);
     if (world == NULL || devices == NULL) {
         stn_mem_free(world);
         stn_mem_free(devices);
-        return stn_err_set(err, STN_MEMORY, "no memory for %u devices", (unsigned)config->n_devices);
+        return stn_err_set(err, STN_MEMORY, "no memory for %u devices",
+                           (unsigned)config->n_devices);
     }
     world->config = *config;
     world->host = *host;
@@ -162,7 +165,8 @@ enum stn_code stn_world_new(struct stn_world **ret, const struct stn_world_confi
         }
     }
     if (config->faults.jump_ms > 0) {
-        (void)stn_world_post(world, STN_WORLD_JUMP, stn_rng_below(&world->rng, config->faults.until_ms + 1));
+        (void)stn_world_post(world, STN_WORLD_JUMP,
+                             stn_rng_below(&world->rng, config->faults.until_ms + 1));
     }
     *ret = world;
     return STN_OK;
@@ -193,7 +197,8 @@ enum stn_code stn_world_create_task(struct stn_world *world, const struct stn_ta
     if (world->central.core == NULL) {
         return STN_AGAIN;
     }
-    struct stn_server_event event = {.type = STN_SERVER_TASK_CREATE, .create = {.spec = *spec, .adapter = *adapter}};
+    struct stn_server_event event = {.type = STN_SERVER_TASK_CREATE,
+                                     .create = {.spec = *spec, .adapter = *adapter}};
     world->answered = STN_AGAIN; /* when it crashes instead */
     stn_central_step(world, &event);
     return world->answered;
@@ -254,9 +259,10 @@ static void open_letter(struct stn_world *world, struct stn_world_letter *letter
         }
         break;
     case STN_WORLD_ASK_OVER:
-        stn_fleet_step(world, letter->device,
-                       &(struct stn_client_event){.type = STN_CLIENT_FAILED,
-                                                  .failed = {.ask = letter->number, .code = STN_IO}});
+        stn_fleet_step(
+            world, letter->device,
+            &(struct stn_client_event){.type = STN_CLIENT_FAILED,
+                                       .failed = {.ask = letter->number, .code = STN_IO}});
         break;
     case STN_WORLD_TICKET_OVER:
         stn_central_ticket_over(world, letter->number);
@@ -268,7 +274,8 @@ static void open_letter(struct stn_world *world, struct stn_world_letter *letter
         break;
     case STN_WORLD_DEVICE_WAKE:
         if (letter->number == device->n_wakes) {
-            stn_fleet_step(world, letter->device, &(struct stn_client_event){.type = STN_CLIENT_TIME});
+            stn_fleet_step(world, letter->device,
+                           &(struct stn_client_event){.type = STN_CLIENT_TIME});
         }
         break;
     case STN_WORLD_CENTRAL_UP:

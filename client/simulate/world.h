@@ -1,10 +1,11 @@
-/* world: many agents and one coordinator on one machine: the shipping cores over a simulated clock, wire and disk.
- * It is the third shell of both cores. What bytes are (training, encoding, adding, merging) is the host's: the
- * simulator trains real adapters, the swarm keeps symbols.
+/* world: many agents and one coordinator on one machine: the shipping cores over a simulated clock,
+ * wire and disk. It is the third shell of both cores. What bytes are (training, encoding, adding,
+ * merging) is the host's: the simulator trains real adapters, the swarm keeps symbols.
  *
- * One seed, one history: everything is drawn from it, events of equal time have an order, and nothing of the wall
- * clock leaks in. A step of a core is a turn of its shell: what it saves is committed first, then the rest is done;
- * a crash may come before the commit, after it, or after all. The wire may lose, delay, repeat and reorder. */
+ * One seed, one history: everything is drawn from it, events of equal time have an order, and
+ * nothing of the wall clock leaks in. A step of a core is a turn of its shell: what it saves is
+ * committed first, then the rest is done; a crash may come before the commit, after it, or after
+ * all. The wire may lose, delay, repeat and reorder. */
 #ifndef STN_CLIENT_SIMULATE_WORLD_H
 #define STN_CLIENT_SIMULATE_WORLD_H
 
@@ -19,8 +20,8 @@
 /* Bytes, and what is made of them. Every member is set; device counts from 0. */
 struct stn_world_host {
     void *context;
-    /* Begin to train; how long it takes in virtual time. After that trained is asked for what came of it; a training
-     * that was stopped on the way is begun anew. */
+    /* Begin to train; how long it takes in virtual time. After that trained is asked for what came
+     * of it; a training that was stopped on the way is begun anew. */
     uint64_t (*train)(void *context, uint32_t device, const struct stn_msg_lease *lease);
     enum stn_code (*trained)(void *context, uint32_t device, const struct stn_msg_lease *lease,
                              uint64_t *ret_n_samples);
@@ -34,7 +35,8 @@ struct stn_world_host {
     /* The coordinator's. What add and merge keep in memory is lost at lose: ADD comes again. */
     void (*add)(void *context, const struct stn_server_upload *upload);
     /* Fills merged.code and what belongs to it. */
-    void (*merge)(void *context, const struct stn_server_effect *merge, struct stn_server_event *event);
+    void (*merge)(void *context, const struct stn_server_effect *merge,
+                  struct stn_server_event *event);
     void (*close)(void *context, const struct stn_round_id *round);
     void (*lose)(void *context);
     /* A record is committed: for promises, reports and traces. */
@@ -50,9 +52,9 @@ struct stn_world_host {
 struct stn_world_config {
     uint64_t seed;
     uint32_t n_devices;
-    uint32_t n_examples;   /* that every device says it has */
-    uint64_t n_per_ms;     /* bytes of a blob or an upload that a device moves a millisecond; not 0 */
-    bool is_encoded;       /* every message goes through its bytes */
+    uint32_t n_examples; /* that every device says it has */
+    uint64_t n_per_ms;   /* bytes of a blob or an upload that a device moves a millisecond; not 0 */
+    bool is_encoded;     /* every message goes through its bytes */
     struct stn_wire_config wire;
     struct stn_faults_config faults;
     struct stn_agent_config agent; /* its seed is drawn for each */
@@ -60,10 +62,11 @@ struct stn_world_config {
 
 struct stn_world;
 
-/* host is borrowed for the world's life. Devices are up, idle, and consent to every task in tasks (n_tasks of them). */
+/* host is borrowed for the world's life. Devices are up, idle, and consent to every task in tasks
+ * (n_tasks of them). */
 enum stn_code stn_world_new(struct stn_world **ret, const struct stn_world_config *config,
-                            const struct stn_world_host *host, const char *const *tasks, uint32_t n_tasks,
-                            struct stn_err *err) STN_CHECKED;
+                            const struct stn_world_host *host, const char *const *tasks,
+                            uint32_t n_tasks, struct stn_err *err) STN_CHECKED;
 void stn_world_free(struct stn_world *world);
 
 /* STN_OK when the coordinator took the task. */

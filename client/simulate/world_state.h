@@ -1,5 +1,5 @@
-/* world_state: the inside of a world: its clock, its letters, the coordinator's machine and the devices'. world.c
- * turns the clock, central.c is the coordinator's shell, fleet.c the devices'. */
+/* world_state: the inside of a world: its clock, its letters, the coordinator's machine and the
+ * devices'. world.c turns the clock, central.c is the coordinator's shell, fleet.c the devices'. */
 #ifndef STN_CLIENT_SIMULATE_WORLD_STATE_H
 #define STN_CLIENT_SIMULATE_WORLD_STATE_H
 
@@ -41,7 +41,7 @@ struct stn_world_letter {
         struct stn_server_event server;
         struct stn_client_event client;
     };
-    struct stn_msg msg; /* what the event's msg points to */
+    struct stn_msg msg;            /* what the event's msg points to */
     struct stn_world_letter *next; /* of the free ones */
 };
 
@@ -59,7 +59,7 @@ struct stn_world_device {
     struct stn_agent_record disk;
     bool may_work;
     uint32_t n_consents; /* the owner allows the first so many tasks */
-    uint64_t n_jobs; /* the last job's number; is_busy: it is under way */
+    uint64_t n_jobs;     /* the last job's number; is_busy: it is under way */
     bool is_busy;
     struct stn_client_effect job;
     struct stn_client_effects effects;
@@ -84,19 +84,21 @@ struct stn_world {
 void *stn_world_need(void *p);
 
 /* A letter that arrives after a while; zeroed but for its type. */
-struct stn_world_letter *stn_world_post(struct stn_world *world, enum stn_world_letter_type type, uint64_t after_ms);
+struct stn_world_letter *stn_world_post(struct stn_world *world, enum stn_world_letter_type type,
+                                        uint64_t after_ms);
 uint64_t stn_world_elapsed_ms(const struct stn_world *world);
 bool stn_world_is_faulty(const struct stn_world *world);
 /* The message as the other side reads it. */
 void stn_world_carry(const struct stn_world *world, struct stn_msg *to, const struct stn_msg *from);
-void stn_world_trace(struct stn_world *world, uint32_t who, const char *event, const char *task, uint64_t number,
-                     enum stn_code code);
+void stn_world_trace(struct stn_world *world, uint32_t who, const char *event, const char *task,
+                     uint64_t number, enum stn_code code);
 
 /* The coordinator's machine. */
 void stn_central_up(struct stn_world *world);
 void stn_central_step(struct stn_world *world, const struct stn_server_event *event);
 /* A request of a device arrives: ticket says who waits. */
-void stn_central_request(struct stn_world *world, const struct stn_world_ticket *from, const struct stn_msg *msg);
+void stn_central_request(struct stn_world *world, const struct stn_world_ticket *from,
+                         const struct stn_msg *msg);
 void stn_central_ticket_over(struct stn_world *world, stn_ticket ticket);
 void stn_central_jump(struct stn_world *world);
 void stn_central_fini(struct stn_world *world);

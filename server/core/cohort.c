@@ -7,7 +7,8 @@
 #include "base/str.h"
 #include "server/core/task.h"
 
-/* An upload holds n_values elements, padded to blocks of at most 2^13, and a few that sum other things. */
+/* An upload holds n_values elements, padded to blocks of at most 2^13, and a few that sum other
+ * things. */
 #define EXTRA_VALUES (8192 + 4096)
 
 static bool is_zero(const struct stn_digest *hash)
@@ -33,31 +34,6 @@ struct stn_cohort *stn_cohort_new(struct stn_task *task, const struct stn_round_
     return cohort;
 }
 
-static void unpark(stn_ticket *ticket, struct stn_map *tickets)
-{
-    if (*ticket != 0) {
-        (void)stn_map_remove(tickets, ticket, sizeof *ticket);
-        *ticket = 0;
-    }
-}
-
-static void park(struct stn_member *member, struct stn_emit *emit, stn_ticket *at, stn_ticket ticket)
-{
-    assert(*at == 0);
-    if (ticket != 0) {
-        *at = ticket;
-        stn_emit_set(emit->tickets, &ticket, sizeof ticket, member);
-    }
-}
-
-/* Takes the ticket out to reply to it. */
-static stn_ticket take(stn_ticket *at, struct stn_emit *emit)
-{
-    stn_ticket ticket = *at;
-    unpark(at, emit->tickets);
-    return ticket;
-}
-
 void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets)
 {
     if (cohort == NULL) {
@@ -65,8 +41,8 @@ void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets)
     }
     for (size_t i = 0; i < cohort->members.n; i++) {
         struct stn_member *member = cohort->members.entries[i].value;
-        unpark(&member->poll, tickets);
-        unpark(&member->put_end, tickets);
+        stn_member_unpark(&member->poll, tickets);
+        stn_member_unpark(&member->put_end, tickets);
         stn_mem_free(member);
     }
     stn_map_fini(&cohort->members);
@@ -74,7 +50,8 @@ void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets)
     stn_mem_free(cohort);
 }
 
-static struct stn_member *add_member(struct stn_cohort *cohort, const struct stn_member_record *record)
+static struct stn_member *add_member(struct stn_cohort *cohort,
+                                     const struct stn_member_record *record)
 {
     assert(record->state <= STN_MEMBER_LOST);
     struct stn_member *member = stn_emit_need(stn_mem_new(1, sizeof *member));
@@ -122,7 +99,8 @@ void stn_cohort_forget(const struct stn_cohort *cohort, struct stn_emit *emit)
 {
     for (size_t i = 0; i < cohort->members.n; i++) {
         const struct stn_member *member = cohort->members.entries[i].value;
-        stn_emit_forget(emit, &(struct stn_record){.type = STN_RECORD_MEMBER, .member = member->record});
+        stn_emit_forget(emit,
+                        &(struct stn_record){.type = STN_RECORD_MEMBER, .member = member->record});
     }
     stn_emit_forget(emit, &(struct stn_record){.type = STN_RECORD_ROUND, .round = cohort->record});
 }
@@ -139,14 +117,16 @@ static void reply_roster(struct stn_cohort *cohort, struct stn_emit *emit, stn_t
 
 static void reply_config(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket)
 {
-    stn_emit_reply(emit, ticket,
-                   &(struct stn_msg){.type = STN_MSG_ROUND_CONFIG, .round_config = cohort->record.config});
+    stn_emit_reply(
+        emit, ticket,
+        &(struct stn_msg){.type = STN_MSG_ROUND_CONFIG, .round_config = cohort->record.config});
 }
 
 static void reply_result(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
 {
     struct stn_cohort *cohort = member->cohort;
-    const struct stn_version_record *version = stn_task_version(cohort->task, cohort->record.result_version);
+    const struct stn_version_record *version =
+        stn_task_version(cohort->task, cohort->record.result_version);
     if (version == NULL) {
         stn_emit_refused(emit, ticket, STN_LATE);
         return;
@@ -162,7 +142,8 @@ static void reply_result(struct stn_member *member, struct stn_emit *emit, stn_t
 }
 
 /* Whether there is news for a poll of this stage; if so it is told. */
-static bool tell(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint32_t stage)
+static bool tell(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                 uint32_t stage)
 {
     struct stn_cohort *cohort = member->cohort;
     bool is_lost = member->record.state == STN_MEMBER_LOST;
@@ -197,7 +178,7 @@ static void tell_all(struct stn_cohort *cohort, struct stn_emit *emit)
     for (size_t i = 0; i < cohort->members.n; i++) {
         struct stn_member *member = cohort->members.entries[i].value;
         if (member->poll != 0 && tell(member, emit, member->poll, member->stage)) {
-            unpark(&member->poll, emit->tickets);
+            stn_member_unpark(&member->poll, emit->tickets);
         }
     }
 }
@@ -218,7 +199,7 @@ static void close_round(struct stn_cohort *cohort, struct stn_emit *emit)
     for (size_t i = 0; i < cohort->members.n; i++) {
         struct stn_member *member = cohort->members.entries[i].value;
         member->checking = false;
-        stn_emit_refused(emit, take(&member->put_end, emit), STN_LATE);
+        stn_emit_refused(emit, stn_member_take(&member->put_end, emit), STN_LATE);
         stn_task_hold(cohort->task, member->record.lease, false);
     }
     tell_all(cohort, emit);
@@ -271,7 +252,7 @@ static void start_merging(struct stn_cohort *cohort, struct stn_emit *emit)
         struct stn_member *member = cohort->members.entries[i].value;
         if (member->record.state == STN_MEMBER_ADVERTISED) {
             member->checking = false;
-            stn_emit_refused(emit, take(&member->put_end, emit), STN_LATE);
+            stn_emit_refused(emit, stn_member_take(&member->put_end, emit), STN_LATE);
         }
     }
     trace(cohort, emit, "merging", NULL, STN_OK);
@@ -307,8 +288,8 @@ void stn_cohort_time(struct stn_cohort *cohort, struct stn_emit *emit)
 
 /* ---- joining ---- */
 
-struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit, const struct stn_round_id *round,
-                                   const uint8_t seed[static 32])
+struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
+                                   const struct stn_round_id *round, const uint8_t seed[static 32])
 {
     const struct stn_task_spec *spec = &task->record.spec;
     struct stn_round_record record = {.round = *round,
@@ -318,22 +299,23 @@ struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                       .opened_ms = emit->now_ms,
                                       .deadline_ms = emit->now_ms + spec->join_window_ms};
     (void)stn_str_copy(record.task, sizeof record.task, spec->name);
-    record.config = (struct stn_msg_round_config){.round = *round,
-                                                  .protocol = STN_MSG_VERSION,
-                                                  .task_digest = spec->digest,
-                                                  .model = spec->base.digest,
-                                                  .adapter = stn_task_released(task)->adapter.digest,
-                                                  .version = task->record.version,
-                                                  .factor = spec->train.factor,
-                                                  .n_values = spec->n_values,
-                                                  .bits = spec->bits,
-                                                  .n_max = spec->target,
-                                                  .n_min = spec->n_min,
-                                                  .clip_norm = task->record.clip_norm,
-                                                  .weight_max = spec->weight_max,
-                                                  .secure = spec->secure,
-                                                  .join_ms = spec->join_window_ms,
-                                                  .upload_ms = spec->upload_ms};
+    record.config =
+        (struct stn_msg_round_config){.round = *round,
+                                      .protocol = STN_MSG_VERSION,
+                                      .task_digest = spec->digest,
+                                      .model = spec->base.digest,
+                                      .adapter = stn_task_released(task)->adapter.digest,
+                                      .version = task->record.version,
+                                      .factor = spec->train.factor,
+                                      .n_values = spec->n_values,
+                                      .bits = spec->bits,
+                                      .n_max = spec->target,
+                                      .n_min = spec->n_min,
+                                      .clip_norm = task->record.clip_norm,
+                                      .weight_max = spec->weight_max,
+                                      .secure = spec->secure,
+                                      .join_ms = spec->join_window_ms,
+                                      .upload_ms = spec->upload_ms};
     (void)stn_str_copy(record.config.task, sizeof record.config.task, spec->name);
     memcpy(record.config.seed, seed, sizeof record.config.seed);
     struct stn_cohort *cohort = stn_cohort_new(task, &record);
@@ -368,7 +350,8 @@ void stn_cohort_join_again(struct stn_member *member, struct stn_emit *emit, stn
     struct stn_cohort *cohort = member->cohort;
     if (member->record.state == STN_MEMBER_LOST) { /* it left: the same round never has it twice */
         uint64_t left_ms = cohort->record.deadline_ms - emit->now_ms;
-        bool is_timed = cohort->record.state < STN_ROUND_MERGING && cohort->record.deadline_ms > emit->now_ms;
+        bool is_timed =
+            cohort->record.state < STN_ROUND_MERGING && cohort->record.deadline_ms > emit->now_ms;
         stn_emit_come_back(emit, ticket, is_timed ? left_ms : 1000);
     } else {
         reply_config(cohort, emit, ticket);
@@ -379,7 +362,8 @@ void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_
 {
     struct stn_cohort *cohort = member->cohort;
     if (member->record.state == STN_MEMBER_LOST || cohort->record.state == STN_ROUND_VOID) {
-        enum stn_code code = cohort->record.state == STN_ROUND_VOID ? cohort->record.code : STN_AGAIN;
+        enum stn_code code =
+            cohort->record.state == STN_ROUND_VOID ? cohort->record.code : STN_AGAIN;
         stn_emit_voided(emit, ticket, &cohort->record.round, code);
         return;
     }
@@ -393,14 +377,6 @@ void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_
 
 /* ---- uploading ---- */
 
-static struct stn_server_upload upload_of(const struct stn_member *member)
-{
-    return (struct stn_server_upload){.round = member->record.round,
-                                      .device = member->record.device,
-                                      .digest = member->record.upload,
-                                      .size = member->record.upload_size};
-}
-
 /* Whether the member may still put bytes; otherwise it is told why not. */
 static bool may_put(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
 {
@@ -413,21 +389,24 @@ static bool may_put(struct stn_member *member, struct stn_emit *emit, stn_ticket
         stn_emit_refused(emit, ticket, STN_LATE);
         return false;
     }
-    if (cohort->record.state < STN_ROUND_UPLOADING || member->record.state != STN_MEMBER_ADVERTISED) {
+    if (cohort->record.state < STN_ROUND_UPLOADING ||
+        member->record.state != STN_MEMBER_ADVERTISED) {
         stn_emit_refused(emit, ticket, STN_INVALID);
         return false;
     }
     return true;
 }
 
-void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint64_t size)
+void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                          uint64_t size)
 {
     const struct stn_msg_round_config *config = &member->cohort->record.config;
     if (member->record.state == STN_MEMBER_UPLOADED) { /* all of it is here already */
         uint64_t n_chunks = (member->record.upload_size + STN_MSG_CHUNK - 1) / STN_MSG_CHUNK;
-        stn_emit_reply(emit, ticket,
-                       &(struct stn_msg){.type = STN_MSG_MISSING,
-                                         .missing = {.round = config->round, .n_chunks = (uint32_t)n_chunks}});
+        stn_emit_reply(
+            emit, ticket,
+            &(struct stn_msg){.type = STN_MSG_MISSING,
+                              .missing = {.round = config->round, .n_chunks = (uint32_t)n_chunks}});
         return;
     }
     if (!may_put(member, emit, ticket)) {
@@ -446,11 +425,12 @@ void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_
     if (member->record.upload_size != size) {
         member->record.upload_size = size;
         stn_emit_save_member(emit, &member->record);
-        stn_task_spend(member->cohort->task, emit, member->record.lease); /* whatever becomes of it */
+        stn_task_spend(member->cohort->task, emit,
+                       member->record.lease); /* whatever becomes of it */
     }
     struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_SPOOL);
     effect->ticket = ticket;
-    effect->upload = upload_of(member);
+    effect->upload = stn_member_upload(member);
     effect->upload.digest = (struct stn_digest){0};
 }
 
@@ -458,7 +438,8 @@ void stn_cohort_put_end(struct stn_member *member, struct stn_emit *emit, stn_ti
                         const struct stn_digest *digest)
 {
     bool is_same = memcmp(&member->record.upload, digest, sizeof *digest) == 0;
-    if (member->record.state == STN_MEMBER_UPLOADED) { /* a retransmission: already counted, and counted once */
+    if (member->record.state ==
+        STN_MEMBER_UPLOADED) { /* a retransmission: already counted, and counted once */
         if (is_same) {
             stn_emit_ok(emit, ticket);
         } else {
@@ -477,13 +458,14 @@ void stn_cohort_put_end(struct stn_member *member, struct stn_emit *emit, stn_ti
         stn_emit_refused(emit, ticket, STN_EXISTS);
         return;
     }
-    stn_emit_wait(emit, take(&member->put_end, emit)); /* it asked again: only the last is waited for */
-    park(member, emit, &member->put_end, ticket);
+    stn_emit_wait(emit, stn_member_take(&member->put_end,
+                                        emit)); /* it asked again: only the last is waited for */
+    stn_member_park(member, emit, &member->put_end, ticket);
     if (!member->checking) {
         member->checking = true;
         member->record.upload = *digest;
         stn_emit_save_member(emit, &member->record);
-        stn_emit_new(emit, STN_SERVER_CHECK)->upload = upload_of(member);
+        stn_emit_new(emit, STN_SERVER_CHECK)->upload = stn_member_upload(member);
     }
 }
 
@@ -494,9 +476,9 @@ void stn_cohort_checked(struct stn_member *member, struct stn_emit *emit, enum s
         return; /* the stage ended meanwhile, and the device knows */
     }
     member->checking = false;
-    stn_ticket ticket = take(&member->put_end, emit);
+    stn_ticket ticket = stn_member_take(&member->put_end, emit);
     if (code != STN_OK) {
-        stn_emit_new(emit, STN_SERVER_DROP)->upload = upload_of(member);
+        stn_emit_new(emit, STN_SERVER_DROP)->upload = stn_member_upload(member);
         member->record.upload = (struct stn_digest){0};
         stn_emit_save_member(emit, &member->record);
         trace(cohort, emit, "corrupt", &member->record.device, code);
@@ -504,7 +486,7 @@ void stn_cohort_checked(struct stn_member *member, struct stn_emit *emit, enum s
         return;
     }
     set_state(member, emit, STN_MEMBER_UPLOADED);
-    stn_emit_new(emit, STN_SERVER_ADD)->upload = upload_of(member);
+    stn_emit_new(emit, STN_SERVER_ADD)->upload = stn_member_upload(member);
     trace(cohort, emit, "uploaded", &member->record.device, STN_OK);
     stn_emit_ok(emit, ticket);
     advance(cohort, emit, false);
@@ -514,28 +496,32 @@ void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_tick
 {
     struct stn_cohort *cohort = member->cohort;
     stn_emit_ok(emit, ticket);
-    bool is_in = member->record.state == STN_MEMBER_JOINED || member->record.state == STN_MEMBER_ADVERTISED;
+    bool is_in =
+        member->record.state == STN_MEMBER_JOINED || member->record.state == STN_MEMBER_ADVERTISED;
     if (!is_in || cohort->record.state > STN_ROUND_UPLOADING) {
         return; /* what is uploaded counts */
     }
     member->checking = false;
-    stn_emit_refused(emit, take(&member->put_end, emit), STN_CANCELLED);
+    stn_emit_refused(emit, stn_member_take(&member->put_end, emit), STN_CANCELLED);
     lose(member, emit);
     if (member->poll != 0 && tell(member, emit, member->poll, member->stage)) {
-        unpark(&member->poll, emit->tickets);
+        stn_member_unpark(&member->poll, emit->tickets);
     }
     advance(cohort, emit, false);
 }
 
 /* ---- waiting ---- */
 
-void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint32_t stage)
+void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                     uint32_t stage)
 {
     if (stage != STN_STAGE_ADVERTISE && stage != STN_STAGE_UPLOAD) {
         stn_emit_refused(emit, ticket, STN_INVALID);
     } else if (!tell(member, emit, ticket, stage)) {
-        stn_emit_wait(emit, take(&member->poll, emit)); /* it asked again: only the last is waited for */
-        park(member, emit, &member->poll, ticket);
+        stn_emit_wait(
+            emit,
+            stn_member_take(&member->poll, emit)); /* it asked again: only the last is waited for */
+        stn_member_park(member, emit, &member->poll, ticket);
         member->stage = stage;
     }
 }
@@ -543,15 +529,16 @@ void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticke
 void stn_cohort_lost_ticket(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
 {
     if (member->poll == ticket) {
-        unpark(&member->poll, emit->tickets);
+        stn_member_unpark(&member->poll, emit->tickets);
     } else if (member->put_end == ticket) {
-        unpark(&member->put_end, emit->tickets);
+        stn_member_unpark(&member->put_end, emit->tickets);
     }
 }
 
 /* ---- the end ---- */
 
-void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit, const struct stn_server_event *event)
+void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit,
+                       const struct stn_server_event *event)
 {
     if (cohort->record.state != STN_ROUND_MERGING) {
         return; /* told twice */
@@ -585,7 +572,7 @@ void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit)
             stn_task_hold(cohort->task, member->record.lease, true);
         }
         if (member->record.state == STN_MEMBER_UPLOADED) {
-            stn_emit_new(emit, STN_SERVER_ADD)->upload = upload_of(member);
+            stn_emit_new(emit, STN_SERVER_ADD)->upload = stn_member_upload(member);
         }
     }
     trace(cohort, emit, "resume", NULL, STN_OK);

@@ -1,34 +1,26 @@
 /* cohort: the stages of one round, and who is where in them.
  *
  *   JOINING    join, advertise; ends when target have advertised, or with the join window
- *   UPLOADING  put_begin, put_end; ends when every member of the roster has uploaded, or with its deadline
- *   MERGING    the included set is fixed; ends with MERGED
- *   DONE VOID  polls are answered from the record until the round is forgotten
+ *   UPLOADING  put_begin, put_end; ends when every member of the roster has uploaded, or with its
+ * deadline MERGING    the included set is fixed; ends with MERGED DONE VOID  polls are answered
+ * from the record until the round is forgotten
  *
- * Fewer than n_min at a stage's end make the round void: a delta that was not uploaded is not spent by it. */
+ * Fewer than n_min at a stage's end make the round void: a delta that was not uploaded is not spent
+ * by it. */
 #ifndef STN_SERVER_CORE_COHORT_H
 #define STN_SERVER_CORE_COHORT_H
 
 #include "base/list.h"
-#include "server/core/emit.h"
+#include "server/core/member.h"
 
 struct stn_task;
 struct stn_lease_record;
-
-struct stn_member {
-    struct stn_cohort *cohort;
-    struct stn_member_record record;
-    stn_ticket poll;    /* parked, or 0 */
-    uint32_t stage;     /* that the poll waits for */
-    stn_ticket put_end; /* waits for the check, or 0 */
-    bool checking;
-};
 
 struct stn_cohort {
     struct stn_list link; /* in its task */
     struct stn_task *task;
     struct stn_round_record record;
-    struct stn_map members; /* device -> struct stn_member */
+    struct stn_map members;          /* device -> struct stn_member */
     uint32_t n[STN_MEMBER_LOST + 1]; /* members in each state */
 };
 
@@ -43,8 +35,8 @@ struct stn_member *stn_cohort_member(const struct stn_cohort *cohort, const stru
 bool stn_cohort_is_open(const struct stn_cohort *cohort);
 
 /* Opens a round in JOINING from the task's current version. */
-struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit, const struct stn_round_id *round,
-                                   const uint8_t seed[static 32]);
+struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
+                                   const struct stn_round_id *round, const uint8_t seed[static 32]);
 /* In JOINING; the device is no member yet, and the lease is its own and live. */
 void stn_cohort_join(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket,
                      const struct stn_lease_record *lease, uint64_t n_samples);
@@ -53,8 +45,10 @@ void stn_cohort_join_again(struct stn_member *member, struct stn_emit *emit, stn
 
 /* Requests of a member. */
 void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
-void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint32_t stage);
-void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket, uint64_t size);
+void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                     uint32_t stage);
+void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                          uint64_t size);
 void stn_cohort_put_end(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
                         const struct stn_digest *digest);
 void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
@@ -62,7 +56,8 @@ void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_tick
 void stn_cohort_lost_ticket(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
 void stn_cohort_checked(struct stn_member *member, struct stn_emit *emit, enum stn_code code);
 /* event is of STN_SERVER_MERGED. */
-void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit, const struct stn_server_event *event);
+void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit,
+                       const struct stn_server_event *event);
 /* Ends the stage when its deadline has come. */
 void stn_cohort_time(struct stn_cohort *cohort, struct stn_emit *emit);
 /* Says FORGET of the round and its members. */

@@ -10,8 +10,9 @@
 #include "server/core/task.h"
 
 #define TASKS_MOST 1024
-#define IDLE_MS 30000   /* a device with nothing to do looks again */
-#define IDLE_PER_S 20   /* and at most so many of them a second, as long as the book of appointments reaches */
+#define IDLE_MS 30000 /* a device with nothing to do looks again */
+#define IDLE_PER_S                                                                                 \
+    20 /* and at most so many of them a second, as long as the book of appointments reaches */
 
 struct stn_coordinator {
     struct stn_rng rng;
@@ -20,8 +21,8 @@ struct stn_coordinator {
     struct stn_map rounds;  /* id -> struct stn_cohort */
     struct stn_map tickets; /* parked ticket -> struct stn_member */
     struct stn_select select;
-    size_t next_task; /* check-ins rotate over the tasks */
-    uint64_t wake_ms; /* as the shell knows it */
+    size_t next_task;         /* check-ins rotate over the tasks */
+    uint64_t wake_ms;         /* as the shell knows it */
     struct stn_record *early; /* restored before what they belong to */
     size_t n_early, early_room;
 };
@@ -58,13 +59,14 @@ static struct stn_task *task_of(const struct stn_coordinator *coordinator, const
     return stn_map_get(&coordinator->tasks, name, strlen(name));
 }
 
-static struct stn_cohort *cohort_of(const struct stn_coordinator *coordinator, const struct stn_round_id *round)
+static struct stn_cohort *cohort_of(const struct stn_coordinator *coordinator,
+                                    const struct stn_round_id *round)
 {
     return stn_map_get(&coordinator->rounds, round, sizeof *round);
 }
 
-static struct stn_member *member_of(const struct stn_coordinator *coordinator, const struct stn_round_id *round,
-                                    const struct stn_id *device)
+static struct stn_member *member_of(const struct stn_coordinator *coordinator,
+                                    const struct stn_round_id *round, const struct stn_id *device)
 {
     struct stn_cohort *cohort = cohort_of(coordinator, round);
     return cohort == NULL ? NULL : stn_cohort_member(cohort, device);
@@ -137,7 +139,8 @@ static void keep_early(struct stn_coordinator *coordinator, const struct stn_rec
 {
     if (coordinator->n_early == coordinator->early_room) {
         size_t room = coordinator->early_room == 0 ? 64 : coordinator->early_room * 2;
-        coordinator->early = stn_emit_need(stn_mem_grow(coordinator->early, room, sizeof *coordinator->early));
+        coordinator->early =
+            stn_emit_need(stn_mem_grow(coordinator->early, room, sizeof *coordinator->early));
         coordinator->early_room = room;
     }
     coordinator->early[coordinator->n_early++] = *record;
@@ -181,10 +184,10 @@ static void create_task(struct stn_coordinator *coordinator, struct stn_emit *em
         code = STN_LIMIT;
     }
     if (code == STN_OK && old == NULL) {
-        struct stn_task_record record = {.spec = *spec,
-                                         .clip_norm = spec->clip_norm,
-                                         .created_ms = emit->now_ms};
-        struct stn_version_record version = {.adapter = event->create.adapter, .created_ms = emit->now_ms};
+        struct stn_task_record record = {
+            .spec = *spec, .clip_norm = spec->clip_norm, .created_ms = emit->now_ms};
+        struct stn_version_record version = {.adapter = event->create.adapter,
+                                             .created_ms = emit->now_ms};
         (void)stn_str_copy(version.task, sizeof version.task, spec->name);
         struct stn_task *task = stn_task_new(&record);
         stn_emit_set(&coordinator->tasks, spec->name, strlen(spec->name), task);
@@ -200,13 +203,14 @@ static void pause_task(struct stn_coordinator *coordinator, struct stn_emit *emi
                        const struct stn_server_event *event, enum stn_task_state state)
 {
     struct stn_task *task = task_of(coordinator, event->task);
-    enum stn_code code = task == NULL                                   ? STN_NOT_FOUND
-                         : task->record.state == STN_TASK_FINISHED      ? STN_LATE
-                                                                        : STN_OK;
+    enum stn_code code = task == NULL                              ? STN_NOT_FOUND
+                         : task->record.state == STN_TASK_FINISHED ? STN_LATE
+                                                                   : STN_OK;
     if (code == STN_OK && task->record.state != state) {
         task->record.state = state;
         stn_emit_save_task(emit, &task->record);
-        stn_emit_trace(emit, state == STN_TASK_PAUSED ? "pause" : "go on", event->task, NULL, 0, STN_OK);
+        stn_emit_trace(emit, state == STN_TASK_PAUSED ? "pause" : "go on", event->task, NULL, 0,
+                       STN_OK);
     }
     stn_emit_answer(emit, event->ticket, code);
 }
@@ -224,7 +228,8 @@ static bool is_check_in(const struct stn_msg_check_in *check_in)
     return is_sound;
 }
 
-static const struct stn_consent *consent_to(const struct stn_msg_check_in *check_in, const char *task)
+static const struct stn_consent *consent_to(const struct stn_msg_check_in *check_in,
+                                            const char *task)
 {
     for (uint32_t i = 0; i < check_in->n_consents; i++) {
         if (strcmp(check_in->consents[i].task, task) == 0 && check_in->consents[i].n_examples > 0) {
@@ -235,7 +240,8 @@ static const struct stn_consent *consent_to(const struct stn_msg_check_in *check
 }
 
 /* What a device that has nothing to train may still put in place. */
-static void add_release(const struct stn_coordinator *coordinator, const struct stn_msg_check_in *check_in,
+static void add_release(const struct stn_coordinator *coordinator,
+                        const struct stn_msg_check_in *check_in,
                         struct stn_msg_come_back *come_back)
 {
     for (uint32_t i = 0; i < check_in->n_consents && !come_back->has_release; i++) {
@@ -244,15 +250,17 @@ static void add_release(const struct stn_coordinator *coordinator, const struct 
         const struct stn_version_record *version = task == NULL ? NULL : stn_task_released(task);
         if (version != NULL && version->version > consent->version) {
             come_back->has_release = true;
-            come_back->release = (struct stn_release){.version = version->version, .adapter = version->adapter};
-            (void)stn_str_copy(come_back->release.task, sizeof come_back->release.task, consent->task);
+            come_back->release =
+                (struct stn_release){.version = version->version, .adapter = version->adapter};
+            (void)stn_str_copy(come_back->release.task, sizeof come_back->release.task,
+                               consent->task);
         }
     }
 }
 
-/* Where a device is needed most, as an index: the task whose lease it has already; then the one that lacks the fewest
- * devices for a round that has begun to gather (so that two tasks never starve each other in a small fleet); then
- * whose turn it is. */
+/* Where a device is needed most, as an index: the task whose lease it has already; then the one
+ * that lacks the fewest devices for a round that has begun to gather (so that two tasks never
+ * starve each other in a small fleet); then whose turn it is. */
 static size_t first_task(const struct stn_coordinator *coordinator, const struct stn_emit *emit,
                          const struct stn_id *device, const struct stn_msg_check_in *check_in)
 {
@@ -262,7 +270,8 @@ static size_t first_task(const struct stn_coordinator *coordinator, const struct
         size_t at = (coordinator->next_task + i) % n;
         const struct stn_task *task = coordinator->tasks.entries[at].value;
         uint32_t n_min = task->record.spec.n_min;
-        if (task->record.state != STN_TASK_RUNNING || consent_to(check_in, task->record.spec.name) == NULL) {
+        if (task->record.state != STN_TASK_RUNNING ||
+            consent_to(check_in, task->record.spec.name) == NULL) {
             continue;
         }
         if (stn_lease_of(&task->leases, device, task->record.version, emit->now_ms) != NULL) {
@@ -284,7 +293,8 @@ static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit,
         return;
     }
     size_t n = coordinator->tasks.n;
-    struct stn_select_demand demand = {.at_ms = emit->now_ms + IDLE_MS, .n = IDLE_PER_S, .per_s = IDLE_PER_S};
+    struct stn_select_demand demand = {
+        .at_ms = emit->now_ms + IDLE_MS, .n = IDLE_PER_S, .per_s = IDLE_PER_S};
     size_t first = n == 0 ? 0 : first_task(coordinator, emit, device, check_in);
     for (size_t i = 0; i < n; i++) {
         struct stn_task *task = coordinator->tasks.entries[(first + i) % n].value;
@@ -297,12 +307,14 @@ static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit,
         }
         struct stn_select_demand other;
         bool is_for_it = check_in->n_min_floor <= task->record.spec.n_min;
-        if (is_for_it && stn_task_demand(task, emit->now_ms, &other) && other.at_ms < demand.at_ms) {
+        if (is_for_it && stn_task_demand(task, emit->now_ms, &other) &&
+            other.at_ms < demand.at_ms) {
             demand = other;
         }
     }
     struct stn_msg msg = {.type = STN_MSG_COME_BACK};
-    msg.come_back.after_ms = stn_select_wait_ms(&coordinator->select, &coordinator->rng, emit->now_ms, &demand);
+    msg.come_back.after_ms =
+        stn_select_wait_ms(&coordinator->select, &coordinator->rng, emit->now_ms, &demand);
     add_release(coordinator, check_in, &msg.come_back);
     stn_emit_reply(emit, ticket, &msg);
 }
@@ -310,7 +322,8 @@ static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit,
 static void join(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket,
                  const struct stn_id *device, const struct stn_msg_join *join)
 {
-    struct stn_task *task = memchr(join->task, 0, sizeof join->task) == NULL ? NULL : task_of(coordinator, join->task);
+    struct stn_task *task =
+        memchr(join->task, 0, sizeof join->task) == NULL ? NULL : task_of(coordinator, join->task);
     if (task == NULL) {
         stn_emit_refused(emit, ticket, STN_NOT_FOUND);
     } else {
@@ -353,7 +366,8 @@ static void request(struct stn_coordinator *coordinator, struct stn_emit *emit,
     }
 }
 
-static void lost_ticket(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket)
+static void lost_ticket(struct stn_coordinator *coordinator, struct stn_emit *emit,
+                        stn_ticket ticket)
 {
     struct stn_member *member = stn_map_get(&coordinator->tickets, &ticket, sizeof ticket);
     if (member != NULL) {
@@ -454,15 +468,18 @@ static bool is_same(const struct stn_digest *a, const struct stn_digest *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-bool stn_coordinator_may_get(const struct stn_coordinator *coordinator, const struct stn_digest *digest)
+bool stn_coordinator_may_get(const struct stn_coordinator *coordinator,
+                             const struct stn_digest *digest)
 {
     for (size_t i = 0; i < coordinator->tasks.n; i++) {
         const struct stn_task *task = coordinator->tasks.entries[i].value;
         if (is_same(digest, &task->record.spec.base.digest)) {
             return true;
         }
-        for (struct stn_list *link = task->versions.prev; link != &task->versions; link = link->prev) {
-            if (is_same(digest, &STN_LIST_OF(link, struct stn_version, link)->record.adapter.digest)) {
+        for (struct stn_list *link = task->versions.prev; link != &task->versions;
+             link = link->prev) {
+            if (is_same(digest,
+                        &STN_LIST_OF(link, struct stn_version, link)->record.adapter.digest)) {
                 return true;
             }
         }
@@ -470,15 +487,17 @@ bool stn_coordinator_may_get(const struct stn_coordinator *coordinator, const st
     return false;
 }
 
-bool stn_coordinator_may_put(const struct stn_coordinator *coordinator, const struct stn_round_id *round,
-                             const struct stn_id *device)
+bool stn_coordinator_may_put(const struct stn_coordinator *coordinator,
+                             const struct stn_round_id *round, const struct stn_id *device)
 {
     const struct stn_member *member = member_of(coordinator, round, device);
     return member != NULL && member->cohort->record.state == STN_ROUND_UPLOADING &&
-           member->record.state == STN_MEMBER_ADVERTISED && member->record.upload_size > 0 && !member->checking;
+           member->record.state == STN_MEMBER_ADVERTISED && member->record.upload_size > 0 &&
+           !member->checking;
 }
 
-bool stn_coordinator_view(const struct stn_coordinator *coordinator, size_t i, struct stn_coordinator_view *ret)
+bool stn_coordinator_view(const struct stn_coordinator *coordinator, size_t i,
+                          struct stn_coordinator_view *ret)
 {
     if (i >= coordinator->tasks.n) {
         return false;

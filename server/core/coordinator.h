@@ -1,11 +1,13 @@
-/* coordinator: the whole of what the server decides: step(state, event) -> effects. Pure: no clock, file, lock, log
- * or library. Inside are task (what is trained), lease (who trains what until when), cohort (the stages of one
- * round), select (pace steering: how long a device without work should stay away).
+/* coordinator: the whole of what the server decides: step(state, event) -> effects. Pure: no clock,
+ * file, lock, log or library. Inside are task (what is trained), lease (who trains what until
+ * when), cohort (the stages of one round), select (pace steering: how long a device without work
+ * should stay away).
  *
  * Promises, checked by the swarm after every step:
- *   a device's delta is in at most one merged version, and an acknowledged put_end is in exactly one unless its round is void;
- *   no version is made from fewer than n_min devices; every round ends by its deadlines once TIME comes;
- *   after a crash at any point the restored coordinator keeps every promise that had left it. */
+ *   a device's delta is in at most one merged version, and an acknowledged put_end is in exactly
+ * one unless its round is void; no version is made from fewer than n_min devices; every round ends
+ * by its deadlines once TIME comes; after a crash at any point the restored coordinator keeps every
+ * promise that had left it. */
 #ifndef STN_SERVER_CORE_COORDINATOR_H
 #define STN_SERVER_CORE_COORDINATOR_H
 
@@ -14,8 +16,10 @@
 
 struct stn_coordinator;
 
-/* The caller frees *ret. seed is of the generator of round ids, seeds and jitter; give a live coordinator entropy. */
-enum stn_code stn_coordinator_new(struct stn_coordinator **ret, uint64_t seed, struct stn_err *err) STN_CHECKED;
+/* The caller frees *ret. seed is of the generator of round ids, seeds and jitter; give a live
+ * coordinator entropy. */
+enum stn_code stn_coordinator_new(struct stn_coordinator **ret, uint64_t seed,
+                                  struct stn_err *err) STN_CHECKED;
 void stn_coordinator_free(struct stn_coordinator *coordinator);
 
 /* Appends to effects. Never fails: what the world did wrong is answered, not returned. */
@@ -23,17 +27,20 @@ void stn_coordinator_step(struct stn_coordinator *coordinator, const struct stn_
                           struct stn_server_effects *effects);
 
 /* What the shell asks before it moves bytes on its own. */
-bool stn_coordinator_may_get(const struct stn_coordinator *coordinator, const struct stn_digest *digest);
-bool stn_coordinator_may_put(const struct stn_coordinator *coordinator, const struct stn_round_id *round,
-                             const struct stn_id *device);
+bool stn_coordinator_may_get(const struct stn_coordinator *coordinator,
+                             const struct stn_digest *digest);
+bool stn_coordinator_may_put(const struct stn_coordinator *coordinator,
+                             const struct stn_round_id *round, const struct stn_id *device);
 
-/* For status pages: a task, its open round (NULL: none) and how many have joined and uploaded; i from 0. NULL past the end. */
+/* For status pages: a task, its open round (NULL: none) and how many have joined and uploaded; i
+ * from 0. NULL past the end. */
 struct stn_coordinator_view {
     const struct stn_task_record *task;
     const struct stn_version_record *version;
     const struct stn_round_record *round;
     uint32_t n_leased, n_joined, n_uploaded;
 };
-bool stn_coordinator_view(const struct stn_coordinator *coordinator, size_t i, struct stn_coordinator_view *ret);
+bool stn_coordinator_view(const struct stn_coordinator *coordinator, size_t i,
+                          struct stn_coordinator_view *ret);
 
 #endif

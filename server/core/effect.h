@@ -1,26 +1,27 @@
-/* effect: what the coordinator's shell must do after a step, in this order. SAVE and FORGET belong to one
- * transaction that commits before any REPLY leaves: nothing is promised before it is on disk. Thread: values. */
+/* effect: what the coordinator's shell must do after a step, in this order. SAVE and FORGET belong
+ * to one transaction that commits before any REPLY leaves: nothing is promised before it is on
+ * disk. Thread: values. */
 #ifndef STN_SERVER_CORE_EFFECT_H
 #define STN_SERVER_CORE_EFFECT_H
 
 #include "server/core/event.h"
 
 enum stn_server_effect_type {
-    STN_SERVER_SAVE,    /* record: write or replace it */
-    STN_SERVER_FORGET,  /* record (its key alone matters): delete it */
-    STN_SERVER_REPLY,   /* ticket, msg; the shell signs round_config, roster and result */
-    STN_SERVER_ANSWER,  /* ticket, code: an operator's command is done */
-    STN_SERVER_WAKE,    /* at_ms: send TIME then; replaces an earlier WAKE. UINT64_MAX: never */
-    STN_SERVER_SPOOL,   /* ticket, upload (digest not known yet): make the spool if it is not there, reply with what is
-                           missing */
-    STN_SERVER_CHECK,   /* upload: does the spool hold the digest's bytes? -> UPLOAD_CHECKED */
-    STN_SERVER_ADD,     /* upload: it counts; add the spool to the round's accumulator (after START: all over again,
-                           unless a snapshot holds it) */
-    STN_SERVER_DROP,    /* upload: its bytes are wanted no more */
-    STN_SERVER_MERGE,   /* round: every ADD is done; make the next version -> MERGED. May be repeated after a crash
-                           and must then give the same bytes */
-    STN_SERVER_CLOSE,   /* merge.round: done or void; its spools and accumulator go, counted or not */
-    STN_SERVER_TRACE    /* trace: a fact for logs, transcripts and metrics */
+    STN_SERVER_SAVE,   /* record: write or replace it */
+    STN_SERVER_FORGET, /* record (its key alone matters): delete it */
+    STN_SERVER_REPLY,  /* ticket, msg; the shell signs round_config, roster and result */
+    STN_SERVER_ANSWER, /* ticket, code: an operator's command is done */
+    STN_SERVER_WAKE,   /* at_ms: send TIME then; replaces an earlier WAKE. UINT64_MAX: never */
+    STN_SERVER_SPOOL,  /* ticket, upload (digest not known yet): make the spool if it is not there,
+                          reply with what is  missing */
+    STN_SERVER_CHECK,  /* upload: does the spool hold the digest's bytes? -> UPLOAD_CHECKED */
+    STN_SERVER_ADD, /* upload: it counts; add the spool to the round's accumulator (after START: all
+                       over again, unless a snapshot holds it) */
+    STN_SERVER_DROP,  /* upload: its bytes are wanted no more */
+    STN_SERVER_MERGE, /* round: every ADD is done; make the next version -> MERGED. May be repeated
+                         after a crash and must then give the same bytes */
+    STN_SERVER_CLOSE, /* merge.round: done or void; its spools and accumulator go, counted or not */
+    STN_SERVER_TRACE  /* trace: a fact for logs, transcripts and metrics */
 };
 
 struct stn_server_upload {
@@ -42,12 +43,14 @@ struct stn_server_effect {
         struct { /* MERGE, CLOSE */
             struct stn_round_id round;
             struct stn_msg_round_config config;
-            struct stn_version_record from; /* of MERGE: the version that deltas started from: adapter and optimiser state */
+            struct stn_version_record from; /* of MERGE: the version that deltas started from:
+                                               adapter and optimiser state */
             struct stn_task_spec spec;      /* of MERGE */
             uint32_t n_included;
         } merge;
         struct {
-            const char *event; /* a literal: "lease", "join", "roster", "uploaded", "merged", "void" ... */
+            const char
+                *event; /* a literal: "lease", "join", "roster", "uploaded", "merged", "void" ... */
             char task[STN_MSG_NAME];
             struct stn_id device; /* or zero */
             uint64_t number;      /* round, version or lease, as the event says */
@@ -56,8 +59,9 @@ struct stn_server_effect {
     };
 };
 
-/* The effects of one step. The shell owns it, clears it before a step and applies it after. Growing it is the only
- * allocation of a step; when that fails the process ends (crash-only), as the step cannot be undone. */
+/* The effects of one step. The shell owns it, clears it before a step and applies it after. Growing
+ * it is the only allocation of a step; when that fails the process ends (crash-only), as the step
+ * cannot be undone. */
 struct stn_server_effects {
     struct stn_server_effect *items;
     size_t n;

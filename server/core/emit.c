@@ -97,20 +97,23 @@ void stn_emit_wait(struct stn_emit *emit, stn_ticket ticket)
 
 void stn_emit_refused(struct stn_emit *emit, stn_ticket ticket, enum stn_code code)
 {
-    stn_emit_reply(emit, ticket, &(struct stn_msg){.type = STN_MSG_REFUSED, .refused = {.code = code}});
+    stn_emit_reply(emit, ticket,
+                   &(struct stn_msg){.type = STN_MSG_REFUSED, .refused = {.code = code}});
 }
 
 void stn_emit_come_back(struct stn_emit *emit, stn_ticket ticket, uint64_t after_ms)
 {
-    stn_emit_reply(emit, ticket,
-                   &(struct stn_msg){.type = STN_MSG_COME_BACK, .come_back = {.after_ms = after_ms}});
+    stn_emit_reply(
+        emit, ticket,
+        &(struct stn_msg){.type = STN_MSG_COME_BACK, .come_back = {.after_ms = after_ms}});
 }
 
 void stn_emit_voided(struct stn_emit *emit, stn_ticket ticket, const struct stn_round_id *round,
                      enum stn_code code)
 {
-    stn_emit_reply(emit, ticket,
-                   &(struct stn_msg){.type = STN_MSG_VOIDED, .voided = {.round = *round, .code = code}});
+    stn_emit_reply(
+        emit, ticket,
+        &(struct stn_msg){.type = STN_MSG_VOIDED, .voided = {.round = *round, .code = code}});
 }
 
 void stn_emit_answer(struct stn_emit *emit, stn_ticket ticket, enum stn_code code)

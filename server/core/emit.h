@@ -1,5 +1,6 @@
-/* emit: what every part of the coordinator has in hand during a step: when it is, where effects go, who waits.
- * A step cannot be undone, so memory that is not there ends the process (crash-only; the records on disk stand). */
+/* emit: what every part of the coordinator has in hand during a step: when it is, where effects go,
+ * who waits. A step cannot be undone, so memory that is not there ends the process (crash-only; the
+ * records on disk stand). */
 #ifndef STN_SERVER_CORE_EMIT_H
 #define STN_SERVER_CORE_EMIT_H
 

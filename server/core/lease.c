@@ -47,7 +47,8 @@ struct stn_lease *stn_lease_of(const struct stn_lease_book *book, const struct s
 {
     struct stn_lease *lease = stn_map_get(&book->devices, device, sizeof *device);
     for (; lease != NULL; lease = lease->older) {
-        if (!lease->record.spent && lease->record.version == version && lease->record.expires_ms > now_ms) {
+        if (!lease->record.spent && lease->record.version == version &&
+            lease->record.expires_ms > now_ms) {
             break;
         }
     }
@@ -77,7 +78,8 @@ void stn_lease_forget(struct stn_lease_book *book, struct stn_lease *lease, stru
 uint32_t stn_lease_expire(struct stn_lease_book *book, uint64_t version, struct stn_emit *emit)
 {
     uint32_t n = 0;
-    for (struct stn_list *link = book->by_number.next, *next; link != &book->by_number; link = next) {
+    for (struct stn_list *link = book->by_number.next, *next; link != &book->by_number;
+         link = next) {
         next = link->next;
         struct stn_lease *lease = OF(link);
         if (lease->held) {
@@ -88,8 +90,8 @@ uint32_t stn_lease_expire(struct stn_lease_book *book, uint64_t version, struct 
         }
         if (!lease->record.spent) {
             n += lease->record.version == version;
-            stn_emit_trace(emit, "expired", lease->record.task, &lease->record.device, lease->record.lease,
-                           STN_OK);
+            stn_emit_trace(emit, "expired", lease->record.task, &lease->record.device,
+                           lease->record.lease, STN_OK);
         }
         stn_lease_forget(book, lease, emit);
     }
@@ -98,7 +100,8 @@ uint32_t stn_lease_expire(struct stn_lease_book *book, uint64_t version, struct 
 
 void stn_lease_forget_before(struct stn_lease_book *book, uint64_t oldest, struct stn_emit *emit)
 {
-    for (struct stn_list *link = book->by_number.next, *next; link != &book->by_number; link = next) {
+    for (struct stn_list *link = book->by_number.next, *next; link != &book->by_number;
+         link = next) {
         next = link->next;
         if (OF(link)->record.version < oldest) {
             stn_lease_forget(book, OF(link), emit);
@@ -109,7 +112,8 @@ void stn_lease_forget_before(struct stn_lease_book *book, uint64_t oldest, struc
 uint32_t stn_lease_count(const struct stn_lease_book *book, uint64_t version)
 {
     uint32_t n = 0;
-    for (struct stn_list *link = book->by_number.next; link != &book->by_number; link = link->next) {
+    for (struct stn_list *link = book->by_number.next; link != &book->by_number;
+         link = link->next) {
         n += OF(link)->record.version == version && !OF(link)->record.spent;
     }
     return n;
@@ -117,7 +121,8 @@ uint32_t stn_lease_count(const struct stn_lease_book *book, uint64_t version)
 
 uint64_t stn_lease_next_ms(const struct stn_lease_book *book)
 {
-    for (struct stn_list *link = book->by_number.next; link != &book->by_number; link = link->next) {
+    for (struct stn_list *link = book->by_number.next; link != &book->by_number;
+         link = link->next) {
         if (!OF(link)->held) {
             return OF(link)->record.expires_ms;
         }

@@ -1,6 +1,7 @@
-/* record: the rows that outlive the process. The core says SAVE with a whole record, the shell writes it within the
- * turn's transaction, and after a restart gives every record back, in any order, by RESTORE. Records hold no pointers
- * and no padding that matters; the shell's store maps them to SQLite columns. Thread: values. */
+/* record: the rows that outlive the process. The core says SAVE with a whole record, the shell
+ * writes it within the turn's transaction, and after a restart gives every record back, in any
+ * order, by RESTORE. Records hold no pointers and no padding that matters; the shell's store maps
+ * them to SQLite columns. Thread: values. */
 #ifndef STN_SERVER_CORE_RECORD_H
 #define STN_SERVER_CORE_RECORD_H
 
@@ -17,36 +18,33 @@ struct stn_task_spec {
     struct stn_digest digest; /* of the settings, for cfg */
     struct stn_blob_ref base;
     struct stn_train_spec train;
-    uint64_t n_values;      /* d */
-    uint32_t target;        /* members of a cohort */
+    uint64_t n_values; /* d */
+    uint32_t target;   /* members of a cohort */
     uint32_t n_min;
-    double over_select;     /* leases given for one version: target * over_select, rounded up */
-    uint64_t join_window_ms;     /* from the first join until the cohort closes at the latest */
+    double over_select;      /* leases given for one version: target * over_select, rounded up */
+    uint64_t join_window_ms; /* from the first join until the cohort closes at the latest */
     uint64_t report_deadline_ms; /* a lease's life: training must end within it */
     uint64_t upload_ms;          /* from the roster until the cohort merges at the latest */
-    uint32_t staleness;     /* versions that a delta may be behind; 0: synchronous */
+    uint32_t staleness;          /* versions that a delta may be behind; 0: synchronous */
     bool secure;
-    uint32_t outer;         /* enum stn_outer */
+    uint32_t outer; /* enum stn_outer */
     double outer_rate, outer_momentum;
-    double clip_norm, clip_quantile; /* C to begin with, and the share that should be unclipped; quantile 0: C is fixed */
+    double clip_norm, clip_quantile; /* C to begin with, and the share that should be unclipped;
+                                        quantile 0: C is fixed */
     uint32_t weight_max;
     uint32_t bits;
-    uint64_t n_rounds;      /* versions to make, then the task is finished; 0: no end */
+    uint64_t n_rounds; /* versions to make, then the task is finished; 0: no end */
     uint64_t seed;
 };
 
-enum stn_task_state {
-    STN_TASK_RUNNING = 0,
-    STN_TASK_PAUSED = 1,
-    STN_TASK_FINISHED = 2
-};
+enum stn_task_state { STN_TASK_RUNNING = 0, STN_TASK_PAUSED = 1, STN_TASK_FINISHED = 2 };
 
 struct stn_task_record {
     struct stn_task_spec spec;
-    uint32_t state;      /* enum stn_task_state */
-    uint64_t version;    /* the released one */
-    double clip_norm;    /* of the next round */
-    uint64_t n_leases;   /* ever given: a lease's number */
+    uint32_t state;    /* enum stn_task_state */
+    uint64_t version;  /* the released one */
+    double clip_norm;  /* of the next round */
+    uint64_t n_leases; /* ever given: a lease's number */
     uint64_t created_ms;
 };
 
@@ -76,14 +74,14 @@ enum stn_round_state {
 struct stn_round_record {
     struct stn_round_id round;
     char task[STN_MSG_NAME];
-    uint64_t number;  /* counts a task's rounds, the void ones too */
-    uint64_t version; /* that it starts from */
-    uint32_t state;   /* enum stn_round_state */
-    uint32_t code;    /* of VOID: why */
-    uint64_t opened_ms, deadline_ms; /* deadline of the stage */
+    uint64_t number;                    /* counts a task's rounds, the void ones too */
+    uint64_t version;                   /* that it starts from */
+    uint32_t state;                     /* enum stn_round_state */
+    uint32_t code;                      /* of VOID: why */
+    uint64_t opened_ms, deadline_ms;    /* deadline of the stage */
     struct stn_msg_round_config config; /* as it was sent, but for the signature */
-    uint32_t n_roster;       /* members of the roster, once it is made */
-    uint64_t result_version; /* of DONE */
+    uint32_t n_roster;                  /* members of the roster, once it is made */
+    uint64_t result_version;            /* of DONE */
 };
 
 enum stn_member_state {
@@ -98,7 +96,7 @@ struct stn_member_record {
     struct stn_id device;
     uint32_t state; /* enum stn_member_state */
     uint64_t lease, n_samples;
-    struct stn_digest upload;   /* tree digest of the packed vector */
+    struct stn_digest upload; /* tree digest of the packed vector */
     uint64_t upload_size;
 };
 

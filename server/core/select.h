@@ -1,7 +1,8 @@
-/* select: pace steering. A device that finds no work is told when to come again, so that arrivals meet demand: first
- * come as many as the next round needs, then as many a second as rounds use up, and never more than STN_SELECT_MOST
- * a second. The book of appointments is a ring of seconds, so its size does not grow with the fleet.
- * After Bonawitz et al., "Towards federated learning at scale" (2019), section 2.3. */
+/* select: pace steering. A device that finds no work is told when to come again, so that arrivals
+ * meet demand: first come as many as the next round needs, then as many a second as rounds use up,
+ * and never more than STN_SELECT_MOST a second. The book of appointments is a ring of seconds, so
+ * its size does not grow with the fleet. After Bonawitz et al., "Towards federated learning at
+ * scale" (2019), section 2.3. */
 #ifndef STN_SERVER_CORE_SELECT_H
 #define STN_SERVER_CORE_SELECT_H
 
@@ -18,9 +19,9 @@ struct stn_select {
 };
 
 struct stn_select_demand {
-    uint64_t at_ms;   /* when devices are wanted next */
-    double n;         /* how many at once */
-    double per_s;     /* and how many a second after that */
+    uint64_t at_ms; /* when devices are wanted next */
+    double n;       /* how many at once */
+    double per_s;   /* and how many a second after that */
 };
 
 /* How long to stay away; the appointment is written down. */

@@ -42,8 +42,9 @@ static bool can_train(const struct stn_train_spec *train)
 static bool can_gather(const struct stn_task_spec *spec)
 {
     return spec->n_min > 0 && spec->target >= spec->n_min && spec->target <= TARGET_MOST &&
-           spec->over_select >= 1 && spec->over_select <= OVER_SELECT_MOST && is_window(spec->join_window_ms) &&
-           is_window(spec->report_deadline_ms) && is_window(spec->upload_ms) && spec->staleness <= STALENESS_MOST;
+           spec->over_select >= 1 && spec->over_select <= OVER_SELECT_MOST &&
+           is_window(spec->join_window_ms) && is_window(spec->report_deadline_ms) &&
+           is_window(spec->upload_ms) && spec->staleness <= STALENESS_MOST;
 }
 
 static bool can_merge(const struct stn_task_spec *spec)
@@ -51,15 +52,17 @@ static bool can_merge(const struct stn_task_spec *spec)
     bool is_width = spec->bits == 16 || spec->bits == 24 || spec->bits == 32;
     return is_width && spec->target < (1ull << (spec->bits - 1)) && spec->n_values > 0 &&
            spec->n_values <= STN_MSG_VALUES && spec->outer <= STN_OUTER_NESTEROV &&
-           is_rate(spec->outer_rate, 1e6) && is_rate(spec->outer_momentum, 1) && spec->clip_norm > 0 &&
-           isfinite(spec->clip_norm) && is_rate(spec->clip_quantile, 1) && spec->weight_max > 0;
+           is_rate(spec->outer_rate, 1e6) && is_rate(spec->outer_momentum, 1) &&
+           spec->clip_norm > 0 && isfinite(spec->clip_norm) && is_rate(spec->clip_quantile, 1) &&
+           spec->weight_max > 0;
 }
 
 enum stn_code stn_task_check(const struct stn_task_spec *spec, const struct stn_blob_ref *adapter)
 {
-    bool is_named = memchr(spec->name, 0, sizeof spec->name) != NULL && stn_msg_is_task_name(spec->name);
-    if (!is_named || !can_train(&spec->train) || !can_gather(spec) || !can_merge(spec) || !is_blob(&spec->base) ||
-        !is_blob(adapter)) {
+    bool is_named =
+        memchr(spec->name, 0, sizeof spec->name) != NULL && stn_msg_is_task_name(spec->name);
+    if (!is_named || !can_train(&spec->train) || !can_gather(spec) || !can_merge(spec) ||
+        !is_blob(&spec->base) || !is_blob(adapter)) {
         return STN_INVALID;
     }
     return spec->secure ? STN_UNSUPPORTED : STN_OK;
@@ -136,8 +139,8 @@ static uint64_t oldest_accepted(const struct stn_task *task)
     return task->record.version > staleness ? task->record.version - staleness : 0;
 }
 
-void stn_task_release(struct stn_task *task, struct stn_emit *emit, const struct stn_version_record *record,
-                      double clip_norm)
+void stn_task_release(struct stn_task *task, struct stn_emit *emit,
+                      const struct stn_version_record *record, double clip_norm)
 {
     const struct stn_version_record *before = stn_task_released(task);
     if (before != NULL && emit->now_ms > before->created_ms) {
@@ -158,7 +161,8 @@ void stn_task_release(struct stn_task *task, struct stn_emit *emit, const struct
     stn_task_add_version(task, record);
     stn_lease_forget_before(&task->leases, is_last ? UINT64_MAX : oldest_accepted(task), emit);
     task->n_live = stn_lease_count(&task->leases, task->record.version);
-    stn_emit_trace(emit, is_last ? "finished" : "released", task->record.spec.name, NULL, record->version, STN_OK);
+    stn_emit_trace(emit, is_last ? "finished" : "released", task->record.spec.name, NULL,
+                   record->version, STN_OK);
 }
 
 /* ---- leases ---- */
@@ -186,22 +190,24 @@ static void reply_lease(const struct stn_task *task, struct stn_emit *emit, stn_
     stn_emit_reply(emit, ticket, &msg);
 }
 
-/* A lease that was just given could not be used: the round is past joining, and its end makes a new version; or the
- * device's delta of this version is in that round already. */
+/* A lease that was just given could not be used: the round is past joining, and its end makes a new
+ * version; or the device's delta of this version is in that round already. */
 static bool is_shut(const struct stn_task *task, const struct stn_id *device)
 {
     if (task->open == NULL || task->open->record.state == STN_ROUND_JOINING) {
         return false;
     }
     const struct stn_member *member = stn_cohort_member(task->open, device);
-    return task->record.spec.staleness == 0 || (member != NULL && member->record.state == STN_MEMBER_UPLOADED);
+    return task->record.spec.staleness == 0 ||
+           (member != NULL && member->record.state == STN_MEMBER_UPLOADED);
 }
 
-bool stn_task_lease(struct stn_task *task, struct stn_emit *emit, stn_ticket ticket, const struct stn_id *device,
-                    uint32_t n_min_floor)
+bool stn_task_lease(struct stn_task *task, struct stn_emit *emit, stn_ticket ticket,
+                    const struct stn_id *device, uint32_t n_min_floor)
 {
     const struct stn_task_spec *spec = &task->record.spec;
-    if (task->record.state != STN_TASK_RUNNING || spec->n_min < n_min_floor || is_shut(task, device)) {
+    if (task->record.state != STN_TASK_RUNNING || spec->n_min < n_min_floor ||
+        is_shut(task, device)) {
         return false;
     }
     uint64_t version = task->record.version;
@@ -235,7 +241,8 @@ bool stn_task_demand(const struct stn_task *task, uint64_t now_ms, struct stn_se
     if (task->record.state != STN_TASK_RUNNING || released == NULL) {
         return false;
     }
-    double period_ms = task->period_ms > 0 ? task->period_ms : (double)task->record.spec.report_deadline_ms / 4;
+    double period_ms =
+        task->period_ms > 0 ? task->period_ms : (double)task->record.spec.report_deadline_ms / 4;
     double due_ms = (double)released->created_ms + period_ms - (double)now_ms;
     if (due_ms < period_ms / 8) {
         due_ms = period_ms / 8; /* it is overdue, or all but */
@@ -271,8 +278,10 @@ void stn_task_hold(struct stn_task *task, uint64_t number, bool held)
 
 /* ---- joining ---- */
 
-/* How long a finished delta waits for the open round to end: it may be void, or of an accepted version. */
-static uint64_t until_open_ends_ms(const struct stn_task *task, struct stn_rng *rng, uint64_t now_ms)
+/* How long a finished delta waits for the open round to end: it may be void, or of an accepted
+ * version. */
+static uint64_t until_open_ends_ms(const struct stn_task *task, struct stn_rng *rng,
+                                   uint64_t now_ms)
 {
     uint64_t step_ms = task->record.spec.upload_ms / 8 + 100;
     uint64_t deadline_ms = task->open->record.deadline_ms;
@@ -283,9 +292,11 @@ static uint64_t until_open_ends_ms(const struct stn_task *task, struct stn_rng *
     return step_ms + stn_rng_below(rng, step_ms / 2 + 1);
 }
 
-static struct stn_cohort *open_round(struct stn_task *task, struct stn_emit *emit, struct stn_rng *rng)
+static struct stn_cohort *open_round(struct stn_task *task, struct stn_emit *emit,
+                                     struct stn_rng *rng)
 {
-    union { /* ids must not repeat after a restart, whatever the seed: the number of the round is in them */
+    union { /* ids must not repeat after a restart, whatever the seed: the number of the round is in
+               them */
         uint64_t words[4];
         uint8_t bytes[32];
     } seed, id;
@@ -294,7 +305,8 @@ static struct stn_cohort *open_round(struct stn_task *task, struct stn_emit *emi
         seed.words[i] = stn_rng_u64(rng);
         id.words[i] = stn_rng_u64(rng);
     }
-    id.words[0] = stn_rng_mix(stn_map_hash(task->record.spec.name, strlen(task->record.spec.name)) ^ id.words[2]) ^
+    id.words[0] = stn_rng_mix(stn_map_hash(task->record.spec.name, strlen(task->record.spec.name)) ^
+                              id.words[2]) ^
                   task->n_rounds;
     memcpy(round.bytes, id.bytes, sizeof round.bytes);
     return stn_cohort_open(task, emit, &round, seed.bytes);
@@ -325,7 +337,8 @@ static enum stn_code may_join(const struct stn_task *task, const struct stn_emit
     if (join->version != lease->record.version || join->n_samples == 0) {
         return STN_INVALID;
     }
-    bool is_over = task->record.state == STN_TASK_FINISHED || lease->record.version < oldest_accepted(task) ||
+    bool is_over = task->record.state == STN_TASK_FINISHED ||
+                   lease->record.version < oldest_accepted(task) ||
                    (lease->record.expires_ms <= emit->now_ms && !lease->held);
     if (is_over || lease->record.spent) {
         return STN_LATE;
@@ -333,8 +346,8 @@ static enum stn_code may_join(const struct stn_task *task, const struct stn_emit
     return task->record.state == STN_TASK_PAUSED && task->open == NULL ? STN_AGAIN : STN_OK;
 }
 
-void stn_task_join(struct stn_task *task, struct stn_emit *emit, struct stn_rng *rng, stn_ticket ticket,
-                   const struct stn_id *device, const struct stn_msg_join *join)
+void stn_task_join(struct stn_task *task, struct stn_emit *emit, struct stn_rng *rng,
+                   stn_ticket ticket, const struct stn_id *device, const struct stn_msg_join *join)
 {
     struct stn_lease *lease = stn_lease_get(&task->leases, join->lease);
     enum stn_code code = may_join(task, emit, lease, device, join);
@@ -349,7 +362,8 @@ void stn_task_join(struct stn_task *task, struct stn_emit *emit, struct stn_rng 
         stn_emit_refused(emit, ticket, code);
     } else if (is_again) {
         stn_cohort_join_again(member, emit, ticket);
-    } else if (task->open != NULL && (member != NULL || task->open->record.state != STN_ROUND_JOINING)) {
+    } else if (task->open != NULL &&
+               (member != NULL || task->open->record.state != STN_ROUND_JOINING)) {
         stn_emit_come_back(emit, ticket, until_open_ends_ms(task, rng, emit->now_ms));
     } else {
         if (task->open == NULL) {

@@ -8,10 +8,13 @@
 #include "client/simulate/promises.h"
 #include "client/simulate/world.h"
 
-/* Worlds drawn from a seed, with symbols for deltas: a vector is the name of its lease, a version the name of its
- * round. STERNA_SWARM_SEEDS says how many (default 50). */
+/* Worlds drawn from a seed, with symbols for deltas: a vector is the name of its lease, a version
+ * the name of its round. STERNA_SWARM_SEEDS says how many (default 50). */
 
-#define TASK_NAMES {"alpha", "beta"}
+#define TASK_NAMES                                                                                 \
+    {                                                                                              \
+        "alpha", "beta"                                                                            \
+    }
 #define N_TASKS 2
 #define LIMIT_MS (7 * 24 * 3600 * 1000ull) /* of virtual time; everybody is done long before */
 
@@ -43,7 +46,8 @@ static enum stn_code encode(void *context, uint32_t device, const struct stn_cli
                             struct stn_digest *ret_digest, uint64_t *ret_size)
 {
     (void)context;
-    const uint64_t name[] = {device + 1ull, effect->round.lease.lease, effect->round.config.version};
+    const uint64_t name[] = {device + 1ull, effect->round.lease.lease,
+                             effect->round.config.version};
     *ret_digest = stn_digest_of(name, sizeof name);
     *ret_size = effect->round.config.n_values * effect->round.config.bits / 8;
     return STN_OK;
@@ -74,11 +78,13 @@ static void add(void *context, const struct stn_server_upload *upload)
     }
 }
 
-static void merge(void *context, const struct stn_server_effect *effect, struct stn_server_event *event)
+static void merge(void *context, const struct stn_server_effect *effect,
+                  struct stn_server_event *event)
 {
     struct swarm *swarm = context;
     stn_promises_merge(&swarm->promises, effect);
-    event->merged.adapter = (struct stn_blob_ref){.digest = stn_digest_of(&effect->merge.round, 16), .size = 1000};
+    event->merged.adapter =
+        (struct stn_blob_ref){.digest = stn_digest_of(&effect->merge.round, 16), .size = 1000};
     event->merged.state = event->merged.adapter;
     event->merged.clip_norm = effect->merge.config.clip_norm;
     event->merged.totals.n_included = effect->merge.n_included;
@@ -114,13 +120,14 @@ static void acknowledged(void *context, uint32_t device, const struct stn_round_
     stn_promises_acknowledged(&swarm->promises, &id, round);
 }
 
-static void trace(void *context, uint64_t now_ms, uint32_t who, const char *event, const char *task, uint64_t number,
-                  enum stn_code code)
+static void trace(void *context, uint64_t now_ms, uint32_t who, const char *event, const char *task,
+                  uint64_t number, enum stn_code code)
 {
     (void)context;
     if (getenv("STERNA_SWARM_TRACE") != NULL) {
-        (void)fprintf(stderr, "[%9llu] %3d %s %s %llu %s\n", (unsigned long long)(now_ms - STN_WORLD_START_MS),
-                      (int)who, event, task, (unsigned long long)number, stn_err_name(code));
+        (void)fprintf(stderr, "[%9llu] %3d %s %s %llu %s\n",
+                      (unsigned long long)(now_ms - STN_WORLD_START_MS), (int)who, event, task,
+                      (unsigned long long)number, stn_err_name(code));
     }
 }
 
@@ -131,14 +138,22 @@ static struct stn_task_spec draw_spec(struct stn_rng *rng, const char *name, uin
     uint32_t target = 2 + (uint32_t)stn_rng_below(rng, n_devices - 1);
     struct stn_task_spec spec = {
         .base = {.digest = stn_digest_of("base", 4), .size = 100000},
-        .train = {.rank = 8, .alpha = 16, .targets = 1, .local_steps = 5, .batch_tokens = 256, .ctx = 64, .lr = 1e-3},
+        .train = {.rank = 8,
+                  .alpha = 16,
+                  .targets = 1,
+                  .local_steps = 5,
+                  .batch_tokens = 256,
+                  .ctx = 64,
+                  .lr = 1e-3},
         .n_values = 1000,
         .target = target,
         .n_min = 1 + (uint32_t)stn_rng_below(rng, target),
         .over_select = 1 + stn_rng_unit(rng),
         .join_window_ms = 10000 + stn_rng_below(rng, 60000),
         .report_deadline_ms = 60000 + stn_rng_below(rng, 600000),
-        .upload_ms = 20000 + stn_rng_below(rng, 60000), /* five messages and the chunks: it must be possible */
+        .upload_ms =
+            20000 +
+            stn_rng_below(rng, 60000), /* five messages and the chunks: it must be possible */
         .staleness = (uint32_t)stn_rng_below(rng, 3),
         .outer_rate = 1,
         .clip_norm = 1,
@@ -161,7 +176,9 @@ static struct stn_world_config draw_config(struct stn_rng *rng, uint64_t seed)
         .n_examples = 10,
         .n_per_ms = 1 + stn_rng_below(rng, 1000),
         .is_encoded = seed % 4 == 1,
-        .wire = {.least_ms = 1, .most_ms = 1 + stn_rng_below(rng, 2000), .loss = 0.1 * stn_rng_unit(rng),
+        .wire = {.least_ms = 1,
+                 .most_ms = 1 + stn_rng_below(rng, 2000),
+                 .loss = 0.1 * stn_rng_unit(rng),
                  .repeat = 0.2 * stn_rng_unit(rng)},
         .agent = {.n_min_floor = 1, .retry_first_ms = 500, .retry_most_ms = 60000}};
     if (!is_calm) {
@@ -229,8 +246,8 @@ struct outcome {
     char text[256]; /* what is wrong, or nothing */
 };
 
-static void run_world(struct swarm *swarm, struct stn_world *world, const struct stn_world_config *config,
-                      struct outcome *outcome)
+static void run_world(struct swarm *swarm, struct stn_world *world,
+                      const struct stn_world_config *config, struct outcome *outcome)
 {
     uint64_t late_ms = UINT64_MAX; /* since when a round is open past its deadline */
     while (!outcome->is_done && outcome->text[0] == '\0' && stn_world_step(world)) {
@@ -240,9 +257,11 @@ static void run_world(struct swarm *swarm, struct stn_world *world, const struct
         } else if (ends_in_time(world)) {
             late_ms = UINT64_MAX;
         } else if (late_ms == UINT64_MAX) {
-            late_ms = stn_world_now_ms(world); /* it is up again, or its clock has jumped: TIME is on its way */
+            late_ms = stn_world_now_ms(
+                world); /* it is up again, or its clock has jumped: TIME is on its way */
         } else if (late_ms < stn_world_now_ms(world)) {
-            (void)snprintf(outcome->text, sizeof outcome->text, "a round is open past its deadline");
+            (void)snprintf(outcome->text, sizeof outcome->text,
+                           "a round is open past its deadline");
         }
         if (stn_world_now_ms(world) > STN_WORLD_START_MS + LIMIT_MS) {
             (void)snprintf(outcome->text, sizeof outcome->text, "no end after %llu ms", LIMIT_MS);
@@ -280,7 +299,8 @@ static struct outcome run_seed(uint64_t seed, const struct swarm *planted)
     for (int i = 0; i < N_TASKS; i++) {
         struct stn_task_spec spec = draw_spec(&swarm.rng, names[i], config.n_devices);
         struct stn_blob_ref adapter = {.digest = stn_digest_of(names[i], 2), .size = 1000};
-        enum stn_code code = STN_AGAIN; /* an operator tries again when the coordinator crashes over it */
+        enum stn_code code =
+            STN_AGAIN; /* an operator tries again when the coordinator crashes over it */
         for (int n = 0; code == STN_AGAIN && n < 10000; n++) {
             code = stn_world_create_task(world, &spec, &adapter);
             (void)(code == STN_AGAIN && stn_world_step(world));
@@ -302,7 +322,8 @@ static uint64_t n_seeds(void)
 {
     uint64_t n = 50;
     const char *text = getenv("STERNA_SWARM_SEEDS");
-    ck_assert_msg(text == NULL || stn_str_u64(text, &n), "STERNA_SWARM_SEEDS is no number: %s", text);
+    ck_assert_msg(text == NULL || stn_str_u64(text, &n), "STERNA_SWARM_SEEDS is no number: %s",
+                  text);
     return n;
 }
 
@@ -314,14 +335,16 @@ START_TEST(every_world_keeps_every_promise_and_comes_to_its_end)
     uint64_t end = one == NULL ? n_seeds() : first + 1;
     for (uint64_t seed = first; seed < end; seed++) {
         struct outcome outcome = run_seed(seed, NULL);
-        ck_assert_msg(outcome.text[0] == '\0', "seed %llu, %llu ms, step %llu: %s", (unsigned long long)seed,
-                      (unsigned long long)outcome.end_ms, (unsigned long long)outcome.n_steps, outcome.text);
+        ck_assert_msg(outcome.text[0] == '\0', "seed %llu, %llu ms, step %llu: %s",
+                      (unsigned long long)seed, (unsigned long long)outcome.end_ms,
+                      (unsigned long long)outcome.n_steps, outcome.text);
         ck_assert_msg(outcome.is_done, "seed %llu stands still", (unsigned long long)seed);
         n_steps += outcome.n_steps;
         n_checks += outcome.n_checks;
     }
-    (void)printf("%llu worlds, %llu steps, %llu promises checked\n", (unsigned long long)(end - first),
-                 (unsigned long long)n_steps, (unsigned long long)n_checks);
+    (void)printf("%llu worlds, %llu steps, %llu promises checked\n",
+                 (unsigned long long)(end - first), (unsigned long long)n_steps,
+                 (unsigned long long)n_checks);
 }
 END_TEST
 

@@ -1,0 +1,266 @@
+#include "tests/lib/run.h"
+#include "tests/story/tell_server.h"
+
+START_TEST(a_merge_that_fails_voids_the_round)
+{
+    until_uploading(task());
+    for (uint8_t i = 1; i <= 2; i++) {
+        put_begin(200, i);
+        put_end(210, i);
+        checked(220, i, STN_OK);
+    }
+    merged(300, STN_CORRUPT);
+    poll(310, 1, STN_STAGE_UPLOAD);
+    expect("[  200] 1 put_begin -> member advertised, lease spent, spool 1\n"
+           "[  210] 1 put_end -> member advertised, check 1\n"
+           "[  220] whole -> member uploaded, add 1, 1: ok\n"
+           "[  200] 2 put_begin -> member advertised, lease spent, spool 2\n"
+           "[  210] 2 put_end -> member advertised, check 2\n"
+           "[  220] whole -> member uploaded, add 2, 2: ok, round merging, merge 2 from v0, wake "
+           "never\n"
+           "[  300] merged -> round void, close, wake 20010\n"
+           "[  310] 1 poll -> 1: voided corrupt\n");
+}
+END_TEST
+
+START_TEST(a_restart_in_any_stage_goes_on_where_it_was)
+{
+    begin(task());
+    check_in(10, 1);
+    check_in(11, 2);
+    join(100, 1, 1);
+    advertise(110, 1);
+    stn_buf_clear(&text);
+    restart(120);
+    check_in(125, 1); /* the lease is the same */
+    join(130, 2, 2);
+    advertise(140, 2);
+    put_begin(200, 1);
+    put_end(210, 1);
+    restart(215); /* in the middle of a check */
+    put_end(216, 1);
+    checked(220, 1, STN_OK);
+    restart(230);
+    put_end(235, 1);
+    put_begin(240, 2);
+    put_end(250, 2);
+    checked(260, 2, STN_OK);
+    restart(270);
+    merged(300, STN_OK);
+    restart(310);
+    poll(320, 1, STN_STAGE_UPLOAD);
+    join(330, 1, 1);
+    expect("[  120] restart -> wake 1100\n"
+           "[  125] 1 check_in -> 1: lease 1 v0\n"
+           "[  130] 2 join -> member joined, 2: round_config\n"
+           "[  140] 2 advertise -> 2: ok, member advertised, round uploading, wake 2140\n"
+           "[  200] 1 put_begin -> member advertised, lease spent, spool 1\n"
+           "[  210] 1 put_end -> member advertised, check 1\n"
+           "[  215] restart -> wake 2140\n"
+           "[  216] 1 put_end -> member advertised, check 1\n"
+           "[  220] whole -> member uploaded, add 1, 1: ok\n"
+           "[  230] restart -> add 1, wake 2140\n"
+           "[  235] 1 put_end -> 1: ok\n"
+           "[  240] 2 put_begin -> member advertised, lease spent, spool 2\n"
+           "[  250] 2 put_end -> member advertised, check 2\n"
+           "[  260] whole -> member uploaded, add 2, 2: ok, round merging, merge 2 from v0, wake "
+           "never\n"
+           "[  270] restart -> add 2, add 1, merge 2 from v0\n"
+           "[  300] merged -> version 1, task, -lease spent, -lease spent, round done, close\n"
+           "[  310] restart ->\n"
+           "[  320] 1 poll -> 1: result v1 of 2\n"
+           "[  330] 1 join -> 1: refused late\n");
+}
+END_TEST
+
+START_TEST(a_stale_delta_joins_when_the_task_allows_it)
+{
+    struct stn_task_spec spec = task();
+    spec.staleness = 1;
+    spec.target = 1;
+    spec.n_min = 1;
+    spec.over_select = 3;
+    begin(spec);
+    check_in(10, 1);
+    check_in(11, 2);
+    for (uint8_t v = 0; v < 2; v++) { /* device 1 makes two versions */
+        join_from(100, 1, v == 0 ? 1 : 3, v);
+        advertise(110, 1);
+        put_begin(120, 1);
+        put_end(130, 1);
+        checked(140, 1, STN_OK);
+        merged(150, STN_OK);
+        check_in(160, 1);
+        if (v == 0) {
+            stn_buf_clear(&text);
+            join_from(170, 2, 2, 0); /* one behind */
+            asks(180, 2, (struct stn_msg){.type = STN_MSG_LEAVE, .leave = {.round = round_id}});
+            time_comes(1170);
+            expect("[  170] 2 join -> round open, member joined, 2: round_config, wake 1170\n"
+                   "[  180] 2 leave -> 2: ok, member lost\n"
+                   "[ 1170] time -> round void, close, wake 20010\n");
+        }
+    }
+    stn_buf_clear(&text);
+    join_from(1300, 2, 2, 0); /* two behind */
+    expect("[ 1300] 2 join -> 2: refused late\n");
+}
+END_TEST
+
+START_TEST(a_finished_task_gives_its_last_version_to_who_lacks_it)
+{
+    struct stn_task_spec spec = task();
+    spec.n_rounds = 1;
+    until_uploading(spec);
+    for (uint8_t i = 1; i <= 2; i++) {
+        put_begin(200, i);
+        put_end(210, i);
+        checked(220, i, STN_OK);
+    }
+    stn_buf_clear(&text);
+    merged(300, STN_OK);
+    check_in(310, 3);
+    ck_assert_int_eq(last.come_back.release.adapter.digest.bytes[0], 'w');
+    check_in_from(320, 3, 1, 1);
+    expect("[  300] merged -> version 1, task finished, -lease spent, -lease spent, round done, "
+           "close\n"
+           "[  310] 3 check_in -> 3: come_back with v1\n"
+           "[  320] 3 check_in -> 3: come_back\n");
+}
+END_TEST
+
+START_TEST(a_paused_task_opens_nothing_and_ends_what_is_under_way)
+{
+    begin(task());
+    check_in(10, 1);
+    check_in(11, 2);
+    happens(20, "pause", (struct stn_server_event){.type = STN_SERVER_TASK_PAUSE, .task = "t"});
+    check_in(30, 3);
+    join(100, 1, 1);
+    happens(200, "resume", (struct stn_server_event){.type = STN_SERVER_TASK_RESUME, .task = "t"});
+    join(210, 1, 1);
+    happens(220, "pause", (struct stn_server_event){.type = STN_SERVER_TASK_PAUSE, .task = "t"});
+    join(230, 2, 2);
+    happens(240, "pause", (struct stn_server_event){.type = STN_SERVER_TASK_PAUSE, .task = "x"});
+    expect("[   10] 1 check_in -> task, lease, 1: lease 1 v0, wake 20010\n"
+           "[   11] 2 check_in -> task, lease, 2: lease 2 v0\n"
+           "[   20] pause -> task paused, answer ok\n"
+           "[   30] 3 check_in -> 3: come_back\n"
+           "[  100] 1 join -> 1: come_back\n"
+           "[  200] resume -> task, answer ok\n"
+           "[  210] 1 join -> round open, member joined, 1: round_config, wake 1210\n"
+           "[  220] pause -> task paused, answer ok\n"
+           "[  230] 2 join -> member joined, 2: round_config\n"
+           "[  240] pause -> answer not-found\n");
+}
+END_TEST
+
+START_TEST(a_poll_is_answered_once_and_a_lost_one_never)
+{
+    until_uploading(task());
+    poll(200, 1, STN_STAGE_UPLOAD);
+    poll(210, 1, STN_STAGE_UPLOAD);
+    happens(
+        220, "lost",
+        (struct stn_server_event){.type = STN_SERVER_TICKET_LOST, .ticket = 100 + n_tickets % 100});
+    time_comes(2110);
+    expect("[  200] 1 poll ->\n"
+           "[  210] 1 poll -> 1: wait\n"
+           "[  220] lost ->\n"
+           "[ 2110] time -> round void, close, wake 20010\n");
+}
+END_TEST
+
+START_TEST(strangers_and_the_late_get_the_right_code)
+{
+    until_uploading(task());
+    join(200, 3, 1);  /* another's lease */
+    join(210, 3, 99); /* never given */
+    advertise(220, 3);
+    put_begin(230, 3);
+    asks(
+        240, 1,
+        (struct stn_msg){.type = STN_MSG_PUT_BEGIN, .put_begin = {.round = round_id, .size = 299}});
+    asks(250, 1, (struct stn_msg){.type = STN_MSG_GET_LEAVES});
+    asks(260, 1, (struct stn_msg){.type = STN_MSG_POLL, .poll = {.round = round_id, .stage = 9}});
+    asks(270, 1, (struct stn_msg){.type = STN_MSG_OK});
+    expect("[  200] 3 join -> 3: refused denied\n"
+           "[  210] 3 join -> 3: refused denied\n"
+           "[  220] 3 advertise -> 3: refused not-found\n"
+           "[  230] 3 put_begin -> 3: refused not-found\n"
+           "[  240] 1 put_begin -> 1: refused invalid\n"
+           "[  250] 1 get_leaves -> 1: refused unsupported\n"
+           "[  260] 1 poll -> 1: refused invalid\n"
+           "[  270] 1 ok -> 1: refused unsupported\n");
+}
+END_TEST
+
+START_TEST(a_spec_that_cannot_be_is_refused)
+{
+    happens(0, "start", (struct stn_server_event){.type = STN_SERVER_START});
+    struct stn_task_spec spec = task();
+    spec.secure = true;
+    create(spec);
+    spec = task();
+    spec.n_min = 3;
+    create(spec);
+    spec = task();
+    spec.bits = 17;
+    create(spec);
+    spec = task();
+    spec.clip_norm = 0;
+    create(spec);
+    create(task());
+    create(task());
+    spec = task();
+    spec.digest.bytes[0] = 2;
+    create(spec);
+    expect("[    0] start ->\n"
+           "[    0] create -> answer unsupported\n"
+           "[    0] create -> answer invalid\n"
+           "[    0] create -> answer invalid\n"
+           "[    0] create -> answer invalid\n"
+           "[    0] create -> task, version 0, answer ok\n"
+           "[    0] create -> answer ok\n"
+           "[    0] create -> answer exists\n");
+}
+END_TEST
+
+START_TEST(a_fleet_without_work_is_spread_over_the_time_until_it_is_needed)
+{
+    begin(task());
+    uint32_t per_s[5000] = {0}, most = 0;
+    uint64_t sum_ms = 0;
+    for (uint32_t i = 0; i < 2000; i++) {
+        check_in(10, (uint8_t)(1 + i % 250));
+        if (last.type == STN_MSG_COME_BACK) {
+            uint64_t ms = last.come_back.after_ms;
+            ck_assert_uint_lt(ms, 4096 * 1000);
+            most = ++per_s[ms / 1000] > most ? per_s[ms / 1000] : most;
+            sum_ms += ms;
+        }
+    }
+    stn_buf_clear(&text);
+    /* three leases for each 5 s: the first three may come together, the others at that rate */
+    ck_assert_uint_le(most, 4);
+    ck_assert_uint_gt(sum_ms / 2000, 1000 * 1000);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("tasks");
+    TCase *t = tcase_create("stories");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_merge_that_fails_voids_the_round);
+    tcase_add_test(t, a_restart_in_any_stage_goes_on_where_it_was);
+    tcase_add_test(t, a_stale_delta_joins_when_the_task_allows_it);
+    tcase_add_test(t, a_finished_task_gives_its_last_version_to_who_lacks_it);
+    tcase_add_test(t, a_paused_task_opens_nothing_and_ends_what_is_under_way);
+    tcase_add_test(t, a_poll_is_answered_once_and_a_lost_one_never);
+    tcase_add_test(t, strangers_and_the_late_get_the_right_code);
+    tcase_add_test(t, a_spec_that_cannot_be_is_refused);
+    tcase_add_test(t, a_fleet_without_work_is_spread_over_the_time_until_it_is_needed);
+    suite_add_tcase(s, t);
+    return s;
+}
