@@ -44,7 +44,7 @@ STN_LANES_INLINE float dot(const float *restrict a, const float *restrict b, siz
 
 /* Four pairs of a row and a head, numbers [first, first + n) of those of rows from FROM, against one tile that starts at row KEY. */
 STN_LANES_CLONES
-static void four_pairs(const struct job *job, size_t first_head, size_t from, size_t first, size_t n, size_t key)
+static void four_pairs_back(const struct job *job, size_t first_head, size_t from, size_t first, size_t n, size_t key)
 {
     const float *q[STN_TILE_QUERIES], *dout[STN_TILE_QUERIES];
     float *dq[STN_TILE_QUERIES];
@@ -89,7 +89,7 @@ static void segment(const struct job *job, size_t first_head, size_t from, size_
         stn_tile_transpose(job->v + key * job->ldk, job->ldk, n_keys, job->d, job->v_tile);
         for (size_t pair = 0, n_pairs = (to - t) * job->group; pair < n_pairs; pair += STN_TILE_QUERIES) {
             size_t n = n_pairs - pair < STN_TILE_QUERIES ? n_pairs - pair : STN_TILE_QUERIES;
-            four_pairs(job, first_head, t, pair, n, key);
+            four_pairs_back(job, first_head, t, pair, n, key);
         }
     }
 }

@@ -16,9 +16,16 @@ typedef float stn_lanes __attribute__((vector_size(4 * STN_LANES), aligned(4), m
 #define STN_LANES_INLINE static inline __attribute__((always_inline, unused))
 
 /* One body, compiled for several instruction sets, chosen when the program is loaded. No set changes a result: nothing
- * is contracted or reassociated. Sanitizers cannot run before the loader's choice. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) &&   \
-    !defined(__clang__)
+ * is contracted or reassociated. Sanitizers cannot run before the loader's choice. A function's name must be the only one in
+ * the library: clang 14 makes its chooser a global symbol. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STN_LANES_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define STN_LANES_SANITIZED
+#endif
+#endif
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(STN_LANES_SANITIZED)
 #define STN_LANES_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define STN_LANES_CLONES
