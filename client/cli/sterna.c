@@ -21,6 +21,15 @@ int main(int argc, char **argv)
         stn_cmd_model_random,
         stn_cmd_adapter_info,
         stn_cmd_adapter_diff,
+        stn_cmd_status,
+        stn_cmd_task_create,
+        stn_cmd_task_list,
+        stn_cmd_task_show,
+        stn_cmd_task_pause,
+        stn_cmd_task_resume,
+        stn_cmd_device_list,
+        stn_cmd_invite,
+        stn_cmd_adapter_list,
         {0},
     };
     struct stn_err err = {0};

@@ -1,0 +1,48 @@
+#include <stdio.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/operator.h"
+#include "client/cli/session.h"
+
+static const struct stn_operator defaults = {0};
+static const struct stn_option options[] = {STN_OPERATOR_OPTIONS, {0}};
+
+static void print_tasks(const json_t *tasks)
+{
+    for (size_t i = 0; i < json_array_size(tasks); i++) {
+        const json_t *task = json_array_get(tasks, i), *round = json_object_get(task, "round");
+        (void)printf("  task %s: %s, version %lld of %lld", stn_operator_text(task, "task"), stn_operator_text(task, "state"),
+                     stn_operator_number(task, "version"), stn_operator_number(task, "rounds"));
+        if (json_is_object(round)) {
+            (void)printf(", round %lld %s (%lld joined, %lld uploaded)", stn_operator_number(round, "number"),
+                         stn_operator_text(round, "state"), stn_operator_number(round, "joined"),
+                         stn_operator_number(round, "uploaded"));
+        }
+        (void)putchar('\n');
+    }
+}
+
+static enum stn_code status(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    json_t *reply = NULL;
+    char since[STN_OPERATOR_TIME];
+    enum stn_code code = stn_operator_ask(parsed, json_pack("{ss}", "command", "status"), STN_OPERATOR_MS, &reply, err);
+    if (code != STN_OK || line->json) {
+        return code != STN_OK ? code : stn_session_take_json(reply, err);
+    }
+    (void)printf("sternad %s in %s, since %s UTC\n  listens on %s, devices are told %s\n  key %s\n"
+                 "  %lld devices, %lld sessions, %zu tasks\n",
+                 stn_operator_text(reply, "version"), stn_operator_text(reply, "folder"),
+                 stn_operator_time(reply, "started_ms", since), stn_operator_text(reply, "listen"),
+                 stn_operator_text(reply, "address"), stn_operator_text(reply, "key"), stn_operator_number(reply, "devices"),
+                 stn_operator_number(reply, "sessions"), json_array_size(json_object_get(reply, "tasks")));
+    print_tasks(json_object_get(reply, "tasks"));
+    json_decref(reply);
+    return STN_OK;
+}
+
+const struct stn_command stn_cmd_status = {
+    .name = "status", .args = "", .summary = "the coordinator and its tasks at a glance",
+    .example = "sterna status --dir /var/lib/sterna", .options = options, .defaults = &defaults, .size = sizeof defaults,
+    .run = status,
+};

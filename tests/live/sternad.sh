@@ -1,0 +1,135 @@
+#!/bin/sh
+# The coordinator and its directory as an operator meets them: made, checked, run, asked, stopped, and what is wrong said
+# in one line.
+#   sternad.sh STERNA STERNAD TOP
+set -eu
+sterna=$1 sternad=$2 top=$3
+dir=$(mktemp -d)
+pids=
+trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+n_checks=0
+port=$((20000 + $$ % 20000))
+
+check() { # what was claimed, then a command
+    claim=$1
+    shift
+    if ! "$@"; then
+        echo "failed: $claim"
+        for f in out err log dir.log; do
+            echo "$f:"
+            sed 's/^/  /' "$dir/$f" 2>/dev/null || true
+        done
+        exit 1
+    fi
+    n_checks=$((n_checks + 1))
+}
+
+ok() {
+    "$@" >"$dir/out" 2>"$dir/err"
+}
+
+fails() { # the exit code, a piece of its one error line, then the command
+    expected=$1 piece=$2 code=0
+    shift 2
+    "$@" >"$dir/out" 2>"$dir/err" || code=$?
+    [ "$code" = "$expected" ] && [ "$(wc -l <"$dir/err")" = 1 ] && grep -q "^error: .*$piece" "$dir/err"
+}
+
+says() {
+    grep -q "$1" "$dir/out"
+}
+
+wait_for_socket() {
+    n=0
+    while [ ! -S "$1" ] && [ $n -lt 200 ]; do
+        sleep 0.05
+        n=$((n + 1))
+    done
+    [ -S "$1" ]
+}
+
+ends_well() {
+    kill -TERM "$1"
+    wait "$1"
+}
+
+fleet=$dir/fleet
+check "init makes a folder" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port" --address "127.0.0.1:$port"
+check "init says what comes next" says "sternad run --config"
+check "init does not touch a folder that is one" fails 1 "there is a coordinator" "$sternad" init "$fleet"
+check "keys are their owner's alone" [ "$(stat -c %a "$fleet/keys/coordinator.key" "$fleet/directory/keys/directory.key" | tr '\n' ' ')" = "600 600 " ]
+check "check finds it fine" ok "$sternad" check --config "$fleet/sternad.conf"
+check "check --json is an object" ok "$sternad" check --config "$fleet/sternad.conf" --json
+check "... with the key" says '"key": *"[0-9a-f]\{64\}"'
+
+check "a config that is missing is named" fails 1 "nowhere.conf" "$sternad" run --config "$dir/nowhere.conf"
+sed 's/^listen/lisden/' "$fleet/sternad.conf" >"$fleet/broken.conf"
+check "a key that nobody knows is named" fails 1 "lisden" "$sternad" check --config "$fleet/broken.conf"
+check "no config is wrong usage" sh -c '! "$1" run 2>/dev/null; "$1" run 2>/dev/null || [ $? = 2 ]' - "$sternad"
+chmod 644 "$fleet/keys/coordinator.key"
+check "a key that others may read is refused" fails 1 "others may read this key" "$sternad" run --config "$fleet/sternad.conf"
+chmod 600 "$fleet/keys/coordinator.key"
+mv "$fleet/keys/coordinator.key" "$dir/aside"
+check "a missing key is named" fails 1 "coordinator.key: the key is missing" "$sternad" check --config "$fleet/sternad.conf"
+mv "$dir/aside" "$fleet/keys/coordinator.key"
+check "without a coordinator the commands say so" fails 1 "no coordinator answers" "$sterna" status --dir "$fleet"
+
+"$sternad" directory --config "$fleet/directory/directory.conf" 2>"$dir/dir.log" &
+directory=$!
+"$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+coordinator=$!
+pids="$directory $coordinator"
+check "the coordinator answers" wait_for_socket "$fleet/operator.sock"
+check "the directory answers" wait_for_socket "$fleet/directory/directory.sock"
+check "its socket is its owner's alone" [ "$(stat -c %a "$fleet/operator.sock")" = 600 ]
+check "a second process on the folder is refused" fails 1 "in use by process $coordinator" "$sternad" run --config "$fleet/sternad.conf"
+check "another folder" ok "$sternad" init "$dir/other" --listen "tcp://127.0.0.1:$port"
+check "a port in use is named" fails 1 "127.0.0.1:$port" "$sternad" run --config "$dir/other/sternad.conf"
+
+cat >"$dir/home.ini" <<INI
+[task]
+name = home
+rounds = 3
+[model]
+base = base.gguf
+[cohort]
+target = 6
+n_min = 4
+secure = off
+INI
+check "a base that is not there is named" fails 1 "base.gguf" "$sterna" task create "$dir/home.ini" --dir "$fleet"
+cp "$top/deploy/models/home-base.gguf" "$dir/base.gguf"
+check "a task is created" ok "$sterna" task create "$dir/home.ini" --dir "$fleet"
+check "the same again is fine" ok "$sterna" task create "$dir/home.ini" --dir "$fleet"
+sed -i 's/rounds = 3/rounds = 4/' "$dir/home.ini"
+check "another of its name is not" fails 1 "other settings" "$sterna" task create "$dir/home.ini" --dir "$fleet"
+sed -i 's/secure = off/secure = on/' "$dir/home.ini"
+check "what this build cannot do is said" fails 1 "secure = off" "$sterna" task create "$dir/home.ini" --dir "$fleet"
+check "tasks are listed" ok "$sterna" task list --dir "$fleet"
+check "... with their state" says "home .*running"
+check "a task is shown" ok "$sterna" task show home --dir "$fleet" --json
+check "... with its settings" says '"local_steps": *5'
+check "a task that is not there is named" fails 1 'no task "away"' "$sterna" task show away --dir "$fleet"
+check "a task is paused" ok "$sterna" task pause home --dir "$fleet"
+check "... and says so" says "paused"
+
+check "invites are join URLs" ok "$sterna" invite -n 2 --dir "$fleet"
+check "... two of them" [ "$(grep -c "^sterna://127.0.0.1:$port/?key=[0-9a-f]*&dir=[0-9a-f]*&token=[0-9a-f]*\$" "$dir/out")" = 2 ]
+check "devices are listed" ok "$sterna" device list --dir "$fleet" --json
+check "adapters are listed" ok "$sterna" adapter list home --dir "$fleet"
+
+kill -9 "$coordinator"
+wait "$coordinator" 2>/dev/null || true
+"$sternad" run --config "$fleet/sternad.conf" 2>>"$dir/log" &
+coordinator=$!
+pids="$directory $coordinator"
+sleep 0.3
+check "after a crash the coordinator answers" wait_for_socket "$fleet/operator.sock"
+check "... the status" ok "$sterna" status --dir "$fleet"
+check "... and the task is as it was" says "home: paused, version 0 of 3"
+check "SIGTERM ends the directory well" ends_well "$directory"
+check "without the directory an invite says so" fails 1 "sternad directory" "$sterna" invite --dir "$fleet"
+check "SIGTERM ends the coordinator well" ends_well "$coordinator"
+pids=
+check "its socket is gone" [ ! -e "$fleet/operator.sock" ]
+echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
