@@ -60,7 +60,7 @@ struct stn_pass {
 };
 
 #define STN_GRAPH_PASSES 6
-#define STN_GRAPH_MAX_COLS (1u << 28) /* no tensor is wider */
+#define STN_GRAPH_MAX_COLS ((size_t)1 << 31) /* no tensor is wider */
 
 struct stn_graph {
     size_t max_tokens, max_targets;

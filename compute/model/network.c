@@ -145,6 +145,7 @@ static void get(const struct stn_network *network, uint32_t tensor, void *p, siz
 
 void stn_network_set_values(struct stn_network *network, const float *values)
 {
+    network->n_past = 0;
     if (network->n_values > 0) {
         put(network, network->tensors.values, values, network->n_values);
     }
@@ -324,6 +325,7 @@ enum stn_code stn_network_update(struct stn_network *network, const struct stn_n
                            (unsigned long long)network->n_steps + 1);
     }
     network->n_steps++;
+    network->n_past = 0;
     return STN_OK;
 }
 

@@ -59,7 +59,8 @@ enum stn_code stn_network_new(struct stn_network **ret, const struct stn_model *
                               const struct stn_network_config *config, struct stn_err *err) STN_CHECKED;
 void stn_network_free(struct stn_network *network);
 
-/* The adapter's values in stn_adapter's order: (n_values). Set and get copy. */
+/* The adapter's values in stn_adapter's order: (n_values). Set and get copy; set empties the KV cache, as update does:
+ * it was made with other values. */
 void stn_network_set_values(struct stn_network *network, const float *values);
 void stn_network_get_values(const struct stn_network *network, float *values);
 

@@ -201,6 +201,8 @@ START_TEST(generation_behind_the_cache_is_the_whole_forward_pass)
     int32_t more[ROOM] = {0};
     ck_assert_int_eq(stn_network_feed(network, more, ROOM - N + 1, &logits, &err), STN_LIMIT);
     ck_assert_int_eq(stn_network_feed(network, more, ROOM - N, &logits, &err), STN_OK);
+    stn_network_set_values(network, adapter->values);
+    ck_assert_int_eq(stn_network_feed(network, more, ROOM, &logits, &err), STN_OK);
     stn_network_free(network);
     stn_adapter_free(adapter);
 }

@@ -45,8 +45,8 @@ START_TEST(every_unit_is_done_once_in_every_turn)
     size_t before = n_threads();
     ck_assert_int_eq(stn_team_new(&team, sizes[_i], &err), STN_OK);
     ck_assert_uint_eq(stn_team_size(team), sizes[_i]);
-    if (before > 0) {
-        ck_assert_uint_eq(n_threads(), before + sizes[_i] - 1);
+    if (sizes[_i] == 1) {
+        ck_assert_uint_eq(n_threads(), before);
     }
     for (size_t turn = 0; turn < TURNS; turn++) {
         static struct tally tally;
