@@ -10,6 +10,7 @@
 #include "client/cli/session.h"
 #include "compute/train/checkpoint.h"
 #include "compute/train/trainer.h"
+#include "io/file.h"
 
 struct options {
     const char *model, *data, *adapter, *output, *targets, *resume, *checkpoint, *metrics;
@@ -72,6 +73,7 @@ struct job {
     struct stn_trainer *trainer;
     struct stn_buf identity;
     const char *folder; /* of checkpoints; NULL: none */
+    int lock;           /* of it, or -1 */
     FILE *metrics;
     bool is_stopped;
     double wall_s;
@@ -296,6 +298,9 @@ static enum stn_code check(struct job *job, struct stn_err *err)
     if (code == STN_OK && o->resume != NULL && !stn_checkpoint_exists(o->resume)) {
         code = stn_err_set(err, STN_NOT_FOUND, "%s has no checkpoint to resume from", o->resume);
     }
+    if (code == STN_OK && job->folder != NULL) {
+        code = stn_checkpoint_claim(&job->lock, job->folder, err);
+    }
     if (code == STN_OK && o->metrics != NULL) {
         job->metrics = fopen(o->metrics, o->resume != NULL ? "ae" : "we");
         code = job->metrics != NULL ? STN_OK : stn_err_errno(err, errno, "%s", o->metrics);
@@ -318,7 +323,7 @@ static enum stn_code prepare(struct job *job, struct stn_err *err)
 
 static enum stn_code run(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
-    struct job job = {.options = parsed};
+    struct job job = {.options = parsed, .lock = -1};
     enum stn_code code = prepare(&job, err);
     code = code != STN_OK ? code : train(&job, err);
     code = code != STN_OK ? code : checkpoint(&job, err);
@@ -334,6 +339,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     if (job.metrics != NULL) {
         (void)fclose(job.metrics);
     }
+    stn_file_close(job.lock);
     stn_buf_fini(&job.identity);
     stn_trainer_free(job.trainer);
     stn_dataset_free(job.dataset);

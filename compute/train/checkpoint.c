@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "io/file.h"
 
 #define MAGIC "STNCKPT1"
@@ -223,6 +224,34 @@ enum stn_code stn_checkpoint_load(const char *folder, const char *identity, stru
     }
     stn_file_unmap(&map);
     return code;
+}
+
+/* A draft of a checkpoint: its writer is gone, because the folder is locked. */
+static enum stn_code remove_draft(void *user, const char *name, struct stn_err *err)
+{
+    char path[STN_FILE_PATH_MAX];
+    if (!stn_str_starts(name, STN_CHECKPOINT_NAME ".") || !stn_str_ends(name, ".tmp")) {
+        return STN_OK;
+    }
+    enum stn_code code = stn_file_join(path, user, name, err);
+    return code != STN_OK ? code : stn_file_remove(path, err);
+}
+
+enum stn_code stn_checkpoint_claim(int *ret, const char *folder, struct stn_err *err)
+{
+    char path[STN_FILE_PATH_MAX], at[STN_FILE_PATH_MAX];
+    int lock = -1;
+    enum stn_code code = stn_file_make_folder(folder, 0700, err);
+    code = code != STN_OK ? code : stn_file_join(path, folder, "lock", err);
+    code = code != STN_OK ? code : stn_file_join(at, folder, ".", err);
+    code = code != STN_OK ? code : stn_file_lock(&lock, path, err);
+    code = code != STN_OK ? code : stn_file_list(at, remove_draft, at, err);
+    if (code != STN_OK) {
+        stn_file_close(lock);
+        return code;
+    }
+    *ret = lock;
+    return STN_OK;
 }
 
 bool stn_checkpoint_exists(const char *folder)

@@ -34,6 +34,11 @@ struct stn_checkpoint_subject {
 enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_checkpoint_subject *subject,
                                       struct stn_err *err) STN_CHECKED;
 
+/* For the process that will save there: makes the folder when it is missing, locks it until *ret is closed with
+ * stn_file_close (or the process ends), and removes what killed processes left half written. STN_EXISTS when another
+ * process has it. */
+enum stn_code stn_checkpoint_claim(int *ret, const char *folder, struct stn_err *err) STN_CHECKED;
+
 /* Makes the folder when it is missing. */
 enum stn_code stn_checkpoint_save(const char *folder, const char *identity, const struct stn_trainer *trainer,
                                   struct stn_err *err) STN_CHECKED;

@@ -277,6 +277,25 @@ START_TEST(a_damaged_checkpoint_is_refused_and_changes_nothing)
 }
 END_TEST
 
+START_TEST(a_folder_is_one_runs_and_loses_the_drafts_of_killed_ones)
+{
+    char draft[64], kept[64];
+    int lock = -1, other = -1;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    (void)snprintf(draft, sizeof draft, "%s/checkpoint.77.0.tmp", folder);
+    (void)snprintf(kept, sizeof kept, "%s/checkpoint", folder);
+    ck_assert_int_eq(stn_file_replace(draft, "x", 1, STN_FILE_MODE, &err), STN_OK);
+    ck_assert_int_eq(stn_file_replace(kept, "x", 1, STN_FILE_MODE, &err), STN_OK);
+    ck_assert_msg(stn_checkpoint_claim(&lock, folder, &err) == STN_OK, "%s", err.text);
+    ck_assert(!stn_file_exists(draft) && stn_file_exists(kept));
+    ck_assert_int_eq(stn_checkpoint_claim(&other, folder, &err), STN_EXISTS);
+    stn_file_close(lock);
+    ck_assert_int_eq(stn_checkpoint_claim(&other, folder, &err), STN_OK);
+    stn_file_close(other);
+    ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
+}
+END_TEST
+
 static int n_asked;
 
 static bool stop_in_the_second_pass(void *context)
@@ -433,6 +452,7 @@ Suite *suite(void)
     tcase_add_test(t, a_run_resumed_at_any_step_ends_as_if_it_had_never_stopped);
     tcase_add_test(t, a_checkpoint_of_another_run_is_refused_and_says_why);
     tcase_add_test(t, a_damaged_checkpoint_is_refused_and_changes_nothing);
+    tcase_add_test(t, a_folder_is_one_runs_and_loses_the_drafts_of_killed_ones);
     tcase_add_test(t, a_step_that_is_stopped_between_passes_has_not_been);
     tcase_add_test(t, a_loss_that_is_not_finite_names_its_example_and_leaves_the_adapter);
     tcase_add_test(t, frozen_tensors_stay_as_they_are);
