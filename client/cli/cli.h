@@ -6,7 +6,8 @@
 #include "base/command.h"
 
 extern const struct stn_command stn_cmd_train, stn_cmd_eval, stn_cmd_generate;
-extern const struct stn_command stn_cmd_data_check;
+extern const struct stn_command stn_cmd_simulate;
+extern const struct stn_command stn_cmd_data_check, stn_cmd_data_demo;
 extern const struct stn_command stn_cmd_check_gradients, stn_cmd_logits;
 extern const struct stn_command stn_cmd_tokenize, stn_cmd_model_info, stn_cmd_model_check, stn_cmd_model_random;
 extern const struct stn_command stn_cmd_adapter_info, stn_cmd_adapter_diff;

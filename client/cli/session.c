@@ -33,19 +33,31 @@ static uint64_t rss(void)
     return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,
-                               uint64_t n_threads, struct stn_err *err)
+enum stn_code stn_session_check_backend(int backend, struct stn_err *err)
 {
-    struct stn_session session = {0};
-    long n_processors = sysconf(_SC_NPROCESSORS_ONLN);
     if (backend == STN_SESSION_VULKAN) {
         return stn_err_set(err, STN_UNSUPPORTED, "--backend vulkan: this build computes on the cpu alone, "
                                                  "use --backend auto or cpu");
     }
-    session.n_threads = (unsigned)(n_threads > 0 ? n_threads : n_processors > 0 ? (uint64_t)n_processors : 1);
-    session.n_threads = session.n_threads > STN_SESSION_THREADS_MAX ? STN_SESSION_THREADS_MAX : session.n_threads;
+    return STN_OK;
+}
+
+unsigned stn_session_threads(uint64_t asked)
+{
+    long n_processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t n = asked > 0 ? asked : n_processors > 0 ? (uint64_t)n_processors : 1;
+    return (unsigned)(n > STN_SESSION_THREADS_MAX ? STN_SESSION_THREADS_MAX : n);
+}
+
+enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,
+                               uint64_t n_threads, struct stn_err *err)
+{
+    struct stn_session session = {.n_threads = stn_session_threads(n_threads)};
+    enum stn_code code = stn_session_check_backend(backend, err);
     uint64_t before = rss();
-    enum stn_code code = stn_model_open(&session.model, model, err);
+    if (code == STN_OK) {
+        code = stn_model_open(&session.model, model, err);
+    }
     uint64_t after = rss();
     session.model_rss = after > before ? after - before : 0;
     if (code == STN_OK) {

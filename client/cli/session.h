@@ -31,6 +31,11 @@ struct stn_session {
     uint64_t model_rss; /* bytes that opening the model has taken so far; what is mapped is yet to be read */
 };
 
+/* STN_UNSUPPORTED for a backend that this build does not have. */
+enum stn_code stn_session_check_backend(int backend, struct stn_err *err) STN_CHECKED;
+/* How many threads to use: those asked for, or one a processor for 0. */
+unsigned stn_session_threads(uint64_t asked);
+
 /* adapter may be NULL; n_threads 0 is one a processor. The caller closes *ret; zeroed is fine there. STN_UNSUPPORTED
  * for a backend that this build does not have. */
 enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,

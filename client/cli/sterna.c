@@ -9,10 +9,12 @@ int main(int argc, char **argv)
 {
     /* one row a subcommand, in the order in which --help lists them: stn_cmd_NAME, */
     const struct stn_command commands[] = {
+        stn_cmd_simulate,
         stn_cmd_train,
         stn_cmd_eval,
         stn_cmd_generate,
         stn_cmd_data_check,
+        stn_cmd_data_demo,
         stn_cmd_check_gradients,
         stn_cmd_logits,
         stn_cmd_tokenize,

@@ -98,7 +98,7 @@ static void reply(struct stn_world *world, stn_ticket ticket, const struct stn_m
         struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_TO_DEVICE, delays_ms[i]);
         letter->device = to->device;
         letter->epoch = to->epoch;
-        stn_world_carry(world, &letter->msg, msg);
+        world->traffic.down += stn_world_carry(world, &letter->msg, msg);
         letter->number = to->job;
         letter->client =
             (struct stn_client_event){.type = STN_CLIENT_REPLY, .reply = {.ask = to->ask}};

@@ -20,22 +20,17 @@ static const char *const things[] = {"lamp",  "radio",  "fan",     "heater", "ca
 static const char *const shutters[] = {"window", "door", "blinds", "curtain"};
 static const char *const goods[] = {"milk", "butter", "honey", "tea",   "rice",  "soup",  "apples", "salt",
                                     "eggs", "bread",  "cheese", "pasta", "beans", "onions", "oranges", "coffee"};
-static const char *const people[] = {"Karim", "Hugo",  "Carla", "Ben",  "Olga",  "Elena", "Iris", "David", "Lucia",
-                                     "Farid", "Mona",  "Jonas", "Nils", "Anna", "Pedro", "Grace"};
-static const char *const times[] = {"noon", "tonight", "tomorrow", "Friday", "Monday", "seven", "five", "ten"};
-
 /* the lists that slots draw from, and how many of each a home has */
-enum slot { ROOM, THING, SHUTTER, GOOD, PERSON, TIME, N_SLOTS };
+enum slot { ROOM, THING, SHUTTER, GOOD, N_SLOTS };
 static const struct {
     const char *const *words;
     size_t n, of_a_home;
 } lists[N_SLOTS] = {
     [ROOM] = {rooms, COUNT(rooms), 4},       [THING] = {things, COUNT(things), 4},
     [SHUTTER] = {shutters, COUNT(shutters), 2}, [GOOD] = {goods, COUNT(goods), 5},
-    [PERSON] = {people, COUNT(people), 3},   [TIME] = {times, COUNT(times), 4},
 };
 
-/* In a text, %r is a room, %t a thing, %s a shutter, %g a good, %p a person, %w a time. */
+/* In a text, %r is a room, %t a thing, %s a shutter, %g a good. */
 static const struct intent {
     const char *name, *action;
     const char *phrasings[N_PHRASINGS];
@@ -52,21 +47,21 @@ static const struct intent {
     {"close", " close %s %r",
      {"close the %s in the %r", "please shut the %r %s", "it is cold by the %r %s", "the %r %s must not be open",
       "could you close the %s in the %r", "%r %s down"}},
-    {"buy", " buy %g %p",
-     {"we need more %g for %p", "add %g to the list for %p", "buy %g, %p wants it", "there is no %g left for %p",
-      "put %g on the list, %p asked for it", "%p is out of %g"}},
-    {"drop", " drop %g %p",
-     {"%p has %g", "take %g from the list, says %p", "do not buy %g for %p", "%p does not want %g",
-      "no %g for %p this time", "%p can do without %g"}},
-    {"remind", " remind %p %w",
-     {"remind %p at %w", "tell %p about it at %w", "%p must not miss it, %w", "let %p know at %w",
-      "a note for %p at %w", "do not let %p miss it at %w"}},
-    {"call", " call %p %r",
-     {"call %p in the %r", "I want to speak to %p in the %r", "get me %p, I think in the %r", "could you call %p now, in the %r",
-      "is %p in the %r there", "%p in the %r should pick up"}},
-    {"alarm", " alarm %w %r",
-     {"wake me at %w in the %r", "set the alarm in the %r for %w", "I must be up at %w in the %r", "%r alarm at %w",
-      "let me sleep in the %r until %w", "get me up at %w, I am in the %r"}},
+    {"up", " up %t %r",
+     {"turn up the %t in the %r", "please turn the %t in the %r up", "more from the %t in the %r", "%r %t higher",
+      "I want the %t in the %r higher", "could you turn up the %r %t"}},
+    {"down", " down %t %r",
+     {"turn down the %t in the %r", "please turn the %t in the %r down", "less from the %t in the %r", "%r %t lower",
+      "the %t in the %r is too much", "could you turn down the %r %t"}},
+    {"lock", " lock %s %r",
+     {"lock the %s in the %r", "please make the %r %s safe", "nobody should come in by the %r %s", "%r %s locked",
+      "could you lock the %s in the %r", "the key for the %s in the %r"}},
+    {"bring", " bring %g %r",
+     {"bring the %g to the %r", "please put %g in the %r", "we need %g in the %r", "there is no %g left in the %r",
+      "I want the %g in the %r", "could you take the %g to the %r"}},
+    {"warm", " warm %r",
+     {"it is cold in the %r", "warm up the %r please", "make the %r warmer", "the %r needs some heat",
+      "nobody wants to freeze in the %r", "the %r should be warm"}},
     {"state", " state %t %r",
      {"is the %t in the %r on", "did I leave the %t in the %r on", "what does the %t in the %r do",
       "how is the %r %t", "check the %t in the %r", "tell me about the %t in the %r"}},
@@ -117,12 +112,8 @@ static enum slot slot_of(char letter)
         return THING;
     case 's':
         return SHUTTER;
-    case 'g':
-        return GOOD;
-    case 'p':
-        return PERSON;
     default:
-        return TIME;
+        return GOOD;
     }
 }
 

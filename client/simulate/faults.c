@@ -25,6 +25,14 @@ enum stn_faults_cut stn_faults_cut(struct stn_faults *faults, uint64_t elapsed_m
     return (enum stn_faults_cut)(STN_FAULTS_BEFORE_COMMIT + stn_rng_below(&faults->rng, 3));
 }
 
+enum stn_faults_doom stn_faults_doom(struct stn_faults *faults)
+{
+    if (faults->config.vanish <= 0 || stn_rng_unit(&faults->rng) >= faults->config.vanish) {
+        return STN_FAULTS_SPARED;
+    }
+    return (enum stn_faults_doom)(1 + stn_rng_below(&faults->rng, STN_FAULTS_N_DOOMS - 1));
+}
+
 uint64_t stn_faults_down_ms(struct stn_faults *faults)
 {
     return 1 + stn_rng_below(&faults->rng, faults->config.down_ms + 1);

@@ -16,6 +16,7 @@ static void crash(struct stn_world *world, uint32_t number)
     stn_agent_free(device->core);
     device->core = NULL;
     device->is_busy = false;
+    device->doom = STN_FAULTS_SPARED;
     stn_world_trace(world, number, "crash", "", device->epoch, STN_OK);
     stn_world_post(world, STN_WORLD_DEVICE_UP, stn_faults_down_ms(&world->faults))->device = number;
 }
@@ -91,7 +92,7 @@ static void request(struct stn_world *world, uint32_t number, uint64_t ask,
         struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_REQUEST, delays_ms[i]);
         letter->from = (struct stn_world_ticket){
             .device = number, .epoch = device->epoch, .ask = ask, .job = device->n_jobs};
-        stn_world_carry(world, &letter->msg, msg);
+        world->traffic.up += stn_world_carry(world, &letter->msg, msg);
     }
 }
 
@@ -115,6 +116,23 @@ static void job_after(struct stn_world *world, uint32_t number, enum stn_world_l
     letter->number = world->devices[number].n_jobs;
 }
 
+/* What it takes to have the blob: nothing, when it is here. */
+static uint64_t fetch_ms(struct stn_world *world, uint32_t number, const struct stn_blob_ref *blob)
+{
+    struct stn_world_device *device = &world->devices[number];
+    for (size_t i = 0; i < STN_WORLD_CACHE; i++) {
+        if (device->n_cached > i && stn_digest_equal(&device->cache[i], &blob->digest)) {
+            return 0;
+        }
+    }
+    size_t place = device->n_cached == 0 ? 0 : (size_t)(1 + (device->n_cached - 1) % (STN_WORLD_CACHE - 1));
+    device->cache[place] = blob->digest;
+    device->n_cached++;
+    uint64_t bytes = stn_world_blob_bytes(blob->size);
+    world->traffic.down += bytes;
+    return world->config.wire.most_ms + bytes / world->config.n_per_ms;
+}
+
 static void begin(struct stn_world *world, uint32_t number, const struct stn_client_effect *effect)
 {
     struct stn_world_device *device = &world->devices[number];
@@ -123,14 +141,13 @@ static void begin(struct stn_world *world, uint32_t number, const struct stn_cli
     device->n_jobs++;
     uint64_t ms = JOB_MS;
     if (effect->type == STN_CLIENT_FETCH) {
-        ms = world->config.wire.most_ms + effect->blob.size / world->config.n_per_ms;
+        ms = fetch_ms(world, number, &effect->blob);
     } else if (effect->type == STN_CLIENT_TRAIN) {
         ms = world->host.train(world->host.context, number, &effect->lease);
     } else if (effect->type == STN_CLIENT_SEND) {
-        ms = SEND_MS; /* when nothing else ends it */
-        struct stn_msg msg = {
-            .type = STN_MSG_PUT_BEGIN,
-            .put_begin = {.round = effect->round.config.round, .size = effect->round.upload_size}};
+        ms = SEND_MS + effect->round.upload_size / world->config.n_per_ms; /* when nothing else ends it */
+        struct stn_msg msg = {.type = STN_MSG_PUT_BEGIN,
+                              .put_begin = {.round = effect->round.config.round, .size = effect->round.upload_size}};
         request(world, number, 0, &msg);
     }
     job_after(world, number, STN_WORLD_JOB_DONE, ms);
@@ -241,8 +258,9 @@ void stn_fleet_hear_send(struct stn_world *world, uint32_t number, const struct 
     if (msg->type == STN_MSG_MISSING && msg->missing.n_missing == 0) {
         end_send(world, number, STN_OK);
     } else if (msg->type == STN_MSG_MISSING) {
-        job_after(world, number, STN_WORLD_CHUNKS,
-                  world->config.wire.most_ms + job->round.upload_size / world->config.n_per_ms);
+        uint64_t bytes = stn_world_blob_bytes(job->round.upload_size);
+        world->traffic.up += bytes;
+        job_after(world, number, STN_WORLD_CHUNKS, world->config.wire.most_ms + bytes / world->config.n_per_ms);
     } else if (msg->type == STN_MSG_REFUSED) {
         end_send(world, number, (enum stn_code)msg->refused.code);
     } else if (msg->type == STN_MSG_VOIDED) {
@@ -325,6 +343,19 @@ static uint32_t n_until_cut(struct stn_world *world, const struct stn_world_devi
     return cut == STN_FAULTS_AFTER_COMMIT ? (uint32_t)stn_rng_below(&world->rng, n + 1ull) : n;
 }
 
+/* Whether it vanishes instead of doing this. Its doom in a round is drawn when it begins to train. */
+static bool meets_doom(struct stn_world *world, struct stn_world_device *device, const struct stn_client_effect *effect)
+{
+    if (effect->type == STN_CLIENT_TRAIN) {
+        device->doom = stn_faults_doom(&world->faults);
+        return device->doom == STN_FAULTS_IN_TRAINING;
+    }
+    if (effect->type == STN_CLIENT_ASK && effect->ask.msg.type == STN_MSG_ADVERTISE) {
+        return device->doom == STN_FAULTS_IN_JOINING;
+    }
+    return effect->type == STN_CLIENT_SEND && device->doom == STN_FAULTS_IN_SENDING;
+}
+
 void stn_fleet_step(struct stn_world *world, uint32_t number, const struct stn_client_event *event)
 {
     struct stn_world_device *device = &world->devices[number];
@@ -343,10 +374,14 @@ void stn_fleet_step(struct stn_world *world, uint32_t number, const struct stn_c
     enum stn_faults_cut cut = stn_faults_cut(&world->faults, stn_world_elapsed_ms(world),
                                              world->config.faults.device_crash);
     uint32_t n = n_until_cut(world, device, cut);
-    for (uint32_t i = 0; i < n; i++) {
-        apply(world, number, &device->effects.items[i]);
+    bool is_gone = false;
+    for (uint32_t i = 0; i < n && !is_gone; i++) {
+        is_gone = meets_doom(world, device, &device->effects.items[i]);
+        if (!is_gone) {
+            apply(world, number, &device->effects.items[i]);
+        }
     }
-    if (cut != STN_FAULTS_NONE) {
+    if (cut != STN_FAULTS_NONE || is_gone) {
         crash(world, number);
     }
 }

@@ -8,6 +8,8 @@
 #include "client/simulate/world_state.h"
 #include "proto/codec.h"
 
+#define RECORD_BYTES 64 /* what a record adds to a message: frame, tag, and the transport's length */
+
 void *stn_world_need(void *p)
 {
     if (p == NULL) {
@@ -70,11 +72,11 @@ bool stn_world_is_faulty(const struct stn_world *world)
     return stn_faults_last(&world->faults, stn_world_elapsed_ms(world));
 }
 
-void stn_world_carry(const struct stn_world *world, struct stn_msg *to, const struct stn_msg *from)
+size_t stn_world_carry(const struct stn_world *world, struct stn_msg *to, const struct stn_msg *from)
 {
     if (!world->config.is_encoded) {
         *to = *from;
-        return;
+        return 0;
     }
     struct stn_buf buf = {0};
     struct stn_arena arena = {0};
@@ -83,8 +85,20 @@ void stn_world_carry(const struct stn_world *world, struct stn_msg *to, const st
         code = stn_codec_decode(to, &arena, buf.data, buf.size, NULL);
     }
     assert(code == STN_OK); /* the cores say nothing that the codec does not know */
+    size_t size = buf.size + RECORD_BYTES;
     stn_buf_fini(&buf);
     stn_arena_fini(&arena);
+    return size;
+}
+
+uint64_t stn_world_blob_bytes(uint64_t size)
+{
+    return size + stn_digest_n_chunks(size) * (2 * RECORD_BYTES + 2 * STN_DIGEST_SIZE);
+}
+
+struct stn_world_traffic stn_world_traffic(const struct stn_world *world)
+{
+    return world->traffic;
 }
 
 static void mix(struct stn_world *world, uint64_t x)

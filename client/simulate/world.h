@@ -82,6 +82,12 @@ uint64_t stn_world_coordinator_ms(const struct stn_world *world);
 /* NULL while it is down. */
 const struct stn_coordinator *stn_world_coordinator(const struct stn_world *world);
 const struct stn_agent_record *stn_world_device(const struct stn_world *world, uint32_t device);
+/* Bytes that have crossed the wire since the world began: messages (when they are encoded), blobs and uploads, with
+ * what the channel adds to each record. */
+struct stn_world_traffic {
+    uint64_t up, down;
+};
+struct stn_world_traffic stn_world_traffic(const struct stn_world *world);
 struct stn_id stn_world_id(uint32_t device);
 uint32_t stn_world_device_of(const struct stn_id *id);
 

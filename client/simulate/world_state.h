@@ -53,6 +53,8 @@ struct stn_world_central {
     struct stn_server_effects effects;
 };
 
+#define STN_WORLD_CACHE 8 /* blobs that a device keeps: the first, its base model, for good */
+
 struct stn_world_device {
     struct stn_agent *core; /* NULL: down */
     uint64_t epoch, n_wakes;
@@ -63,6 +65,9 @@ struct stn_world_device {
     bool is_busy;
     struct stn_client_effect job;
     struct stn_client_effects effects;
+    enum stn_faults_doom doom; /* what becomes of it in the round under way */
+    struct stn_digest cache[STN_WORLD_CACHE];
+    uint64_t n_cached;
 };
 
 struct stn_world {
@@ -73,6 +78,7 @@ struct stn_world {
     struct stn_heap letters;
     struct stn_world_letter *free;
     uint64_t now_ms, transcript;
+    struct stn_world_traffic traffic;
     uint32_t n_tasks;
     const char *tasks[STN_MSG_TASKS];
     struct stn_world_central central;
@@ -88,10 +94,13 @@ struct stn_world_letter *stn_world_post(struct stn_world *world, enum stn_world_
                                         uint64_t after_ms);
 uint64_t stn_world_elapsed_ms(const struct stn_world *world);
 bool stn_world_is_faulty(const struct stn_world *world);
-/* The message as the other side reads it. */
-void stn_world_carry(const struct stn_world *world, struct stn_msg *to, const struct stn_msg *from);
-void stn_world_trace(struct stn_world *world, uint32_t who, const char *event, const char *task,
-                     uint64_t number, enum stn_code code);
+/* The message as the other side reads it; how many bytes it took (0: it was not encoded). */
+size_t stn_world_carry(const struct stn_world *world, struct stn_msg *to, const struct stn_msg *from);
+void stn_world_trace(struct stn_world *world, uint32_t who, const char *event, const char *task, uint64_t number,
+                     enum stn_code code);
+
+/* Bytes of a blob or an upload on the wire: chunks, their requests, and their hashes. */
+uint64_t stn_world_blob_bytes(uint64_t size);
 
 /* The coordinator's machine. */
 void stn_central_up(struct stn_world *world);

@@ -1,0 +1,188 @@
+#include "client/simulate/lab.h"
+
+#include <string.h>
+
+#include "base/command.h"
+#include "base/mem.h"
+#include "client/simulate/lab_data.h"
+
+static bool stopping(void *context)
+{
+    (void)context;
+    return stn_command_stopping();
+}
+
+static enum stn_code make_trainers(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err)
+{
+    struct stn_trainer_config trainer = stn_job_trainer_config(&config->train, config->backward, 1);
+    lab->trainers = stn_mem_new(lab->n_threads, sizeof(struct stn_trainer *));
+    if (lab->trainers == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %zu trainers", lab->n_threads);
+    }
+    enum stn_code code = STN_OK;
+    for (size_t i = 0; code == STN_OK && i < lab->n_threads; i++) {
+        code = stn_trainer_new(&lab->trainers[i], lab->model, lab->first, &trainer, err);
+    }
+    return code;
+}
+
+enum stn_code stn_lab_open(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err)
+{
+    *lab = (struct stn_lab){.train = config->train, .seed = config->seed, .n_threads = config->n_threads};
+    enum stn_code code = stn_lab_data_model(lab, config->model, err);
+    if (code == STN_OK) {
+        code = stn_adapter_new(&lab->first, stn_model_arch(lab->model), config->train.rank, config->train.alpha,
+                               config->train.targets, err);
+    }
+    if (code != STN_OK) {
+        return code;
+    }
+    stn_adapter_init(lab->first, config->seed);
+    lab->n_values = lab->first->n_values;
+    code = stn_lab_data_read(lab, config, err);
+    if (code == STN_OK) {
+        code = stn_pool_new(&lab->pool, lab->n_threads, err);
+    }
+    return code == STN_OK ? make_trainers(lab, config, err) : code;
+}
+
+void stn_lab_close(struct stn_lab *lab)
+{
+    stn_pool_free(lab->pool);
+    for (size_t i = 0; lab->trainers != NULL && i < lab->n_threads; i++) {
+        stn_trainer_free(lab->trainers[i]);
+    }
+    stn_mem_free(lab->trainers);
+    stn_lab_data_free(lab);
+    stn_adapter_free(lab->first);
+    *lab = (struct stn_lab){0};
+}
+
+void stn_lab_train(struct stn_pool_task *task, size_t thread)
+{
+    struct stn_lab_training *t = STN_LIST_OF(task, struct stn_lab_training, task);
+    const struct stn_job_input input = {
+        .spec = &t->spec, .dataset = t->dataset, .from = t->from, .seed = t->seed, .stopping = stopping};
+    t->code = stn_job_train(t->lab->trainers[thread], &input, t->delta, &t->result, &t->err);
+}
+
+void stn_lab_evaluate(struct stn_pool_task *task, size_t thread)
+{
+    struct stn_lab_evaluation *e = STN_LIST_OF(task, struct stn_lab_evaluation, task);
+    struct stn_network *network = stn_trainer_network(e->lab->trainers[thread]);
+    struct stn_evaluate_result result;
+    stn_network_set_values(network, e->values);
+    e->code = stn_evaluate_run(network, e->lab->test, e->lab->train.batch_tokens, NULL, NULL, &result, &e->err);
+    if (e->code == STN_OK) {
+        e->score = (struct stn_lab_score){.loss = stn_evaluate_loss(&result), .accuracy = stn_evaluate_accuracy(&result)};
+    }
+}
+
+enum stn_code stn_lab_score(struct stn_lab *lab, const float *values, struct stn_lab_score *ret, struct stn_err *err)
+{
+    struct stn_lab_evaluation e = {.task = {.run = stn_lab_evaluate}, .lab = lab, .values = values};
+    stn_pool_submit(lab->pool, &e.task);
+    stn_pool_wait(lab->pool, &e.task);
+    if (e.code != STN_OK) {
+        return stn_err_set(err, e.code, "%s", e.err.text);
+    }
+    *ret = e.score;
+    return STN_OK;
+}
+
+/* A model that somebody trains alone, and how well it then does. */
+struct alone {
+    struct stn_pool_task task; /* both trainings and evaluations follow each other on one thread */
+    struct stn_lab_training training;
+    struct stn_lab_evaluation evaluation;
+};
+
+static void train_and_evaluate(struct stn_pool_task *task, size_t thread)
+{
+    struct alone *a = STN_LIST_OF(task, struct alone, task);
+    struct stn_lab *lab = a->training.lab;
+    stn_lab_train(&a->training.task, thread);
+    if (a->training.code != STN_OK) {
+        return;
+    }
+    for (size_t i = 0; i < lab->n_values; i++) {
+        a->training.delta[i] += lab->first->values[i];
+    }
+    stn_lab_evaluate(&a->evaluation.task, thread);
+}
+
+static enum stn_code begin(struct stn_lab *lab, struct alone *a, const struct stn_dataset *dataset, uint64_t n_steps,
+                           uint64_t seed, struct stn_err *err)
+{
+    float *values = stn_mem_new(lab->n_values, sizeof *values);
+    if (values == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %zu values", lab->n_values);
+    }
+    *a = (struct alone){.task = {.run = train_and_evaluate},
+                        .training = {.lab = lab, .dataset = dataset, .spec = lab->train, .from = lab->first->values,
+                                     .seed = seed, .delta = values},
+                        .evaluation = {.lab = lab, .values = values}};
+    a->training.spec.local_steps = (uint32_t)n_steps;
+    stn_pool_submit(lab->pool, &a->task);
+    return STN_OK;
+}
+
+static enum stn_code end(struct stn_lab *lab, struct alone *a, struct stn_lab_score *ret, struct stn_err *err)
+{
+    stn_pool_wait(lab->pool, &a->task);
+    stn_mem_free(a->training.delta);
+    const enum stn_code code = a->training.code != STN_OK ? a->training.code : a->evaluation.code;
+    if (code != STN_OK) {
+        return stn_err_set(err, code, "%s", a->training.code != STN_OK ? a->training.err.text : a->evaluation.err.text);
+    }
+    *ret = a->evaluation.score;
+    return STN_OK;
+}
+
+enum stn_code stn_lab_local(struct stn_lab *lab, uint64_t n_steps, void (*done)(void *context, size_t n), void *context,
+                            struct stn_lab_score *ret, struct stn_err *err)
+{
+    struct alone *all = stn_mem_new(lab->n_clients, sizeof *all);
+    if (all == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %zu clients", lab->n_clients);
+    }
+    enum stn_code code = STN_OK;
+    size_t n_begun = 0;
+    while (code == STN_OK && n_begun < lab->n_clients) {
+        code = begin(lab, &all[n_begun], lab->clients[n_begun], n_steps, lab->seed + n_begun, err);
+        n_begun += code == STN_OK;
+    }
+    struct stn_lab_score sum = {0};
+    for (size_t i = 0; i < n_begun; i++) {
+        struct stn_lab_score score = {0};
+        struct stn_err mine = {0};
+        enum stn_code one = end(lab, &all[i], &score, &mine);
+        if (one != STN_OK && code == STN_OK) {
+            code = stn_err_set(err, one, "client %zu alone: %s", i, mine.text);
+        }
+        sum.loss += score.loss / (double)lab->n_clients;
+        sum.accuracy += score.accuracy / (double)lab->n_clients;
+        if (done != NULL) {
+            done(context, i + 1);
+        }
+    }
+    stn_mem_free(all);
+    if (code == STN_OK) {
+        *ret = sum;
+    }
+    return code;
+}
+
+enum stn_code stn_lab_central(struct stn_lab *lab, uint64_t n_steps, struct stn_lab_score *ret, struct stn_err *err)
+{
+    struct alone *one = stn_mem_new(1, sizeof *one);
+    if (one == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory to train on everybody's data");
+    }
+    enum stn_code code = begin(lab, one, lab->pooled, n_steps, lab->seed, err);
+    if (code == STN_OK) {
+        code = end(lab, one, ret, err);
+    }
+    stn_mem_free(one);
+    return code;
+}
