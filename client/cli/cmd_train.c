@@ -1,11 +1,9 @@
 #include "client/cli/cli.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
-#include "base/mem.h"
 #include "base/progress.h"
 #include "client/cli/session.h"
 #include "compute/train/checkpoint.h"
@@ -52,7 +50,7 @@ static const struct stn_option options[] = {
     {"resume", 0, STN_OPTION_STR, AT(resume), "DIR", "go on from the checkpoint in DIR"},
     {"checkpoint", 0, STN_OPTION_STR, AT(checkpoint), "DIR", "keep a checkpoint in DIR"},
     {"checkpoint-steps", 0, STN_OPTION_U64, AT(checkpoint_steps), "N", "write it every N steps (100)", 1, 1e12},
-    {"metrics", 0, STN_OPTION_STR, AT(metrics), "FILE", "one JSON object a step"},
+    {"metrics", 0, STN_OPTION_STR, AT(metrics), "FILE", "one JSON object a step, a line each"},
     {"skip-bad", 0, STN_OPTION_FLAG, AT(skip_bad), NULL, "count broken lines instead of stopping"},
     {"seed", 0, STN_OPTION_U64, AT(seed), "S", "of first values, order and rounding (0)"},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
@@ -207,6 +205,29 @@ static enum stn_code write_metrics(const struct job *job, const struct stn_train
     return n > 0 && fflush(job->metrics) == 0 ? STN_OK : stn_err_errno(err, errno, "%s", job->options->metrics);
 }
 
+/* One line a step: of a run that is resumed those of the steps that are done are kept, and no others. */
+static enum stn_code open_metrics(struct job *job, struct stn_err *err)
+{
+    const char *path = job->options->metrics;
+    uint64_t n_done = stn_trainer_n_done(job->trainer), n_lines = 0;
+    if (path == NULL) {
+        return STN_OK;
+    }
+    job->metrics = n_done > 0 ? fopen(path, "r+e") : NULL;
+    if (job->metrics == NULL) {
+        job->metrics = fopen(path, "we");
+    }
+    if (job->metrics == NULL) {
+        return stn_err_errno(err, errno, "%s", path);
+    }
+    for (int c; n_lines < n_done && (c = getc(job->metrics)) != EOF;) {
+        n_lines += c == '\n';
+    }
+    off_t at = ftello(job->metrics);
+    bool ok = at >= 0 && ftruncate(fileno(job->metrics), at) == 0 && fseeko(job->metrics, at, SEEK_SET) == 0;
+    return ok ? STN_OK : stn_err_errno(err, errno, "%s", path);
+}
+
 /* Steps until the run is done or a signal asks for the end. */
 static enum stn_code train(struct job *job, struct stn_err *err)
 {
@@ -301,10 +322,6 @@ static enum stn_code check(struct job *job, struct stn_err *err)
     if (code == STN_OK && job->folder != NULL) {
         code = stn_checkpoint_claim(&job->lock, job->folder, err);
     }
-    if (code == STN_OK && o->metrics != NULL) {
-        job->metrics = fopen(o->metrics, o->resume != NULL ? "ae" : "we");
-        code = job->metrics != NULL ? STN_OK : stn_err_errno(err, errno, "%s", o->metrics);
-    }
     return code;
 }
 
@@ -318,7 +335,8 @@ static enum stn_code prepare(struct job *job, struct stn_err *err)
     code = code != STN_OK ? code : stn_dataset_open(&job->dataset, o->data, job->session.tokenizer, &data, err);
     code = code != STN_OK ? code : make_adapter(job, err);
     code = code != STN_OK ? code : make_trainer(job, err);
-    return code != STN_OK ? code : start(job, err);
+    code = code != STN_OK ? code : start(job, err);
+    return code != STN_OK ? code : open_metrics(job, err);
 }
 
 static enum stn_code run(const void *parsed, const struct stn_command_line *line, struct stn_err *err)

@@ -29,7 +29,7 @@ train() { # an adapter's name, then more options
     out=$1
     shift
     "$sterna" train -m "$top/deploy/models/home-base.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 \
-        --lr 1e-3 --epochs 20 --batch-tokens 128 "$@" >"$dir/log" 2>&1
+        --lr 1e-3 --epochs 20 --batch-tokens 128 --metrics "$dir/$out.metrics" "$@" >"$dir/log" 2>&1
 }
 
 wait_for() { # a file, or the end of the run
@@ -60,6 +60,8 @@ check "a killed run has left a checkpoint" test -e "$dir/kept/checkpoint"
 check "a killed run has left no adapter" test ! -e "$dir/killed.gguf"
 check "the run goes on from the checkpoint" train killed.gguf --resume "$dir/kept"
 check "and ends as if it had never been killed" cmp "$dir/whole.gguf" "$dir/killed.gguf"
+for name in whole killed; do sed 's/, "wall_s.*//' "$dir/$name.gguf.metrics" >"$dir/$name.steps"; done
+check "with every step in its metrics once" cmp "$dir/whole.steps" "$dir/killed.steps"
 
 # stopped by a signal: a clean end that keeps what was done
 train stopped.gguf --checkpoint "$dir/stop" --checkpoint-steps 1 &
