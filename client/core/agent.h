@@ -4,9 +4,9 @@
  *
  * Promises: a delta is in at most one upload (it is spent when UPLOADING is on disk); nothing is
  * sent for a task that the owner does not allow, nor while the device may not work (a round past
- * its roster is finished first: the owner's cohort waits for it, and it costs no computing); no
- * part in a cohort below n_min_floor or with a config that does not fit the lease; after a restart
- * in JOINED or later the agent leaves that cohort. */
+ * its roster is finished first: the owner's cohort waits for it, and it costs no computing; and that
+ * it leaves a round is said once); no part in a cohort below n_min_floor or with a config that does
+ * not fit the lease; after a restart in JOINED or later the agent leaves that cohort. */
 #ifndef STN_CLIENT_CORE_AGENT_H
 #define STN_CLIENT_CORE_AGENT_H
 

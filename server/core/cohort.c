@@ -193,6 +193,13 @@ static void set_round(struct stn_cohort *cohort, struct stn_emit *emit, enum stn
     stn_emit_save_round(emit, &cohort->record);
 }
 
+static void say_close(const struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_CLOSE);
+    effect->merge.round = cohort->record.round;
+    effect->merge.config = cohort->record.config;
+}
+
 /* The round is over: no check is waited for, no lease is held. */
 static void close_round(struct stn_cohort *cohort, struct stn_emit *emit)
 {
@@ -203,9 +210,7 @@ static void close_round(struct stn_cohort *cohort, struct stn_emit *emit)
         stn_task_hold(cohort->task, member->record.lease, false);
     }
     tell_all(cohort, emit);
-    struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_CLOSE);
-    effect->merge.round = cohort->record.round;
-    effect->merge.config = cohort->record.config;
+    say_close(cohort, emit);
     if (cohort->task->open == cohort) {
         cohort->task->open = NULL;
     }
@@ -564,6 +569,7 @@ void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit,
 void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit)
 {
     if (!stn_cohort_is_open(cohort)) {
+        say_close(cohort, emit); /* the process may have died over it */
         return;
     }
     for (size_t i = 0; i < cohort->members.n; i++) {

@@ -28,7 +28,7 @@ struct stn_cohort {
 struct stn_cohort *stn_cohort_new(struct stn_task *task, const struct stn_round_record *record);
 void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets);
 void stn_cohort_restore(struct stn_cohort *cohort, const struct stn_member_record *record);
-/* After a restart: holds leases, says ADD and MERGE again. */
+/* After a restart: holds leases, says ADD and MERGE again, or CLOSE. */
 void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit);
 
 struct stn_member *stn_cohort_member(const struct stn_cohort *cohort, const struct stn_id *device);

@@ -162,8 +162,10 @@ static void start(struct stn_coordinator *coordinator, struct stn_emit *emit)
     for (size_t i = 0; i < coordinator->tasks.n; i++) {
         struct stn_task *task = coordinator->tasks.entries[i].value;
         task->n_live = stn_lease_count(&task->leases, task->record.version);
-        if (task->open != NULL) {
-            stn_cohort_resume(task->open, emit);
+        for (struct stn_list *link = task->cohorts.next, *next; link != &task->cohorts;
+             link = next) {
+            next = link->next;
+            stn_cohort_resume(STN_LIST_OF(link, struct stn_cohort, link), emit);
         }
     }
     coordinator->is_started = true;

@@ -20,7 +20,8 @@ enum stn_server_effect_type {
     STN_SERVER_DROP,  /* upload: its bytes are wanted no more */
     STN_SERVER_MERGE, /* round: every ADD is done; make the next version -> MERGED. May be repeated
                          after a crash and must then give the same bytes */
-    STN_SERVER_CLOSE, /* merge.round: done or void; its spools and accumulator go, counted or not */
+    STN_SERVER_CLOSE, /* merge.round: done or void; its spools and accumulator go, counted or
+                         not; said again after START */
     STN_SERVER_TRACE  /* trace: a fact for logs, transcripts and metrics */
 };
 

@@ -67,7 +67,7 @@ START_TEST(a_restart_in_any_stage_goes_on_where_it_was)
            "never\n"
            "[  270] restart -> add 2, add 1, merge 2 from v0\n"
            "[  300] merged -> version 1, task, -lease spent, -lease spent, round done, close\n"
-           "[  310] restart ->\n"
+           "[  310] restart -> close\n"
            "[  320] 1 poll -> 1: result v1 of 2\n"
            "[  330] 1 join -> 1: refused late\n");
 }
