@@ -1,0 +1,48 @@
+/* send: the packed vector to the coordinator: put_begin says what is missing, several chunks are out at a time, and
+ * put_begin at the end confirms that nothing is. Paced when the owner says how fast. Thread: the loop's. */
+#ifndef STN_CLIENT_SHELL_SEND_H
+#define STN_CLIENT_SHELL_SEND_H
+
+#include "client/shell/dialog.h"
+#include "io/file.h"
+
+#define STN_SEND_WINDOW 4
+#define STN_SEND_MS 30000 /* for one chunk */
+#define STN_SEND_PASSES 8 /* times that chunks which were sent may still be missing */
+
+struct stn_send;
+struct stn_send_slot {
+    struct stn_dialog_ask ask;
+    struct stn_send *send;
+};
+
+/* Zeroed with the first five set is ready. */
+struct stn_send {
+    struct stn_loop *loop;
+    struct stn_dialog *dialog;
+    uint64_t kbps; /* 0: not paced */
+    void (*told)(void *user, enum stn_code code); /* as struct stn_fetch */
+    void *user;
+
+    bool is_busy;
+    struct stn_round_id round;
+    uint64_t size;
+    char path[STN_FILE_PATH_MAX];
+    int fd;
+    uint8_t *piece; /* a chunk's bytes */
+    uint32_t *missing;
+    size_t n_missing, next;
+    uint32_t n_out;
+    unsigned n_passes;
+    uint64_t next_ms; /* the pace's */
+    struct stn_timer timer;
+    struct stn_dialog_ask begin;
+    struct stn_send_slot slots[STN_SEND_WINDOW];
+};
+
+/* May tell from within this call. */
+void stn_send_begin(struct stn_send *send, const struct stn_round_id *round, const char *path, uint64_t size);
+/* Tells nothing. One that is not busy is fine. */
+void stn_send_stop(struct stn_send *send);
+
+#endif
