@@ -245,7 +245,7 @@ static void go_on(struct sum *sum)
         drop_sum(sum);
         return;
     }
-    bool is_write = stn_aggregate_n_new(sum->aggregate) >= STN_ADDER_SNAPSHOT;
+    bool is_write = stn_aggregate_n_new(sum->aggregate) >= sum->adder->config.snapshot;
     if (!is_write && stn_list_is_empty(&sum->orders)) {
         return;
     }

@@ -12,8 +12,6 @@
 #include "server/shell/store.h"
 #include "server/shell/turn.h"
 
-#define STN_ADDER_SNAPSHOT 32 /* updates that are added between two snapshots of a sum */
-
 struct stn_adder;
 
 struct stn_adder_config { /* all borrowed; they outlive the adder */
@@ -22,6 +20,7 @@ struct stn_adder_config { /* all borrowed; they outlive the adder */
     struct stn_store *store;
     const struct stn_spool *spool;
     const struct stn_blob_store *blobs;
+    uint64_t snapshot; /* updates that are added between two snapshots of a sum */
     const char *kept; /* folder that keeps merged updates, a folder a round; NULL: none does */
     /* A MERGED event without its time; it is borrowed for the call. */
     void (*merged)(void *user, struct stn_server_event *event);

@@ -226,13 +226,14 @@ static void trace(const struct stn_server_effect *effect)
 {
     static const struct stn_id nobody;
     char device[2 * DEVICE_SHORT + 1] = "-", name[64] = "";
-    if (memcmp(&effect->trace.device, &nobody, sizeof nobody) != 0) {
+    bool is_devices = memcmp(&effect->trace.device, &nobody, sizeof nobody) != 0; /* one of thousands a round */
+    if (is_devices) {
         stn_hex_put(device, effect->trace.device.bytes, DEVICE_SHORT);
     }
     for (size_t i = 0; i + 1 < sizeof name && effect->trace.event[i] != '\0'; i++) {
         name[i] = effect->trace.event[i] == ' ' ? '_' : effect->trace.event[i];
     }
-    stn_log(effect->trace.code == STN_OK ? STN_LOG_INFO : STN_LOG_WARN, name, "task=%s device=%s number=%llu code=%s",
+    stn_log(effect->trace.code != STN_OK ? STN_LOG_WARN : is_devices ? STN_LOG_DEBUG : STN_LOG_INFO, name, "task=%s device=%s number=%llu code=%s",
             effect->trace.task[0] == '\0' ? "-" : effect->trace.task, device, (unsigned long long)effect->trace.number,
             effect->trace.code == STN_OK ? "ok" : stn_err_name(effect->trace.code));
 }

@@ -123,6 +123,7 @@ static enum stn_code open_adder(struct stn_service *service, struct stn_err *err
 {
     const struct stn_adder_config config = {.worker = service->worker, .turn = &service->turn, .store = service->store,
                                             .spool = &service->spool, .blobs = &service->blobs,
+                                            .snapshot = service->settings.snapshot,
                                             .kept = service->kept[0] == '\0' ? NULL : service->kept,
                                             .merged = on_merged, .user = service};
     return stn_adder_new(&service->adder, &config, err);
@@ -172,7 +173,10 @@ static void on_signal(void *user, int number)
 static enum stn_code open_all(struct stn_service *service, const char *config, struct stn_err *err)
 {
     enum stn_code code = stn_settings_read(&service->settings, config, err);
-    code = code == STN_OK ? open_folder(service, err) : code;
+    if (code == STN_OK) {
+        stn_log_level((enum stn_log_level)service->settings.log_level);
+        code = open_folder(service, err);
+    }
     code = code == STN_OK ? stn_loop_open(&service->loop, err) : code;
     if (code == STN_OK) {
         stn_turn_open(&service->turn, service->loop, service->store);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "channel/url.h"
 #include "io/conf.h"
@@ -16,6 +17,8 @@
 #define TEXT(section, key, of, member, ...)                                                                        \
     ROW(section, key, STN_CONF_STR, of, member, sizeof(((struct of *)0)->member), __VA_ARGS__)
 
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+
 static const struct stn_conf_row rows[] = {
     TEXT("server", "listen", stn_settings, listen, .required = true),
     TEXT("server", "address", stn_settings, address, .required = true),
@@ -24,6 +27,8 @@ static const struct stn_conf_row rows[] = {
     ROW("server", "requests", STN_CONF_U64, stn_settings, requests, 0, 16, STN_LINK_CONTEXTS_MAX),
     ROW("server", "sessions", STN_CONF_U64, stn_settings, sessions, 0, 16, 1 << 20),
     ROW("server", "threads", STN_CONF_U64, stn_settings, threads, 0, 0, 256),
+    ROW("server", "snapshot", STN_CONF_U64, stn_settings, snapshot, 0, 1, 10000),
+    ROW("log", "level", STN_CONF_WORD, stn_settings, log_level, .words = levels),
     ROW("debug", "keep_updates", STN_CONF_BOOL, stn_settings, keep_updates, 0),
     {0},
 };
@@ -82,7 +87,7 @@ static enum stn_code check_address(const struct stn_settings *settings, const ch
 
 enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, struct stn_err *err)
 {
-    struct stn_settings settings = {.requests = 1024, .sessions = 4096};
+    struct stn_settings settings = {.requests = 1024, .sessions = 4096, .snapshot = 32, .log_level = STN_LOG_INFO};
     enum stn_code code = stn_conf_read(&settings, rows, path, err);
     if (code == STN_OK) {
         code = folder_of(path, settings.folder, sizeof settings.folder, err);
@@ -138,6 +143,12 @@ static const char server_conf[] =
     "# sessions = 4096\n"
     "# worker threads; 0: one for each processor\n"
     "# threads = 0\n"
+    "# updates that are added before the sum is written to disk and they can go\n"
+    "# snapshot = 32\n"
+    "\n"
+    "[log]\n"
+    "# debug (every device's steps), info, warn or error\n"
+    "level = info\n"
     "\n"
     "[debug]\n"
     "# keep every update that was merged under kept/, so that a release can be recomputed; without secure\n"

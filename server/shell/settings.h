@@ -21,6 +21,8 @@ struct stn_settings { /* of a coordinator */
     uint64_t requests;               /* held at once */
     uint64_t sessions;               /* open at once */
     uint64_t threads;                /* workers; 0: as many as processors */
+    uint64_t snapshot;               /* updates that are added between two snapshots of a sum */
+    int log_level;                   /* enum stn_log_level */
     bool keep_updates;               /* [debug] */
 };
 

@@ -26,7 +26,7 @@
 #include "update/round.h"
 
 /* Devices of this process, without training, against a coordinator and a directory that are processes of their own:
- * every message of a round over a real socket, with the coordinator killed in the middle. */
+ * every message of a round over a real socket, with the coordinator killed at chosen places, or again and again. */
 enum { N = 3, ROUNDS = 2 };
 
 extern char **environ;
@@ -59,14 +59,26 @@ static void ok(enum stn_code code)
 
 /* ---- processes ---- */
 
-static pid_t spawn(const char *command, const char *config)
+/* Kills the coordinator after each of these times, then lets it live. */
+static const char restless[] = "for t in 0.3 0.7 0.2 0.5 0.25 0.9 0.35 0.6 0.4 1.1 0.3 0.8; do"
+                               "  \"$0\" \"$@\" & p=$!; sleep $t; kill -9 $p; wait $p; done; exec \"$0\" \"$@\"";
+
+/* In a group of its own, so that whatever it started ends with it. */
+static pid_t spawn(const char *command, const char *config, bool is_restless)
 {
     char program[STN_FILE_PATH_MAX], path[STN_FILE_PATH_MAX];
+    posix_spawnattr_t attributes;
     pid_t pid;
     ok(stn_file_join(program, STN_RUN_BUILD, "server/sternad", &err));
     ok(stn_file_join(path, folder, config, &err));
-    char option[] = "--config", *argv[] = {program, (char *)(uintptr_t)command, option, path, NULL};
-    ck_assert_int_eq(posix_spawn(&pid, program, NULL, NULL, argv, environ), 0);
+    char sh[] = "/bin/sh", c[] = "-c", script[sizeof restless], option[] = "--config";
+    memcpy(script, restless, sizeof restless);
+    char *all[] = {sh, c, script, program, (char *)(uintptr_t)command, option, path, NULL};
+    char **argv = is_restless ? all : all + 3;
+    ck_assert_int_eq(posix_spawnattr_init(&attributes), 0);
+    ck_assert_int_eq(posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP), 0);
+    ck_assert_int_eq(posix_spawn(&pid, argv[0], NULL, &attributes, argv, environ), 0);
+    (void)posix_spawnattr_destroy(&attributes);
     return pid;
 }
 
@@ -74,7 +86,7 @@ static void end(pid_t *pid, int number)
 {
     int status;
     if (*pid > 0) {
-        ck_assert_int_eq(kill(*pid, number), 0);
+        ck_assert_int_eq(kill(-*pid, number), 0);
         ck_assert_int_eq(waitpid(*pid, &status, 0), *pid);
         ck_assert(number == SIGKILL || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
     }
@@ -122,9 +134,10 @@ static void make_folder(void)
     ok(stn_file_join(path, folder, "sternad.conf", &err));
     ok(stn_file_read(path, 65536, &conf, &err));
     ck_assert(stn_buf_add_u8(&conf, 0));
-    char *at = strstr((char *)conf.data, "keep_updates = no");
-    ck_assert_ptr_nonnull(at);
+    char *at = strstr((char *)conf.data, "keep_updates = no"), *snapshot = strstr((char *)conf.data, "# snapshot = 32");
+    ck_assert(at != NULL && snapshot != NULL);
     memcpy(at, "keep_updates = on", strlen("keep_updates = on"));
+    memcpy(snapshot, "snapshot   = 2 ", strlen("snapshot   = 2 ")); /* in every round */
     ok(stn_file_replace(path, conf.data, conf.size - 1, 0644, &err));
     stn_buf_fini(&conf);
 }
@@ -155,25 +168,27 @@ static enum stn_code exchange(struct device *device, const struct stn_buf *frame
     return waiting.code;
 }
 
-static void connect_device(struct device *device)
+/* Whether there is a session now. */
+static bool connect_device(struct device *device)
 {
     struct stn_buf frame = {0}, reply = {0};
     struct stn_channel_client_heard heard;
     uint64_t wait_ms = stn_channel_client_wait_ms(device->client, stn_loop_clock_ms());
     (void)usleep((useconds_t)(wait_ms * 1000));
     ok(stn_channel_client_start(device->client, stn_loop_clock_ms(), &frame, &err));
-    ok(exchange(device, &frame, &reply));
-    ok(stn_channel_client_heard(device->client, reply.data, reply.size, &heard, &err));
-    ck_assert_int_eq(heard.kind, STN_CHANNEL_CLIENT_OPEN);
+    bool is_open = exchange(device, &frame, &reply) == STN_OK &&
+                   stn_channel_client_heard(device->client, reply.data, reply.size, &heard, &err) == STN_OK;
+    ck_assert(!is_open || heard.kind == STN_CHANNEL_CLIENT_OPEN);
     stn_buf_fini(&frame);
     stn_buf_fini(&reply);
+    return is_open;
 }
 
 /* The reply lies in the arena until the test ends. A session that a new process does not know is made again. */
 static struct stn_msg ask(struct device *device, const struct stn_msg *msg)
 {
     struct stn_msg ret = {0};
-    for (int attempt = 0; attempt < 20; attempt++) {
+    for (int attempt = 0; attempt < 200; attempt++) {
         struct stn_buf plain = {0}, frame = {0}, reply = {0};
         struct stn_channel_client_heard heard;
         uint64_t counter;
@@ -196,7 +211,7 @@ static struct stn_msg ask(struct device *device, const struct stn_msg *msg)
         }
         stn_channel_client_forget(device->client, counter);
         if (code == STN_AGAIN) { /* refused: the session is gone */
-            connect_device(device);
+            (void)connect_device(device);
         }
         (void)usleep(50000);
     }
@@ -284,7 +299,7 @@ static void encode(struct device *device, uint64_t seed)
 static void kill_and_restart(void)
 {
     end(&coordinator, SIGKILL);
-    coordinator = spawn("run", "sternad.conf");
+    coordinator = spawn("run", "sternad.conf", false);
     json_decref(ask_operator(json_pack("{ss}", "command", "status")));
 }
 
@@ -348,7 +363,9 @@ static void enrol_all(void)
             .token = device->url.token, .version_min = STN_MSG_VERSION, .version_max = STN_MSG_VERSION};
         ok(stn_channel_client_new(&device->client, &config, &err));
         ok(stn_link_dial(&device->link, mailbox, url, NULL, &err));
-        connect_device(device);
+        for (int attempt = 0; attempt < 10 && !connect_device(device); attempt++) {
+            (void)usleep(50000);
+        }
         ck_assert_ptr_nonnull(stn_channel_client_certificate(device->client));
     }
     json_decref(reply);
@@ -401,13 +418,8 @@ static enum stn_code recompute(void *user, const char *name, struct stn_err *e)
     return STN_OK;
 }
 
-START_TEST(a_fleet_makes_two_versions_through_crashes_and_both_can_be_recomputed)
+static void make_versions(bool crash)
 {
-    char kept[STN_FILE_PATH_MAX];
-    int n_kept = 0;
-    create_task();
-    enrol_all();
-    refuse_spent_token();
     for (uint64_t round = 0; round < ROUNDS; round++) {
         for (int i = 0; i < N; i++) {
             check_in(&devices[i]);
@@ -416,20 +428,52 @@ START_TEST(a_fleet_makes_two_versions_through_crashes_and_both_can_be_recomputed
             encode(&devices[i], round * N + (uint64_t)i);
         }
         for (int i = 0; i < N; i++) {
-            upload(&devices[i], i == 1);
+            upload(&devices[i], crash && i == 1);
+        }
+        if (crash) {
+            kill_and_restart(); /* in the middle of the merge, or just behind it */
         }
         for (int i = 0; i < N; i++) {
             take_result(&devices[i], round + 1);
         }
     }
+}
+
+/* All is as it should be in the end: the task is finished, and what it released follows from what was accepted. */
+static void look_back(void)
+{
+    char kept[STN_FILE_PATH_MAX];
+    int n_kept = 0;
     json_t *reply = ask_operator(json_pack("{ss ss}", "command", "task.show", "task", "home"));
     ck_assert_str_eq(json_string_value(json_object_get(json_object_get(reply, "task"), "state")), "finished");
     json_decref(reply);
     ok(stn_file_join(kept, folder, "kept", &err));
     ok(stn_file_list(kept, recompute, &n_kept, &err));
     ck_assert_int_eq(n_kept, ROUNDS);
+}
+
+START_TEST(a_fleet_makes_two_versions_through_crashes_and_both_can_be_recomputed)
+{
+    create_task();
+    enrol_all();
+    refuse_spent_token();
+    make_versions(true);
+    look_back();
     end(&coordinator, SIGTERM);
     end(&directory, SIGTERM);
+}
+END_TEST
+
+START_TEST(a_coordinator_that_is_killed_again_and_again_loses_nothing)
+{
+    create_task();
+    enrol_all();
+    end(&coordinator, SIGTERM);
+    coordinator = spawn("run", "sternad.conf", true);
+    make_versions(false);
+    end(&coordinator, SIGKILL);
+    coordinator = spawn("run", "sternad.conf", false);
+    look_back();
 }
 END_TEST
 
@@ -437,8 +481,8 @@ static void set_up(void)
 {
     ok(stn_entropy_start(&err));
     make_folder();
-    directory = spawn("directory", "directory/directory.conf");
-    coordinator = spawn("run", "sternad.conf");
+    directory = spawn("directory", "directory/directory.conf", false);
+    coordinator = spawn("run", "sternad.conf", false);
     ok(stn_loop_open(&loop, &err));
     ok(stn_mailbox_open(&mailbox, loop, &err));
 }
@@ -464,6 +508,7 @@ Suite *suite(void)
     TCase *t = tcase_create("round");
     tcase_set_timeout(t, 120);
     tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_test(t, a_coordinator_that_is_killed_again_and_again_loses_nothing);
     tcase_add_test(t, a_fleet_makes_two_versions_through_crashes_and_both_can_be_recomputed);
     suite_add_tcase(s, t);
     return s;
