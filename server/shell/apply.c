@@ -124,9 +124,18 @@ static void run_check(struct stn_job *job)
     checking->code = stn_spool_check(&checking->service->spool, &checking->upload, &checking->err);
 }
 
+static bool is_open(struct stn_service *service, const struct stn_round_id *round)
+{
+    struct stn_record record = {.type = STN_RECORD_ROUND, .round = {.round = *round}};
+    return stn_store_get(service->store, &record, NULL) == STN_OK && record.round.state < STN_ROUND_DONE;
+}
+
 static void checked(struct stn_job *job)
 {
     struct checking *checking = STN_LIST_OF(job, struct checking, job);
+    if (job->ran && checking->code != STN_OK && !is_open(checking->service, &checking->upload.round)) {
+        checking->code = STN_CORRUPT; /* the round ended meanwhile, and its files went under the check */
+    }
     if (job->ran && checking->code != STN_OK && checking->code != STN_INVALID && checking->code != STN_CORRUPT) {
         stn_turn_die("check_failed", &checking->err);
     }

@@ -117,7 +117,11 @@ static enum stn_code add_device(struct stn_service *service, const struct stn_id
     if (code != STN_OK) {
         return code;
     }
-    if (stn_store_add_device(service->store, &device, err) != STN_OK) {
+    code = stn_store_add_device(service->store, &device, err);
+    if (code == STN_EXISTS) { /* a point and its negative have one image */
+        return stn_err_set(err, STN_DENIED, "another device has the same handshake key");
+    }
+    if (code != STN_OK) {
         stn_turn_die("save_failed", err);
     }
     char name[17];

@@ -12,7 +12,10 @@
 #define ARENA_BYTES ((size_t)4 << 20)
 #define RETRY_MS 60000 /* a device whose chunk found the disk full */
 
+#define FREE_SHARE 16  /* one in so many of the link's requests is kept free of those that wait */
+
 struct ticket {
+    struct stn_list link; /* of service->parked, or of nothing */
     stn_ticket number;
     struct stn_service *service;
     uint64_t session, counter;
@@ -74,6 +77,7 @@ static struct ticket *new_ticket(struct stn_service *service, const struct stn_c
     if (ticket == NULL) {
         return NULL;
     }
+    stn_list_init(&ticket->link);
     ticket->number = ++service->last_ticket;
     ticket->service = service;
     ticket->session = verdict->session;
@@ -99,6 +103,7 @@ static void free_ticket(struct ticket *ticket)
     struct stn_service *service = ticket->service;
     const struct key key = {ticket->session, ticket->counter};
     stn_loop_disarm(service->loop, &ticket->timer);
+    stn_list_remove(&ticket->link);
     (void)stn_map_remove(&service->tickets, &ticket->number, sizeof ticket->number);
     if (stn_map_get(&service->requests, &key, sizeof key) == ticket) {
         (void)stn_map_remove(&service->requests, &key, sizeof key);
@@ -143,14 +148,29 @@ static void lose(struct ticket *ticket, bool drop)
     stn_apply_event(service, &event);
 }
 
-static void on_wait_over(struct stn_timer *timer)
+static void end_wait(struct ticket *ticket)
 {
-    struct ticket *ticket = STN_LIST_OF(timer, struct ticket, timer);
     struct stn_service *service = ticket->service;
     struct stn_server_event event = {.type = STN_SERVER_TICKET_LOST, .ticket = ticket->number};
     struct stn_msg wait = {.type = STN_MSG_WAIT};
     stn_inbox_reply(service, ticket->number, &wait);
     stn_apply_event(service, &event);
+}
+
+static void on_wait_over(struct stn_timer *timer)
+{
+    end_wait(STN_LIST_OF(timer, struct ticket, timer));
+}
+
+/* It waits for news: unless the link has no room left for that, in which case the one that waited longest asks again. */
+static void park(struct ticket *ticket)
+{
+    struct stn_service *service = ticket->service;
+    stn_loop_arm(service->loop, &ticket->timer, STN_INBOX_WAIT_MS);
+    stn_list_add(&service->parked, &ticket->link);
+    if (stn_link_n_free(service->link) < service->settings.requests / FREE_SHARE) {
+        end_wait(STN_LIST_OF(service->parked.next, struct ticket, link));
+    }
 }
 
 static void lose_session(struct stn_service *service, uint64_t session)
@@ -286,7 +306,7 @@ static void ask_core(struct stn_service *service, struct ticket *ticket, const s
     stn_apply_event(service, &event);
     ticket = stn_map_get(&service->tickets, &number, sizeof number);
     if (ticket != NULL) {
-        stn_loop_arm(service->loop, &ticket->timer, STN_INBOX_WAIT_MS);
+        park(ticket);
     }
 }
 

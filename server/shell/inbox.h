@@ -1,5 +1,6 @@
 /* inbox: what devices ask, from the link through the channel to the core, and the way back. Every request has a ticket
- * until it is answered once; one that waits for news is answered WAIT after STN_INBOX_WAIT_MS. Blobs and chunks of
+ * until it is answered once; one that waits for news is answered WAIT after STN_INBOX_WAIT_MS, or earlier when
+ * those that wait leave no room for those that come. Blobs and chunks of
  * uploads are moved here, when the core says that the device may. All answers leave after the turn's commit.
  * Thread: the loop's. */
 #ifndef STN_SERVER_SHELL_INBOX_H

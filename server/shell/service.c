@@ -198,6 +198,7 @@ enum stn_code stn_service_open(struct stn_service **ret, const char *config, str
         return stn_err_set(err, STN_MEMORY, "no memory for a coordinator");
     }
     service->lock = -1;
+    stn_list_init(&service->parked);
     service->started_ms = stn_loop_wall_ms();
     enum stn_code code = open_all(service, config, err);
     if (code != STN_OK) {

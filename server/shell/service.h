@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "blob/blob.h"
 #include "channel/channel_server.h"
@@ -66,6 +67,7 @@ struct stn_service {
     stn_ticket last_ticket;
     struct stn_map tickets;  /* ticket -> struct ticket */
     struct stn_map requests; /* session, counter -> struct ticket */
+    struct stn_list parked;  /* tickets that wait for news, the oldest first */
     struct stn_buf frame, plain;
 };
 

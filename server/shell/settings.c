@@ -87,7 +87,7 @@ static enum stn_code check_address(const struct stn_settings *settings, const ch
 
 enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, struct stn_err *err)
 {
-    struct stn_settings settings = {.requests = 1024, .sessions = 4096, .snapshot = 32, .log_level = STN_LOG_INFO};
+    struct stn_settings settings = {.requests = 4096, .sessions = 4096, .snapshot = 32, .log_level = STN_LOG_INFO};
     enum stn_code code = stn_conf_read(&settings, rows, path, err);
     if (code == STN_OK) {
         code = folder_of(path, settings.folder, sizeof settings.folder, err);
@@ -139,7 +139,7 @@ static const char server_conf[] =
     "# PEM file of a certificate and its key, for tls+tcp:// and wss://\n"
     "# tls_cert_key = keys/tls.pem\n"
     "# requests that may wait for news at once, and sessions of devices\n"
-    "# requests = 1024\n"
+    "# requests = 4096\n"
     "# sessions = 4096\n"
     "# worker threads; 0: one for each processor\n"
     "# threads = 0\n"

@@ -48,7 +48,8 @@ struct stn_store_device {
     uint64_t enrolled_ms, seen_ms;
 };
 
-/* A device that is there keeps enrolled_ms and seen_ms; its certificate is replaced. */
+/* A device that is there keeps enrolled_ms and seen_ms; its certificate is replaced. STN_EXISTS when another device has
+ * the key: the negative of a device's point has the same image. */
 enum stn_code stn_store_add_device(struct stn_store *store, const struct stn_store_device *device,
                                    struct stn_err *err) STN_CHECKED;
 /* False: no enrolled device has this static key. */

@@ -371,13 +371,12 @@ static void enrol_all(void)
     json_decref(reply);
 }
 
-/* A spent token is nobody else's. */
-static void refuse_spent_token(void)
+/* Who says hello as ident with the token of url is refused. */
+static void is_refused(const struct stn_ident *ident, const struct stn_url *of)
 {
-    struct device thief = {.url = devices[0].url, .link = devices[0].link};
+    struct device thief = {.url = *of, .link = devices[0].link, .ident = *ident};
     struct stn_buf frame = {0}, reply = {0};
     struct stn_channel_client_heard heard;
-    stn_ident_new(&thief.ident);
     const struct stn_channel_client_config config = {
         .device = &thief.ident, .coordinator = thief.url.key, .directory = thief.url.directory,
         .token = thief.url.token, .version_min = STN_MSG_VERSION, .version_max = STN_MSG_VERSION};
@@ -389,6 +388,20 @@ static void refuse_spent_token(void)
     stn_channel_client_free(thief.client);
     stn_buf_fini(&frame);
     stn_buf_fini(&reply);
+}
+
+/* A spent token is nobody else's, and no device is enrolled a second time as the negative of itself. */
+static void refuse_thieves(void)
+{
+    struct stn_ident stranger, mirror = devices[0].ident;
+    struct stn_url fresh;
+    stn_ident_new(&stranger);
+    is_refused(&stranger, &devices[0].url);
+    json_t *reply = ask_operator(json_pack("{ss}", "command", "invite"));
+    ok(stn_url_get(&fresh, json_string_value(json_array_get(json_object_get(reply, "urls"), 0)), &err));
+    mirror.pub[31] ^= 0x80;
+    is_refused(&mirror, &fresh);
+    json_decref(reply);
 }
 
 static void create_task(void)
@@ -456,7 +469,7 @@ START_TEST(a_fleet_makes_two_versions_through_crashes_and_both_can_be_recomputed
 {
     create_task();
     enrol_all();
-    refuse_spent_token();
+    refuse_thieves();
     make_versions(true);
     look_back();
     end(&coordinator, SIGTERM);

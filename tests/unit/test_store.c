@@ -191,6 +191,9 @@ START_TEST(a_device_is_found_by_its_key_and_enrols_once)
     ck_assert_uint_eq(last.enrolled_ms, 100);
     ck_assert_uint_eq(last.seen_ms, 300);
     ck_assert_uint_eq(last.certificate[0], 7);
+    device.device.bytes[31] ^= 0x80; /* another identity with the same image */
+    ck_assert_int_eq(stn_store_add_device(store, &device, &err), STN_EXISTS);
+    ok(stn_store_commit(store, &err));
 }
 END_TEST
 
