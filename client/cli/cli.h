@@ -14,5 +14,6 @@ extern const struct stn_command stn_cmd_adapter_info, stn_cmd_adapter_diff;
 extern const struct stn_command stn_cmd_task_create, stn_cmd_task_list, stn_cmd_task_show, stn_cmd_task_pause,
     stn_cmd_task_resume;
 extern const struct stn_command stn_cmd_status, stn_cmd_invite, stn_cmd_device_list, stn_cmd_adapter_list;
+extern const struct stn_command stn_cmd_join;
 
 #endif

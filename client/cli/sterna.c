@@ -32,6 +32,7 @@ int main(int argc, char **argv)
         stn_cmd_device_list,
         stn_cmd_invite,
         stn_cmd_adapter_list,
+        stn_cmd_join,
         {0},
     };
     struct stn_err err = {0};

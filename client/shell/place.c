@@ -40,10 +40,9 @@ void stn_place_path(const struct stn_place *place, const char *name, char ret[st
     (void)snprintf(ret, STN_FILE_PATH_MAX, "%s/%.200s", place->folder, name);
 }
 
-void stn_place_adapter(const struct stn_place *place, const char *task, const char *suffix,
-                       char ret[static STN_FILE_PATH_MAX])
+void stn_place_adapter(const struct stn_place *place, const char *task, char ret[static STN_FILE_PATH_MAX])
 {
-    (void)snprintf(ret, STN_FILE_PATH_MAX, "%s/adapters/%.100s.%.16s", place->folder, task, suffix);
+    (void)snprintf(ret, STN_FILE_PATH_MAX, "%s/adapters/%.100s.gguf", place->folder, task);
 }
 
 /* ---- identity ---- */

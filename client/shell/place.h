@@ -4,7 +4,7 @@
  *   agent.state       the journal               spent              leases whose delta has begun to leave
  *   models/           base models and adapters by digest
  *   work/             deltas and packed vectors of the lease in hand
- *   adapters/         TASK.gguf: what is released and in place; TASK.lease: what it was last trained for
+ *   adapters/         TASK.gguf: what is released and in place
  *   paused            there while the owner has paused the agent
  *   agent.sock        its local socket          lock               of the process that has the folder
  *
@@ -28,10 +28,9 @@ struct stn_place {
 /* Makes the folders that are missing. */
 enum stn_code stn_place_open(struct stn_place *ret, const char *folder, struct stn_err *err) STN_CHECKED;
 
-/* FOLDER/NAME and FOLDER/adapters/TASK.SUFFIX: they always fit. */
+/* FOLDER/NAME and FOLDER/adapters/TASK.gguf: they always fit. */
 void stn_place_path(const struct stn_place *place, const char *name, char ret[static STN_FILE_PATH_MAX]);
-void stn_place_adapter(const struct stn_place *place, const char *task, const char *suffix,
-                       char ret[static STN_FILE_PATH_MAX]);
+void stn_place_adapter(const struct stn_place *place, const char *task, char ret[static STN_FILE_PATH_MAX]);
 
 /* The identity; made when there is none and may_make, else STN_NOT_FOUND. STN_DENIED when others may read its file.
  * The caller wipes *ret with stn_ident_fini. */

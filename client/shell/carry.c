@@ -1,0 +1,540 @@
+#include "client/shell/carry.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "channel/signed.h"
+#include "client/shell/desk.h"
+#include "crypto/entropy.h"
+
+#define PARKED_MS 70000 /* the coordinator may hold these until there is news, up to 55 s */
+#define ASK_MS 30000
+
+struct queued {
+    struct stn_list link;
+    struct stn_client_event event;
+};
+
+static void die(const char *event, const struct stn_err *err)
+{
+    stn_log_err(STN_LOG_ERROR, event, err);
+    abort(); /* the next process starts from what is on disk */
+}
+
+static void note(struct stn_device *device, const char *event, enum stn_code code, const struct stn_err *err)
+{
+    if (code == STN_OK || code == STN_CANCELLED) {
+        return;
+    }
+    stn_log_err(STN_LOG_WARN, event, err);
+    device->last_code = code;
+    (void)stn_str_copy(device->last_error, sizeof device->last_error, err->text);
+}
+
+/* ---- files of the work in hand ---- */
+
+static void delta_path(const struct stn_device *device, uint64_t lease, char ret[static STN_FILE_PATH_MAX])
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "work/%016llx.delta", (unsigned long long)lease);
+    stn_place_path(&device->place, name, ret);
+}
+
+static void packed_path(const struct stn_device *device, const struct stn_round_id *round, char ret[static STN_FILE_PATH_MAX])
+{
+    char name[64], hex[2 * sizeof round->bytes + 1];
+    stn_hex_put(hex, round->bytes, sizeof round->bytes);
+    (void)snprintf(name, sizeof name, "work/%s.packed", hex);
+    stn_place_path(&device->place, name, ret);
+}
+
+/* Where a base model lies; false: not here. */
+static bool base_path(const struct stn_device *device, const struct stn_digest *base, char ret[static STN_FILE_PATH_MAX])
+{
+    if (!stn_digest_is_zero(base) && stn_digest_equal(&device->model, base)) {
+        return stn_str_copy(ret, STN_FILE_PATH_MAX, device->owner.model);
+    }
+    stn_blob_path(&device->store, base, ret);
+    return stn_blob_has(&device->store, base);
+}
+
+static bool is_installed(const struct stn_device *device, const struct stn_digest *adapter)
+{
+    const struct stn_agent_record *record = stn_agent_record(device->core);
+    for (uint32_t i = 0; i < record->n_installed; i++) {
+        if (stn_digest_equal(&record->installed[i].adapter, adapter)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void drop_adapter(const struct stn_device *device, const struct stn_digest *adapter)
+{
+    bool is_in_hand = stn_digest_equal(&stn_agent_record(device->core)->lease.adapter.digest, adapter);
+    if (!is_in_hand && !is_installed(device, adapter) && stn_blob_has(&device->store, adapter)) {
+        stn_err_ignore(stn_blob_remove(&device->store, adapter, NULL)); /* it is only kept a little longer */
+    }
+}
+
+struct sweep {
+    const struct stn_device *device;
+    const char *keep; /* a name, or "" */
+};
+
+static enum stn_code each_work(void *user, const char *name, struct stn_err *err)
+{
+    const struct sweep *sweep = user;
+    char path[STN_FILE_PATH_MAX], inside[300];
+    (void)err;
+    if (strcmp(name, sweep->keep) != 0 && strlen(name) < 256) {
+        (void)snprintf(inside, sizeof inside, "work/%.255s", name);
+        stn_place_path(&sweep->device->place, inside, path);
+        stn_err_ignore(stn_file_remove(path, NULL)); /* the next sweep may */
+    }
+    return STN_OK;
+}
+
+/* Everything under work/ but the delta of a lease; 0: everything. */
+static void sweep_work(const struct stn_device *device, uint64_t lease)
+{
+    char path[STN_FILE_PATH_MAX], keep[64] = "";
+    if (lease != 0) {
+        (void)snprintf(keep, sizeof keep, "%016llx.delta", (unsigned long long)lease);
+    }
+    stn_place_path(&device->place, "work", path);
+    struct sweep sweep = {device, keep};
+    stn_err_ignore(stn_file_list(path, each_work, &sweep, NULL)); /* as each file */
+}
+
+/* ---- asks ---- */
+
+/* Whether a reply that must be signed is; config gets H of a genuine round_config. */
+static enum stn_code verify(const struct stn_device *device, const struct stn_msg *reply, struct stn_digest *config,
+                            struct stn_err *err)
+{
+    const struct stn_digest *cfg = &stn_agent_record(device->core)->config_digest;
+    const uint8_t *by = device->owner.key;
+    struct stn_digest digest;
+    enum stn_code code = STN_OK;
+    if (reply->type == STN_MSG_ROUND_CONFIG) {
+        code = stn_signed_cfg(&reply->round_config, &digest, err);
+        code = code == STN_OK ? stn_signed_config_verify(&reply->round_config, &digest, by, err) : code;
+        if (code == STN_OK) {
+            *config = digest;
+        }
+        return STN_OK; /* a zero digest says it */
+    }
+    if (reply->type == STN_MSG_ROSTER) {
+        code = stn_signed_roster_verify(&reply->roster, cfg, by, err);
+    } else if (reply->type == STN_MSG_RESULT) {
+        code = stn_signed_result_verify(&reply->result, cfg, by, err);
+    }
+    return code;
+}
+
+static void on_told(struct stn_dialog_ask *ask, enum stn_code code, const struct stn_msg *reply)
+{
+    struct stn_device *device = STN_LIST_OF(ask, struct stn_device, ask);
+    struct stn_client_event event = {.type = STN_CLIENT_REPLY};
+    struct stn_err err = {0};
+    if (code == STN_OK) {
+        event.reply.ask = device->ask_number;
+        event.reply.msg = reply;
+        code = verify(device, reply, &event.reply.config, &err);
+        note(device, "not_genuine", code, &err);
+    }
+    if (code != STN_OK) {
+        event = (struct stn_client_event){.type = STN_CLIENT_FAILED,
+                                          .failed = {.ask = device->ask_number, .code = code}};
+    }
+    stn_carry_event(device, &event);
+}
+
+static void do_ask(struct stn_device *device, const struct stn_client_effect *effect)
+{
+    struct stn_msg msg = effect->ask.msg;
+    const struct stn_digest *cfg = &stn_agent_record(device->core)->config_digest;
+    bool is_parked = msg.type == STN_MSG_POLL || msg.type == STN_MSG_JOIN || msg.type == STN_MSG_CHECK_IN ||
+                     msg.type == STN_MSG_PUT_END;
+    if (msg.type == STN_MSG_ADVERTISE) {
+        stn_signed_advertise(&msg.advertise, cfg, &device->identity);
+    } else if (msg.type == STN_MSG_PUT_END) {
+        stn_signed_put_end(&msg.put_end, cfg, &device->identity);
+    }
+    stn_dialog_drop(&device->ask);
+    device->ask_number = effect->ask.ask;
+    device->ask.told = on_told;
+    stn_dialog_ask(device->dialog, &device->ask, &msg, is_parked ? PARKED_MS : ASK_MS);
+}
+
+/* ---- jobs ---- */
+
+/* The event of the job that has ended. */
+static void end_job(struct stn_device *device, enum stn_code code)
+{
+    const struct stn_client_effect *doing = &device->doing;
+    struct stn_client_event event = {.type = STN_CLIENT_TIME};
+    enum stn_device_job job = device->job;
+    device->job = STN_DEVICE_NO_JOB;
+    switch (job) {
+    case STN_DEVICE_FETCH:
+        event.type = STN_CLIENT_FETCHED;
+        event.fetched.digest = doing->blob.digest;
+        event.fetched.code = code;
+        break;
+    case STN_DEVICE_TRAIN:
+        event.type = STN_CLIENT_TRAINED;
+        event.trained.lease = doing->lease.lease;
+        event.trained.code = code;
+        event.trained.n_samples = device->work.n_samples;
+        break;
+    case STN_DEVICE_ENCODE:
+        event.type = STN_CLIENT_ENCODED;
+        event.encoded.round = doing->round.config.round;
+        event.encoded.code = code;
+        event.encoded.digest = device->work.digest;
+        event.encoded.size = device->work.size;
+        break;
+    case STN_DEVICE_SEND:
+        event.type = STN_CLIENT_SENT;
+        event.sent.round = doing->round.config.round;
+        event.sent.code = code;
+        break;
+    case STN_DEVICE_INSTALL:
+        event.type = STN_CLIENT_INSTALLED;
+        (void)stn_str_copy(event.installed.task, sizeof event.installed.task, doing->install.task);
+        event.installed.code = code;
+        event.installed.has_holdout = code == STN_OK && device->work.has_holdout;
+        event.installed.holdout = device->work.holdout;
+        break;
+    case STN_DEVICE_NO_JOB:
+        return;
+    }
+    stn_carry_event(device, &event);
+}
+
+static void on_fetched(void *user, enum stn_code code, const struct stn_err *err)
+{
+    struct stn_device *device = user;
+    if (code != STN_OK) {
+        note(device, "fetch_failed", code, err);
+    }
+    end_job(device, code);
+}
+
+static void on_sent(void *user, enum stn_code code)
+{
+    struct stn_device *device = user;
+    struct stn_err err;
+    (void)stn_err_set(&err, code, "the upload stopped: %s", stn_err_name(code));
+    note(device, "send_failed", code, &err);
+    end_job(device, code);
+}
+
+static void log_work(const struct stn_device *device)
+{
+    const struct stn_work *work = &device->work;
+    const char *task = work->kind == STN_WORK_INSTALL ? device->doing.install.task : work->lease.task;
+    if (work->kind == STN_WORK_TRAIN) {
+        stn_log(STN_LOG_INFO, "trained", "task=%s lease=%llu version=%llu samples=%llu loss=%.4f", task,
+                (unsigned long long)work->lease.lease, (unsigned long long)work->lease.version,
+                (unsigned long long)work->n_samples, work->loss);
+    } else if (work->kind == STN_WORK_ENCODE) {
+        stn_log(STN_LOG_INFO, "encoded", "task=%s bytes=%llu", task, (unsigned long long)work->size);
+    } else if (work->kind == STN_WORK_INSTALL && work->has_holdout) {
+        stn_log(STN_LOG_INFO, work->holdout.kept_old ? "kept_old" : "installed",
+                "task=%s version=%llu held_out_before=%.4f held_out_after=%.4f targets=%u", task,
+                (unsigned long long)device->doing.install.version, work->holdout.loss_before, work->holdout.loss_after,
+                work->holdout.n_targets);
+    } else if (work->kind == STN_WORK_INSTALL) {
+        stn_log(STN_LOG_INFO, "installed", "task=%s version=%llu", task, (unsigned long long)device->doing.install.version);
+    }
+}
+
+static void on_worked(struct stn_job *job)
+{
+    struct stn_work *work = STN_LIST_OF(job, struct stn_work, job);
+    struct stn_device *device = STN_LIST_OF(work, struct stn_device, work);
+    if (device->is_stopping) {
+        return;
+    }
+    enum stn_code code = job->ran ? work->code : STN_CANCELLED;
+    if (code == STN_OK) {
+        log_work(device);
+    } else {
+        note(device, work->kind == STN_WORK_TRAIN ? "training_failed"
+                     : work->kind == STN_WORK_ENCODE ? "encoding_failed" : "installing_failed", code, &work->err);
+    }
+    struct stn_digest replaced = {0};
+    if (device->job == STN_DEVICE_INSTALL && code == STN_OK) {
+        const struct stn_agent_record *record = stn_agent_record(device->core);
+        for (uint32_t i = 0; i < record->n_installed; i++) {
+            if (strcmp(record->installed[i].task, device->doing.install.task) == 0) {
+                replaced = record->installed[i].adapter;
+            }
+        }
+    }
+    end_job(device, code);
+    if (!stn_digest_is_zero(&replaced)) {
+        drop_adapter(device, &replaced);
+    }
+}
+
+static struct stn_work *new_work(struct stn_device *device, enum stn_work_kind kind)
+{
+    struct stn_work *work = &device->work;
+    memset(work, 0, sizeof *work);
+    work->job.run = stn_work_run;
+    work->job.done = on_worked;
+    work->kind = kind;
+    work->n_threads = (unsigned)device->owner.threads;
+    work->memory = device->owner.memory;
+    memcpy(work->device.bytes, device->identity.pub, sizeof work->device.bytes);
+    return work;
+}
+
+static void do_train(struct stn_device *device, const struct stn_msg_lease *lease)
+{
+    struct stn_work *work = new_work(device, STN_WORK_TRAIN);
+    const char *data = stn_owner_data(&device->owner, lease->task);
+    if (stn_journal_is_spent(&device->journal, lease->lease)) {
+        end_job(device, STN_LATE); /* its delta has left, whatever became of it */
+        return;
+    }
+    if (data == NULL || !base_path(device, &lease->base.digest, work->base)) {
+        end_job(device, data == NULL ? STN_DENIED : STN_NOT_FOUND);
+        return;
+    }
+    work->lease = *lease;
+    (void)stn_str_copy(work->data, sizeof work->data, data);
+    stn_blob_path(&device->store, &lease->adapter.digest, work->adapter);
+    delta_path(device, lease->lease, work->out);
+    stn_log(STN_LOG_INFO, "training", "task=%s lease=%llu version=%llu", lease->task, (unsigned long long)lease->lease,
+            (unsigned long long)lease->version);
+    stn_worker_submit(device->worker, &work->job);
+}
+
+static void do_encode(struct stn_device *device, const struct stn_client_effect *effect)
+{
+    struct stn_work *work = new_work(device, STN_WORK_ENCODE);
+    work->lease = effect->round.lease;
+    work->config = effect->round.config;
+    work->n_samples = effect->round.n_samples;
+    delta_path(device, work->lease.lease, work->delta);
+    packed_path(device, &work->config.round, work->out);
+    stn_worker_submit(device->worker, &work->job);
+}
+
+static void do_install(struct stn_device *device, const struct stn_client_effect *effect)
+{
+    struct stn_digest base = {0};
+    struct stn_work *work = new_work(device, STN_WORK_INSTALL);
+    const char *data = stn_owner_data(&device->owner, effect->install.task);
+    work->digest = effect->install.adapter.digest;
+    stn_blob_path(&device->store, &work->digest, work->adapter);
+    stn_place_adapter(&device->place, effect->install.task, work->out);
+    if (data == NULL || stn_desk_base_of(work->adapter, &base, NULL) != STN_OK || !base_path(device, &base, work->base)) {
+        work->base[0] = '\0'; /* nothing to judge it with */
+    } else {
+        (void)stn_str_copy(work->data, sizeof work->data, data);
+    }
+    stn_worker_submit(device->worker, &work->job);
+}
+
+static void begin(struct stn_device *device, const struct stn_client_effect *effect)
+{
+    char path[STN_FILE_PATH_MAX];
+    assert(device->job == STN_DEVICE_NO_JOB);
+    device->doing = *effect;
+    switch (effect->type) {
+    case STN_CLIENT_FETCH:
+        device->job = STN_DEVICE_FETCH;
+        if (stn_digest_equal(&device->model, &effect->blob.digest)) {
+            end_job(device, STN_OK);
+        } else {
+            stn_fetch_begin(&device->fetch, &effect->blob);
+        }
+        break;
+    case STN_CLIENT_TRAIN:
+        device->job = STN_DEVICE_TRAIN;
+        do_train(device, &device->doing.lease);
+        break;
+    case STN_CLIENT_ENCODE:
+        device->job = STN_DEVICE_ENCODE;
+        do_encode(device, &device->doing);
+        break;
+    case STN_CLIENT_SEND:
+        device->job = STN_DEVICE_SEND;
+        packed_path(device, &effect->round.config.round, path);
+        stn_send_begin(&device->send, &effect->round.config.round, path, effect->round.upload_size);
+        break;
+    default:
+        device->job = STN_DEVICE_INSTALL;
+        do_install(device, &device->doing);
+    }
+}
+
+static void cancel(struct stn_device *device)
+{
+    if (device->job == STN_DEVICE_FETCH) {
+        stn_fetch_stop(&device->fetch);
+        end_job(device, STN_CANCELLED);
+    } else if (device->job == STN_DEVICE_SEND) {
+        stn_send_stop(&device->send);
+        end_job(device, STN_CANCELLED);
+    } else if (device->job != STN_DEVICE_NO_JOB) {
+        stn_worker_cancel(&device->work.job); /* its event comes when it has ended */
+    }
+}
+
+/* ---- effects ---- */
+
+static void wake(struct stn_device *device, uint64_t at_ms)
+{
+    uint64_t now_ms = stn_loop_wall_ms();
+    if (at_ms == UINT64_MAX) {
+        stn_loop_disarm(device->loop, &device->wake);
+    } else {
+        stn_loop_arm(device->loop, &device->wake, at_ms > now_ms ? at_ms - now_ms : 0);
+    }
+}
+
+static void save(struct stn_device *device, const struct stn_agent_record *record)
+{
+    struct stn_err err;
+    if (stn_journal_save(&device->journal, record, &err) != STN_OK) {
+        die("save_failed", &err);
+    }
+}
+
+static void trace(const struct stn_client_effect *effect)
+{
+    char name[32];
+    size_t i = 0;
+    for (const char *c = effect->trace.event; *c != '\0' && i + 1 < sizeof name; c++) {
+        name[i++] = *c == ' ' || *c == '-' ? '_' : *c;
+    }
+    name[i] = '\0';
+    stn_log(STN_LOG_INFO, name, "task=%s number=%llu code=%s", effect->trace.task[0] == '\0' ? "-" : effect->trace.task,
+            (unsigned long long)effect->trace.number, stn_err_name(effect->trace.code));
+}
+
+static void discard(struct stn_device *device, const struct stn_msg_lease *lease)
+{
+    sweep_work(device, stn_agent_record(device->core)->lease.lease); /* which may be a new one by now */
+    drop_adapter(device, &lease->adapter.digest);
+}
+
+static void apply(struct stn_device *device, const struct stn_client_effect *effect)
+{
+    switch (effect->type) {
+    case STN_CLIENT_SAVE:
+        save(device, &effect->record);
+        break;
+    case STN_CLIENT_ASK:
+        do_ask(device, effect);
+        break;
+    case STN_CLIENT_WAKE:
+        wake(device, effect->at_ms);
+        break;
+    case STN_CLIENT_CANCEL:
+        cancel(device);
+        break;
+    case STN_CLIENT_DISCARD:
+        discard(device, &effect->lease);
+        break;
+    case STN_CLIENT_TRACE:
+        trace(effect);
+        break;
+    default:
+        begin(device, effect);
+    }
+}
+
+static void step(struct stn_device *device, const struct stn_client_event *event)
+{
+    struct stn_client_event now = *event;
+    now.now_ms = stn_loop_wall_ms();
+    device->is_stepping = true;
+    device->effects.n = 0;
+    stn_agent_step(device->core, &now, &device->effects);
+    for (size_t i = 0; i < device->effects.n; i++) {
+        apply(device, &device->effects.items[i]);
+    }
+    device->is_stepping = false;
+}
+
+void stn_carry_event(struct stn_device *device, const struct stn_client_event *event)
+{
+    struct stn_list *link;
+    if (device->is_stopping) {
+        return;
+    }
+    if (device->is_stepping) { /* an effect that ended at once */
+        struct queued *queued = stn_mem_new(1, sizeof *queued);
+        assert(event->type != STN_CLIENT_REPLY);
+        if (queued == NULL) {
+            abort(); /* the core would wait for it for ever */
+        }
+        queued->event = *event;
+        stn_list_add(&device->events, &queued->link);
+        return;
+    }
+    step(device, event);
+    while ((link = stn_list_pop(&device->events)) != NULL) {
+        struct queued *queued = STN_LIST_OF(link, struct queued, link);
+        step(device, &queued->event);
+        stn_mem_free(queued);
+    }
+    if (device->changed != NULL) {
+        device->changed(device->user);
+    }
+}
+
+/* ---- life ---- */
+
+static void on_wake(struct stn_timer *timer)
+{
+    stn_carry_event(STN_LIST_OF(timer, struct stn_device, wake), &(struct stn_client_event){.type = STN_CLIENT_TIME});
+}
+
+enum stn_code stn_carry_start(struct stn_device *device, struct stn_err *err)
+{
+    struct stn_client_event event = {.type = STN_CLIENT_START};
+    struct stn_agent_config config = {.n_min_floor = (uint32_t)device->owner.n_min,
+                                      .retry_first_ms = device->owner.retry_ms,
+                                      .retry_most_ms = device->owner.retry_most_ms};
+    stn_list_init(&device->events);
+    stn_entropy_fill(&config.seed, sizeof config.seed);
+    device->wake.fire = on_wake;
+    device->fetch = (struct stn_fetch){.dialog = device->dialog, .store = &device->store, .told = on_fetched, .user = device};
+    device->send = (struct stn_send){.loop = device->loop, .dialog = device->dialog, .kbps = device->owner.upload_kbps,
+                                     .told = on_sent, .user = device};
+    enum stn_code code = stn_journal_open(&device->journal, &device->place, &event.record, err);
+    if (code == STN_CORRUPT || code == STN_UNSUPPORTED) { /* what was in hand is dropped; what is spent stays spent */
+        note(device, "fresh_start", code, err);
+        code = STN_OK;
+    }
+    code = code == STN_OK ? stn_agent_new(&device->core, &config, err) : code;
+    if (code != STN_OK) {
+        return code;
+    }
+    sweep_work(device, event.record.phase < STN_AGENT_UPLOADING ? event.record.lease.lease : 0);
+    stn_carry_event(device, &event);
+    return STN_OK;
+}
+
+void stn_carry_stop(struct stn_device *device)
+{
+    stn_dialog_drop(&device->ask);
+    stn_fetch_stop(&device->fetch);
+    stn_send_stop(&device->send);
+    stn_loop_disarm(device->loop, &device->wake);
+}

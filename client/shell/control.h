@@ -1,0 +1,25 @@
+/* control: the agent's local socket: a JSON object asks, a JSON object answers.
+ *
+ *   {"command":"status"}             the whole of stn_control_status
+ *   {"command":"pause"|"resume"}     {"ok":true,"paused":...}; kept across restarts
+ *   {"command":"stop"}               {"ok":true}: the process ends cleanly
+ * or {"error":{"code":"invalid","text":"..."}}. Thread: the loop's. */
+#ifndef STN_CLIENT_SHELL_CONTROL_H
+#define STN_CLIENT_SHELL_CONTROL_H
+
+#include <jansson.h>
+
+#include "client/shell/device.h"
+
+/* For stn_local_listen, with the device as user. */
+void stn_control_take(void *user, struct stn_local_request *request);
+
+/* {"ok","version","device","server","connected","phase","task","round","lease","n_samples","next_check_in_ms","n_min",
+ *  "spent","paused","may_work","why","conditions":{...},"consents":[{"task","path"}],
+ *  "installed":[{"task","version","adapter","path"}],"last_error"}; NULL: no memory. */
+json_t *stn_control_status(const struct stn_device *device);
+
+/* A phase as a word: "idle", "fetching", ... */
+const char *stn_control_phase(uint32_t phase);
+
+#endif

@@ -1,0 +1,25 @@
+/* delta: what a training came to, as a file: the values, and what goes with them into the encoding. It belongs to one
+ * lease, and is whole or not there. Thread: any. */
+#ifndef STN_CLIENT_SHELL_DELTA_H
+#define STN_CLIENT_SHELL_DELTA_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "proto/msg.h"
+#include "update/encode.h"
+
+struct stn_delta {
+    float *values; /* (n_values), the caller's to free */
+    size_t n_values;
+    struct stn_encode_info info;
+};
+
+enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *lease, const struct stn_delta *delta,
+                              struct stn_err *err) STN_CHECKED;
+
+/* STN_NOT_FOUND; STN_CORRUPT when it is damaged or another lease's. */
+enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const struct stn_msg_lease *lease,
+                             struct stn_err *err) STN_CHECKED;
+
+#endif

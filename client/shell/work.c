@@ -1,0 +1,259 @@
+#include "client/shell/work.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "client/shell/delta.h"
+#include "client/shell/desk.h"
+#include "client/shell/job.h"
+#include "crypto/entropy.h"
+#include "update/pack.h"
+#include "update/round.h"
+
+#define PIECE ((size_t)1 << 16) /* elements that are packed at once */
+#define JUDGE_CONTEXT 512
+#define ADAPTER_MAX ((size_t)4 << 30)
+
+static bool stopping(void *context)
+{
+    const struct stn_work *work = context;
+    return stn_worker_is_cancelled(&work->job);
+}
+
+/* ---- train ---- */
+
+static enum stn_code check_lease(const struct stn_msg_lease *lease, struct stn_err *err)
+{
+    const struct stn_train_spec *spec = &lease->train;
+    if (spec->factor != STN_FACTOR_BOTH) {
+        return stn_err_set(err, STN_UNSUPPORTED, "task %s trains one factor alone", lease->task);
+    }
+    if (spec->ctx < 2 || spec->ctx > spec->batch_tokens) {
+        return stn_err_set(err, STN_INVALID, "task %s: a context of %u in a batch of %u tokens", lease->task, spec->ctx,
+                           spec->batch_tokens);
+    }
+    return STN_OK;
+}
+
+static enum stn_code check_memory(const struct stn_work *work, struct stn_trainer *trainer, struct stn_err *err)
+{
+    struct stn_network_memory memory = stn_network_memory(stn_trainer_network(trainer));
+    size_t size = memory.weights + memory.activations + memory.adapter;
+    if (work->memory > 0 && size > work->memory) {
+        return stn_err_set(err, STN_LIMIT, "task %s takes %zu MiB to train, the owner allows %llu", work->lease.task,
+                           size >> 20, (unsigned long long)(work->memory >> 20));
+    }
+    return STN_OK;
+}
+
+/* A trainer that is too large for the owner's memory is made again with the shortest passes. */
+static enum stn_code make_trainer(struct stn_work *work, const struct stn_desk *desk, struct stn_trainer **ret,
+                                  struct stn_err *err)
+{
+    struct stn_trainer_config config = stn_job_trainer_config(&work->lease.train, STN_BACKWARD_INT8, desk->n_threads);
+    enum stn_code code = stn_trainer_new(ret, desk->model, desk->adapter, &config, err);
+    code = code == STN_OK ? check_memory(work, *ret, err) : code;
+    if (code == STN_LIMIT) {
+        stn_trainer_free(*ret);
+        *ret = NULL;
+        config.pass_tokens = config.context;
+        code = stn_trainer_new(ret, desk->model, desk->adapter, &config, err);
+        code = code == STN_OK ? check_memory(work, *ret, err) : code;
+    }
+    return code;
+}
+
+static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)
+{
+    struct stn_trainer *trainer = NULL;
+    struct stn_job_result result;
+    const struct stn_msg_lease *lease = &work->lease;
+    struct stn_delta delta = {.n_values = desk->adapter->n_values};
+    const struct stn_job_input input = {.spec = &lease->train, .dataset = desk->kept, .from = desk->adapter->values,
+                                        .seed = stn_job_seed(lease->seed, lease->version, &work->device),
+                                        .stopping = stopping, .stopping_context = work};
+    delta.values = stn_mem_new(delta.n_values, sizeof *delta.values);
+    enum stn_code code = delta.values == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a delta")
+                                              : make_trainer(work, desk, &trainer, err);
+    code = code == STN_OK ? stn_job_train(trainer, &input, delta.values, &result, err) : code;
+    if (code == STN_OK) {
+        delta.info = result.info;
+        work->n_samples = result.info.n_samples;
+        work->loss = result.loss;
+        code = stn_delta_write(work->out, lease, &delta, err);
+    }
+    stn_trainer_free(trainer);
+    stn_mem_free(delta.values);
+    return code;
+}
+
+static enum stn_code train(struct stn_work *work, struct stn_err *err)
+{
+    struct stn_desk desk = {0};
+    struct stn_delta made = {0};
+    if (stn_delta_read(&made, work->out, &work->lease, NULL) == STN_OK) { /* before a restart */
+        work->n_samples = made.info.n_samples;
+        work->loss = made.info.n_tokens > 0 ? made.info.loss_sum / (double)made.info.n_tokens : 0;
+        stn_mem_free(made.values);
+        return STN_OK;
+    }
+    enum stn_code code = check_lease(&work->lease, err);
+    const struct stn_desk_paths paths = {work->base, work->adapter, work->data};
+    const struct stn_dataset_config data = {.context = work->lease.train.ctx,
+                                            .loss = work->lease.train.loss_all ? STN_DATASET_ALL : STN_DATASET_COMPLETION};
+    code = code == STN_OK ? stn_desk_open(&desk, &paths, &data, &work->device, work->n_threads, err) : code;
+    code = code == STN_OK ? train_at(work, &desk, err) : code;
+    stn_desk_close(&desk);
+    return code;
+}
+
+/* ---- encode ---- */
+
+static enum stn_code write_packed(struct stn_work *work, const struct stn_encode_config *encoding, const uint32_t *vector,
+                                  struct stn_err *err)
+{
+    struct stn_file_draft draft;
+    struct stn_digest_tree tree;
+    size_t n = stn_encode_length(encoding), width = encoding->bits / 8;
+    uint8_t *piece = stn_mem_new(PIECE, width);
+    if (piece == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory to pack a delta");
+    }
+    stn_digest_tree_init(&tree, NULL, 0);
+    enum stn_code code = stn_file_draft(&draft, work->out, STN_FILE_SECRET, err);
+    bool is_open = code == STN_OK;
+    for (size_t at = 0; at < n && code == STN_OK; at += PIECE) {
+        size_t n_here = n - at < PIECE ? n - at : PIECE;
+        stn_pack_put(piece, vector + at, n_here, encoding->bits);
+        stn_digest_tree_add(&tree, piece, n_here * width);
+        code = stn_file_draft_put(&draft, piece, n_here * width, err);
+    }
+    if (code == STN_OK) {
+        code = stn_file_draft_keep(&draft, err);
+    } else if (is_open) {
+        stn_file_draft_drop(&draft);
+    }
+    stn_entropy_wipe(piece, PIECE * width);
+    stn_mem_free(piece);
+    if (code == STN_OK) {
+        work->digest = stn_digest_tree_end(&tree);
+        work->size = stn_round_upload_size(encoding);
+    }
+    return code;
+}
+
+static enum stn_code encode_delta(struct stn_work *work, const struct stn_delta *delta, struct stn_err *err)
+{
+    uint8_t seed[STN_ENCODE_SEED];
+    struct stn_encode_config encoding;
+    struct stn_encode_result result;
+    uint32_t *vector = NULL;
+    enum stn_code code = stn_round_encoding(&work->config, &encoding, err);
+    if (code == STN_OK && (encoding.n_values != delta->n_values || work->n_samples != delta->info.n_samples)) {
+        code = stn_err_set(err, STN_INVALID, "the round is for %zu values of an adapter, the delta has %zu",
+                           encoding.n_values, delta->n_values);
+    }
+    if (code != STN_OK) {
+        return code;
+    }
+    vector = stn_mem_new(stn_encode_length(&encoding), sizeof *vector);
+    if (vector == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory to encode %zu values", encoding.n_values);
+    }
+    stn_entropy_fill(seed, sizeof seed);
+    code = stn_encode_delta(&encoding, delta->values, &delta->info, seed, vector, &result, err);
+    stn_entropy_wipe(seed, sizeof seed);
+    code = code == STN_OK ? write_packed(work, &encoding, vector, err) : code;
+    stn_mem_free(vector);
+    return code;
+}
+
+static enum stn_code encode(struct stn_work *work, struct stn_err *err)
+{
+    struct stn_delta delta = {0};
+    enum stn_code code = stn_delta_read(&delta, work->delta, &work->lease, err);
+    code = code == STN_OK ? encode_delta(work, &delta, err) : code;
+    stn_mem_free(delta.values);
+    return code;
+}
+
+/* ---- install ---- */
+
+static bool on_judged(void *context, uint64_t n_done, uint64_t n_examples)
+{
+    (void)n_done;
+    (void)n_examples;
+    return !stopping(context);
+}
+
+/* What is in place; NULL when there is nothing, or nothing that fits this base any more. */
+static struct stn_adapter *in_place(const struct stn_work *work, const struct stn_desk *desk)
+{
+    struct stn_adapter *adapter = NULL;
+    bool ok = stn_file_exists(work->out) &&
+              stn_adapter_file_load(&adapter, stn_model_arch(desk->model), work->out, NULL) == STN_OK;
+    return ok ? adapter : NULL;
+}
+
+static enum stn_code judge(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)
+{
+    struct stn_evaluate_result before, after;
+    struct stn_adapter *old = in_place(work, desk);
+    enum stn_code code = stn_desk_judge(desk, old, on_judged, work, &before, err);
+    code = code == STN_OK ? stn_desk_judge(desk, desk->adapter, on_judged, work, &after, err) : code;
+    if (code == STN_OK) {
+        work->has_holdout = true;
+        work->holdout = (struct stn_holdout){.adapter = work->digest,
+                                             .n_targets = (uint32_t)after.n_targets,
+                                             .loss_before = stn_evaluate_loss(&before),
+                                             .loss_after = stn_evaluate_loss(&after)};
+        work->holdout.kept_old = work->holdout.loss_after > work->holdout.loss_before + STN_WORK_TOLERANCE;
+    }
+    stn_adapter_free(old);
+    return code;
+}
+
+static enum stn_code install(struct stn_work *work, struct stn_err *err)
+{
+    enum stn_code code = STN_OK;
+    if (work->base[0] != '\0') {
+        struct stn_desk desk = {0};
+        const struct stn_desk_paths paths = {work->base, work->adapter, work->data};
+        const struct stn_dataset_config data = {.context = JUDGE_CONTEXT, .loss = STN_DATASET_COMPLETION};
+        code = stn_desk_open(&desk, &paths, &data, &work->device, work->n_threads, err);
+        code = code == STN_OK ? judge(work, &desk, err) : code;
+        stn_desk_close(&desk);
+    }
+    if (code != STN_OK || (work->has_holdout && work->holdout.kept_old)) {
+        return code;
+    }
+    struct stn_buf bytes = {0};
+    code = stn_file_read(work->adapter, ADAPTER_MAX, &bytes, err);
+    code = code == STN_OK ? stn_file_replace(work->out, bytes.data, bytes.size, STN_FILE_MODE, err) : code;
+    stn_buf_fini(&bytes);
+    return code;
+}
+
+/* ---- all ---- */
+
+void stn_work_run(struct stn_job *job)
+{
+    struct stn_work *work = STN_LIST_OF(job, struct stn_work, job);
+    switch (work->kind) {
+    case STN_WORK_NAME:
+        work->code = stn_blob_name_file(work->base, &work->digest, &work->size, &work->err);
+        break;
+    case STN_WORK_TRAIN:
+        work->code = train(work, &work->err);
+        break;
+    case STN_WORK_ENCODE:
+        work->code = encode(work, &work->err);
+        break;
+    case STN_WORK_INSTALL:
+        work->code = install(work, &work->err);
+        break;
+    case STN_WORK_NONE:
+        work->code = STN_INVALID;
+    }
+}

@@ -1,0 +1,48 @@
+/* work: what a device computes on a worker thread: a lease's delta, its encoding for a round, and whether a released
+ * adapter is better here than the one in place. One at a time; everything it needs is copied into it.
+ * Thread: set up and read on the loop, run on a worker. */
+#ifndef STN_CLIENT_SHELL_WORK_H
+#define STN_CLIENT_SHELL_WORK_H
+
+#include "base/err.h"
+#include "blob/blob.h"
+#include "client/core/effect.h"
+#include "io/file.h"
+#include "io/worker.h"
+
+/* A release may do a little worse on so few examples, and still be the better one: in nats a target. */
+#define STN_WORK_TOLERANCE 0.05
+
+enum stn_work_kind {
+    STN_WORK_NONE = 0,
+    STN_WORK_NAME,    /* base: its digest */
+    STN_WORK_TRAIN,   /* base, adapter, data -> out: the delta */
+    STN_WORK_ENCODE,  /* delta -> out: the packed vector */
+    STN_WORK_INSTALL  /* base, adapter, data -> out: the adapter in place. base "": put in place without a judgement */
+};
+
+struct stn_work {
+    struct stn_job job;
+    enum stn_work_kind kind;
+    char base[STN_FILE_PATH_MAX], adapter[STN_FILE_PATH_MAX], data[STN_FILE_PATH_MAX];
+    char delta[STN_FILE_PATH_MAX], out[STN_FILE_PATH_MAX];
+    struct stn_id device;
+    unsigned n_threads;
+    uint64_t memory; /* at most; 0: any */
+    struct stn_msg_lease lease;         /* TRAIN, ENCODE */
+    struct stn_msg_round_config config; /* ENCODE */
+    uint64_t n_samples;                 /* ENCODE: as was told to the coordinator; TRAIN: what came out */
+
+    enum stn_code code; /* what came of it */
+    struct stn_err err;
+    struct stn_digest digest; /* NAME, ENCODE: of the file; INSTALL: of the adapter, given */
+    uint64_t size;
+    double loss;              /* TRAIN */
+    bool has_holdout;         /* INSTALL */
+    struct stn_holdout holdout;
+};
+
+/* The job's run; done and all inputs are set by the caller. */
+void stn_work_run(struct stn_job *job);
+
+#endif
