@@ -15,6 +15,7 @@ static bool stopping(void *context)
 static enum stn_code make_trainers(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err)
 {
     struct stn_trainer_config trainer = stn_job_trainer_config(&config->train, config->backward, 1);
+    lab->pass_rows = stn_trainer_pass_tokens(&trainer);
     lab->trainers = stn_mem_new(lab->n_threads, sizeof(struct stn_trainer *));
     if (lab->trainers == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for %zu trainers", lab->n_threads);
@@ -72,7 +73,7 @@ void stn_lab_evaluate(struct stn_pool_task *task, size_t thread)
     struct stn_network *network = stn_trainer_network(e->lab->trainers[thread]);
     struct stn_evaluate_result result;
     stn_network_set_values(network, e->values);
-    e->code = stn_evaluate_run(network, e->lab->test, e->lab->train.batch_tokens, NULL, NULL, &result, &e->err);
+    e->code = stn_evaluate_run(network, e->lab->test, e->lab->pass_rows, NULL, NULL, &result, &e->err);
     if (e->code == STN_OK) {
         e->score = (struct stn_lab_score){.loss = stn_evaluate_loss(&result), .accuracy = stn_evaluate_accuracy(&result)};
     }

@@ -42,6 +42,7 @@ struct stn_lab {
     struct stn_train_spec train;
     struct stn_pool *pool;
     size_t n_threads;
+    size_t pass_rows; /* that a trainer's network holds */
     struct stn_trainer **trainers; /* (n_threads) */
     size_t n_clients;
     struct stn_dataset **clients;  /* (n_clients) */
