@@ -189,12 +189,15 @@ static enum stn_code compare(struct job *job, struct stn_err *err)
         double batch = train->batch_examples > 0 ? train->batch_examples : 16;
         steps = (uint64_t)ceil(train->local_epochs * examples / batch);
     }
+    struct stn_lab_comparison comparison = {.n_local = spec->n_rounds * steps,
+                                            .n_central = spec->n_rounds * steps * spec->target,
+                                            .done = note_alone,
+                                            .context = job};
     stn_progress_start(&job->progress, "client", job->lab.n_clients);
-    enum stn_code code = stn_lab_local(&job->lab, spec->n_rounds * steps, note_alone, job, &job->result.local, err);
+    enum stn_code code = stn_lab_compare(&job->lab, &comparison, err);
     stn_progress_end(&job->progress);
-    if (code == STN_OK) {
-        code = stn_lab_central(&job->lab, spec->n_rounds * steps * spec->target, &job->result.central, err);
-    }
+    job->result.local = comparison.local;
+    job->result.central = comparison.central;
     job->result.has_compare = code == STN_OK;
     return code;
 }

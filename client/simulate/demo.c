@@ -18,19 +18,18 @@ static const char *const rooms[] = {"kitchen", "garage",  "cellar", "attic",    
 static const char *const things[] = {"lamp",  "radio",  "fan",     "heater", "camera",
                                      "television", "speaker", "kettle", "oven", "light"};
 static const char *const shutters[] = {"window", "door", "blinds", "curtain"};
-static const char *const goods[] = {"milk", "butter", "honey", "tea",   "rice",  "soup",  "apples", "salt",
-                                    "eggs", "bread",  "cheese", "pasta", "beans", "onions", "oranges", "coffee"};
 /* the lists that slots draw from, and how many of each a home has */
-enum slot { ROOM, THING, SHUTTER, GOOD, N_SLOTS };
+enum slot { ROOM, THING, SHUTTER, N_SLOTS };
 static const struct {
     const char *const *words;
     size_t n, of_a_home;
 } lists[N_SLOTS] = {
-    [ROOM] = {rooms, COUNT(rooms), 4},       [THING] = {things, COUNT(things), 4},
-    [SHUTTER] = {shutters, COUNT(shutters), 2}, [GOOD] = {goods, COUNT(goods), 5},
+    [ROOM] = {rooms, COUNT(rooms), 4},
+    [THING] = {things, COUNT(things), 4},
+    [SHUTTER] = {shutters, COUNT(shutters), 2},
 };
 
-/* In a text, %r is a room, %t a thing, %s a shutter, %g a good. */
+/* In a text, %r is a room, %t a thing, %s a shutter. */
 static const struct intent {
     const char *name, *action;
     const char *phrasings[N_PHRASINGS];
@@ -56,9 +55,9 @@ static const struct intent {
     {"lock", " lock %s %r",
      {"lock the %s in the %r", "please make the %r %s safe", "nobody should come in by the %r %s", "%r %s locked",
       "could you lock the %s in the %r", "the key for the %s in the %r"}},
-    {"bring", " bring %g %r",
-     {"bring the %g to the %r", "please put %g in the %r", "we need %g in the %r", "there is no %g left in the %r",
-      "I want the %g in the %r", "could you take the %g to the %r"}},
+    {"clean", " clean %r",
+     {"clean the %r", "the %r is dirty", "please sweep the %r", "the %r needs a clean", "somebody should wash the %r",
+      "there is dust in the %r"}},
     {"warm", " warm %r",
      {"it is cold in the %r", "warm up the %r please", "make the %r warmer", "the %r needs some heat",
       "nobody wants to freeze in the %r", "the %r should be warm"}},
@@ -110,10 +109,8 @@ static enum slot slot_of(char letter)
         return ROOM;
     case 't':
         return THING;
-    case 's':
-        return SHUTTER;
     default:
-        return GOOD;
+        return SHUTTER;
     }
 }
 

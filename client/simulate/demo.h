@@ -1,5 +1,5 @@
 /* demo: the built-in data: what people say at home, and the short action that it means. Every device is a home with
- * its own few rooms, things, people and goods, its own ways of putting things, and its own mix of intents, so that
+ * its own few rooms and things, its own ways of putting it, and its own mix of intents, so that
  * homes differ by construction and none of them alone has seen what the others say. A shared test set mixes all homes.
  *
  *   {"prompt": "please switch off the fan in the attic ->", "completion": " off fan attic", "home": "home-07", "intent": "off"}

@@ -140,50 +140,38 @@ static enum stn_code end(struct stn_lab *lab, struct alone *a, struct stn_lab_sc
     return STN_OK;
 }
 
-enum stn_code stn_lab_local(struct stn_lab *lab, uint64_t n_steps, void (*done)(void *context, size_t n), void *context,
-                            struct stn_lab_score *ret, struct stn_err *err)
+enum stn_code stn_lab_compare(struct stn_lab *lab, struct stn_lab_comparison *comparison, struct stn_err *err)
 {
-    struct alone *all = stn_mem_new(lab->n_clients, sizeof *all);
+    struct alone *all = stn_mem_new(lab->n_clients + 1, sizeof *all), *central = all;
     if (all == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for %zu clients", lab->n_clients);
     }
-    enum stn_code code = STN_OK;
-    size_t n_begun = 0;
-    while (code == STN_OK && n_begun < lab->n_clients) {
-        code = begin(lab, &all[n_begun], lab->clients[n_begun], n_steps, lab->seed + n_begun, err);
+    /* the central one takes longest: it begins first and is waited for last */
+    enum stn_code code = begin(lab, central, lab->pooled, comparison->n_central, lab->seed, err);
+    size_t n_begun = code == STN_OK;
+    while (code == STN_OK && n_begun <= lab->n_clients) {
+        code = begin(lab, &all[n_begun], lab->clients[n_begun - 1], comparison->n_local, lab->seed + n_begun, err);
         n_begun += code == STN_OK;
     }
     struct stn_lab_score sum = {0};
-    for (size_t i = 0; i < n_begun; i++) {
+    for (size_t i = 1; i <= n_begun; i++) {
         struct stn_lab_score score = {0};
         struct stn_err mine = {0};
-        enum stn_code one = end(lab, &all[i], &score, &mine);
+        enum stn_code one = end(lab, &all[i % n_begun], &score, &mine);
         if (one != STN_OK && code == STN_OK) {
-            code = stn_err_set(err, one, "client %zu alone: %s", i, mine.text);
+            code = stn_err_set(err, one, "%s", mine.text);
+        }
+        if (i == n_begun) {
+            comparison->central = score;
+            break;
         }
         sum.loss += score.loss / (double)lab->n_clients;
         sum.accuracy += score.accuracy / (double)lab->n_clients;
-        if (done != NULL) {
-            done(context, i + 1);
+        if (comparison->done != NULL) {
+            comparison->done(comparison->context, i);
         }
     }
+    comparison->local = sum;
     stn_mem_free(all);
-    if (code == STN_OK) {
-        *ret = sum;
-    }
-    return code;
-}
-
-enum stn_code stn_lab_central(struct stn_lab *lab, uint64_t n_steps, struct stn_lab_score *ret, struct stn_err *err)
-{
-    struct alone *one = stn_mem_new(1, sizeof *one);
-    if (one == NULL) {
-        return stn_err_set(err, STN_MEMORY, "no memory to train on everybody's data");
-    }
-    enum stn_code code = begin(lab, one, lab->pooled, n_steps, lab->seed, err);
-    if (code == STN_OK) {
-        code = end(lab, one, ret, err);
-    }
-    stn_mem_free(one);
     return code;
 }

@@ -90,10 +90,15 @@ void stn_lab_evaluate(struct stn_pool_task *task, size_t thread);
 /* Submits, waits, and gives the score. */
 enum stn_code stn_lab_score(struct stn_lab *lab, const float *values, struct stn_lab_score *ret, struct stn_err *err) STN_CHECKED;
 
-/* For --compare: the mean over clients of a model that each trains alone for n_steps, and a model that trains n_steps on
- * everybody's data. Both start from the first adapter. done, which may be NULL, is told how many trainings are over. */
-enum stn_code stn_lab_local(struct stn_lab *lab, uint64_t n_steps, void (*done)(void *context, size_t n), void *context,
-                            struct stn_lab_score *ret, struct stn_err *err) STN_CHECKED;
-enum stn_code stn_lab_central(struct stn_lab *lab, uint64_t n_steps, struct stn_lab_score *ret, struct stn_err *err) STN_CHECKED;
+/* For --compare: models that start from the first adapter too. local is the mean over clients of a model that each
+ * trains alone for n_local steps, central a model that trains n_central steps on everybody's data. done, which may be
+ * NULL, is told how many clients are over. */
+struct stn_lab_comparison {
+    uint64_t n_local, n_central;
+    void (*done)(void *context, size_t n);
+    void *context;
+    struct stn_lab_score local, central;
+};
+enum stn_code stn_lab_compare(struct stn_lab *lab, struct stn_lab_comparison *comparison, struct stn_err *err) STN_CHECKED;
 
 #endif

@@ -24,7 +24,7 @@ static const char *const losses[] = {"completion", "all", NULL};
 static const char *const outers[] = {"avg", "nesterov", NULL};
 
 static const struct raw defaults = {
-    .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 16,
+    .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 24,
     .batch_tokens = 512, .ctx = 256, .lr = 3e-3, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
     .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .secure = true, .outer = STN_OUTER_NESTEROV,
     .rate = 0.7, .momentum = 0.9, .clip_norm = 10, .clip_quantile = 0.9, .weight_max = 1000, .bits = 24,
