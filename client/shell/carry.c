@@ -233,8 +233,10 @@ static void on_sent(void *user, enum stn_code code)
 {
     struct stn_device *device = user;
     struct stn_err err;
-    (void)stn_err_set(&err, code, "the upload stopped: %s", stn_err_name(code));
-    note(device, "send_failed", code, &err);
+    if (code != STN_OK) {
+        (void)stn_err_set(&err, code, "the upload stopped: %s", stn_err_name(code));
+        note(device, "send_failed", code, &err);
+    }
     end_job(device, code);
 }
 
@@ -418,6 +420,9 @@ static void trace(const struct stn_client_effect *effect)
 {
     char name[32];
     size_t i = 0;
+    if (strcmp(effect->trace.event, "trained") == 0 || strcmp(effect->trace.event, "installed") == 0) {
+        return; /* the work has said so, and more */
+    }
     for (const char *c = effect->trace.event; *c != '\0' && i + 1 < sizeof name; c++) {
         name[i++] = *c == ' ' || *c == '-' ? '_' : *c;
     }
