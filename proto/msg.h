@@ -37,8 +37,6 @@
 struct stn_id { /* a device's identity: its Ed25519 public key */
     uint8_t bytes[32];
 };
-#define stn_hash stn_digest /* the old name, until all rooms have moved */
-
 struct stn_round_id {
     uint8_t bytes[16];
 };

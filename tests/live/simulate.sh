@@ -1,0 +1,83 @@
+#!/bin/sh
+# sterna simulate as a user runs it. Arguments: sterna, the source's top.
+set -u
+sterna=$1
+top=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+STERNA_MODELS=$top/deploy/models
+export STERNA_MODELS
+n=0
+failed=0
+
+# check NAME EXPECTED ACTUAL
+check() {
+    n=$((n + 1))
+    if [ "$2" != "$3" ]; then
+        failed=$((failed + 1))
+        printf '%s: expected "%s", got "%s"\n' "$1" "$2" "$3"
+    fi
+}
+
+# without wall_s, the only number that may differ
+numbers() {
+    python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+d.pop("wall_s")
+print(json.dumps(d, sort_keys=True))' "$1"
+}
+
+few="--clients 4 --rounds 2 --seed 5"
+# shellcheck disable=SC2086
+{
+    "$sterna" simulate $few --compare --json --threads 2 --report "$dir/r.html" --adapter-out "$dir/a.gguf" > "$dir/1"
+    "$sterna" simulate $few --compare --json --threads 1 > "$dir/2"
+    "$sterna" simulate $few --json --seed 6 > "$dir/3"
+    "$sterna" simulate $few --json --dropout 0.5 --latency 300 --rounds 3 > "$dir/4"
+    "$sterna" simulate $few --json --dropout 0.5 --latency 300 --rounds 3 > "$dir/5"
+}
+check "any number of threads gives the same numbers" "$(numbers "$dir/1")" "$(numbers "$dir/2")"
+check "losses and delays come from the seed" "$(numbers "$dir/4")" "$(numbers "$dir/5")"
+check "another seed is another history" 1 "$([ "$(numbers "$dir/1")" != "$(numbers "$dir/3")" ] && echo 1)"
+check "the result has its parts" "2 4 True True" "$(python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+r = d["rounds"]
+print(len(r), d["clients"], r[1]["eval_loss"] < r[0]["eval_loss"] < d["base"]["loss"], {"local", "central", "federated"} <= set(d))' "$dir/1")"
+check "devices are lost and counted" True "$(python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+print(sum(r["lost"] for r in d["rounds"]) > 0 and all(r["clients"] >= 2 for r in d["rounds"]))' "$dir/4")"
+check "the report asks for nothing from elsewhere" 0 "$(grep -c -E '(src|href)="?http' "$dir/r.html")"
+check "the report has its numbers" 1 "$(grep -c '"adapter_digest":' "$dir/r.html")"
+check "the merged adapter is one" 8 "$("$sterna" adapter info "$dir/a.gguf" --json | python3 -c 'import json, sys
+print(json.load(sys.stdin)["rank"])')"
+"$sterna" data demo -o "$dir/homes" --devices 3 > /dev/null
+cat "$dir"/homes/home-*.jsonl > "$dir/all.jsonl"
+check "one client for each value of a field" 3 "$("$sterna" simulate -d "$dir/all.jsonl" --partition by:home --rounds 1 \
+    --local-steps 1 --json | python3 -c 'import json, sys
+print(json.load(sys.stdin)["clients"])')"
+check "a lopsided split runs too" 6 "$("$sterna" simulate -d "$dir/all.jsonl" --partition dirichlet:0.1 --clients 6 \
+    --rounds 1 --local-steps 1 --json | python3 -c 'import json, sys
+print(json.load(sys.stdin)["clients"])')"
+
+# fails EXIT TEXT OPTIONS...
+fails() {
+    code=$1
+    text=$2
+    shift 2
+    "$sterna" simulate "$@" > /dev/null 2> "$dir/err"
+    check "exit of $*" "$code" "$?"
+    check "one line for $*" 1 "$(grep -c "^error: .*$text" "$dir/err")"
+}
+fails 1 'expected iid, dirichlet:ALPHA or by:FIELD' --partition odd -d "$dir/all.jsonl"
+fails 1 'cohort of 9 is more than the 4 clients' --clients 4 --cohort 9
+fails 1 'no-such.gguf' -m no-such.gguf
+fails 1 'no field street' -d "$dir/all.jsonl" --partition by:street
+fails 2 'expected a number from 2 to' --clients 1
+fails 2 'no option is called' --no-such
+printf '[task]\nname = A B\n' > "$dir/t.ini"
+fails 1 'base in .model. is missing' --task "$dir/t.ini"
+echo '{"prompt": 3}' >> "$dir/all.jsonl"
+fails 1 'all.jsonl.*181' -d "$dir/all.jsonl"
+
+echo "$((100 * (n - failed) / n))%: Checks: $n, Failures: $failed, Errors: 0"
+[ "$failed" -eq 0 ]
