@@ -1,0 +1,172 @@
+#!/bin/sh
+# The whole of it, as live processes on loopback: a coordinator, its directory and six agents finish three rounds of home
+# data; one agent is killed in the middle of its training, the coordinator in the middle of the uploads. The adapter that
+# comes out is, bit for bit, what the accepted deltas come to.
+#   federation.sh STERNA STERNAD STERNA_AGENT RECOMPUTE TOP
+set -eu
+sterna=$1 sternad=$2 agent=$3 recompute=$4 top=$5
+dir=$(mktemp -d)
+pids=
+trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+n_checks=0
+port=$((20000 + ($$ + 7919) % 20000))
+fleet=$dir/fleet
+
+check() { # what was claimed, then a command
+    claim=$1
+    shift
+    if ! "$@"; then
+        echo "failed: $claim"
+        for f in "$dir"/out "$dir"/err "$dir"/dir.log "$dir"/log "$dir"/a*/log; do
+            echo "$f:"
+            tail -n 40 "$f" 2>/dev/null | sed 's/^/  /' || true
+        done
+        exit 1
+    fi
+    n_checks=$((n_checks + 1))
+}
+
+ok() {
+    "$@" >"$dir/out" 2>"$dir/err"
+}
+
+until_true() { # seconds at most, then a condition
+    n=$(($1 * 20))
+    shift
+    while ! "$@" 2>/dev/null; do
+        [ $n -gt 0 ] || return 1
+        n=$((n - 1))
+        sleep 0.05
+    done
+}
+
+start_coordinator() {
+    "$sternad" run --config "$fleet/sternad.conf" 2>>"$dir/log" &
+    coordinator=$!
+    pids="$pids $coordinator"
+}
+
+start_agent() {
+    "$agent" run --config "$dir/a$1/agent.conf" 2>>"$dir/a$1/log" &
+    eval "agent_$1=$!"
+    pids="$pids $!"
+}
+
+killed() {
+    kill -9 "$1"
+    wait "$1" 2>/dev/null || true
+}
+
+ends_well() {
+    kill -TERM "$1"
+    wait "$1"
+}
+
+# -- a fleet --
+check "a coordinator is made" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port" --address "127.0.0.1:$port"
+sed -i 's/keep_updates = no/keep_updates = yes/' "$fleet/sternad.conf"
+cat >"$dir/home.ini" <<INI
+[task]
+name = home
+rounds = 3
+[model]
+base = $top/deploy/models/home-base.gguf
+[train]
+local_steps = 12
+[cohort]
+target = 6
+n_min = 5
+over_selection = 1
+join_window_s = 60
+report_deadline_s = 120
+upload_s = 120
+secure = off
+INI
+"$sternad" directory --config "$fleet/directory/directory.conf" 2>"$dir/dir.log" &
+directory=$!
+pids="$directory"
+start_coordinator
+check "the coordinator answers" until_true 30 test -S "$fleet/operator.sock"
+check "the directory answers" until_true 30 test -S "$fleet/directory/directory.sock"
+check "a task is created" ok "$sterna" task create "$dir/home.ini" --dir "$fleet"
+check "six homes have data" ok "$sterna" data demo -o "$dir/data" --devices 6 --seed 1
+check "six devices are invited" ok "$sterna" invite -n 6 --dir "$fleet"
+cp "$dir/out" "$dir/urls"
+
+# -- six devices --
+i=0
+for url in $(cat "$dir/urls"); do
+    check "device $i joins" ok "$sterna" join "$url" --dir "$dir/a$i"
+    sed -i -e "s|^# n_min = .*|n_min = 5\nretry_ms = 200\nretry_most_ms = 2000|" -e "s|^# threads = .*|threads = 1|" -e "s|^# upload_kbps = .*|upload_kbps = 1000|" \
+        -e "s|^# data.TASK = PATH|data.home = $dir/data/home-0$i.jsonl|" \
+        "$dir/a$i/agent.conf"
+    i=$((i + 1))
+done
+first=$(head -n 1 "$dir/urls")
+check "a spent token enrols no other device" sh -c '! "$1" join "$2" --dir "$3/other" >"$3/out" 2>"$3/err"' - "$sterna" "$first" "$dir"
+check "... and says so" grep -q "^error: .*token is spent" "$dir/err"
+check "the same device may repeat it" ok "$sterna" join "$first" --dir "$dir/a0"
+check "a key is its owner's alone" [ "$(stat -c %a "$dir/a0/keys/device.key")" = 600 ]
+sed -i 's|^\[agent\]|[agent]\nmodel = '"$top/deploy/models/home-base.gguf"'|' "$dir/a1/agent.conf"
+for i in 0 1 2 3 4 5; do start_agent $i; done
+
+# -- an agent is killed in the middle of its training --
+trains() { # agent, version: it has begun and not ended
+    tail -n 1 "$dir/a$1/log" | grep -q "event=training .*version=$2"
+}
+check "agent 5 trains from version 1" until_true 120 trains 5 1
+killed "$agent_5"
+check "it was killed in mid-training" trains 5 1
+lease=$(tail -n 1 "$dir/a5/log" | sed 's/.* lease=\([0-9]*\) .*/\1/')
+start_agent 5
+same_again() {
+    [ "$(grep -c "event=training .*lease=$lease " "$dir/a5/log")" -ge 2 ]
+}
+check "started again, it trains for the same lease again" until_true 60 same_again
+check "a second agent in its folder is refused" sh -c '! "$1" run --config "$2/a5/agent.conf" 2>"$2/err" && grep -q "^error: " "$2/err"' - "$agent" "$dir"
+
+# -- the coordinator is killed in the middle of the uploads --
+uploads() { # every agent has trained for version 3, and something of an upload is there that is not whole
+    grep -q "event=trained .*version=2" "$dir/a0/log" && ls "$fleet"/rounds/*/*.part >/dev/null 2>&1
+}
+check "uploads of the third round are on their way" until_true 120 uploads
+killed "$coordinator"
+check "it was killed in mid-upload" ls "$fleet"/rounds/*/*.part >"$dir/out"
+start_coordinator
+
+# -- the end --
+finished() {
+    "$sterna" task list --dir "$fleet" >"$dir/out" 2>"$dir/err" && grep -q "^home .*finished .*3/3" "$dir/out"
+}
+check "three rounds are finished" until_true 180 finished
+for i in 0 1 2 3 4 5; do
+    check "agent $i hears of version 3" until_true 60 grep -q "event=\(installed\|kept_old\) task=home version=3" "$dir/a$i/log"
+done
+check "the releases are what the accepted deltas come to" ok "$recompute" "$fleet"
+digest=$(cat "$dir/out")
+check "all the six were counted in every round" [ "$(cat "$fleet"/kept/*/release.json | grep -c '"n_included": 6')" = 3 ]
+for i in 0 1 2 3 4 5; do
+    check "agent $i has the released adapter" cmp "$fleet/blobs/$digest" "$dir/a$i/models/$digest"
+done
+check "an adapter is in place" test -s "$dir/a0/adapters/home.gguf"
+
+# -- the owner's commands --
+check "an agent says what it does" ok "$agent" status --config "$dir/a0/agent.conf" --json
+check "... and has" grep -q '"version": 3' "$dir/out"
+check "... and how often it took part" grep -q '"spent": 3' "$dir/out"
+check "it is paused" ok "$agent" pause --config "$dir/a0/agent.conf"
+check "... and says so" ok "$agent" status --config "$dir/a0/agent.conf"
+check "... in words" grep -q "may work *paused" "$dir/out"
+check "it is resumed" ok "$agent" resume --config "$dir/a0/agent.conf"
+check "a running agent is not forgotten" sh -c '! "$1" forget --yes --config "$2/a0/agent.conf" 2>"$2/err"' - "$agent" "$dir"
+for i in 0 1 2 3 4 5; do
+    eval "pid=\$agent_$i"
+    check "SIGTERM ends agent $i well" ends_well "$pid"
+done
+check "forgetting wants to be meant" sh -c '! "$1" forget --config "$2/a0/agent.conf" 2>"$2/err"' - "$agent" "$dir"
+check "the device forgets" ok "$agent" forget --yes --config "$dir/a0/agent.conf"
+check "... its key" test ! -e "$dir/a0/keys/device.key"
+check "SIGTERM ends the coordinator well" ends_well "$coordinator"
+check "SIGTERM ends the directory well" ends_well "$directory"
+pids=
+echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
