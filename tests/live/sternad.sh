@@ -6,7 +6,7 @@ set -eu
 sterna=$1 sternad=$2 top=$3
 dir=$(mktemp -d)
 pids=
-trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; umount "$dir/small" 2>/dev/null || true; rm -rf "$dir"' EXIT
 n_checks=0
 port=$((20000 + $$ % 20000))
 
@@ -132,4 +132,44 @@ check "without the directory an invite says so" fails 1 "sternad directory" "$st
 check "SIGTERM ends the coordinator well" ends_well "$coordinator"
 pids=
 check "its socket is gone" [ ! -e "$fleet/operator.sock" ]
+# a disk that is full, where we may mount one
+mkdir "$dir/small"
+if mount -t tmpfs -o size=4m tmpfs "$dir/small" 2>/dev/null; then
+    fleet=$dir/small/fleet
+    sed -i 's/secure = on/secure = off/' "$dir/home.ini"
+    check "a folder on a small disk" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port"
+    "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+    coordinator=$!
+    pids=$coordinator
+    check "its coordinator answers" wait_for_socket "$fleet/operator.sock"
+    dd if=/dev/zero of="$dir/small/fill" bs=1k count=3000 2>/dev/null
+    check "a model that does not fit is refused" fails 1 "No space left" "$sterna" task create "$dir/home.ini" --dir "$fleet"
+    rm "$dir/small/fill"
+    check "and fits once there is room" ok "$sterna" task create "$dir/home.ini" --dir "$fleet"
+    check "... the coordinator lived" ends_well "$coordinator"
+    "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+    coordinator=$!
+    pids=$coordinator
+    sleep 0.3
+    check "it starts again" wait_for_socket "$fleet/operator.sock"
+    dd if=/dev/zero of="$dir/small/fill" bs=1k 2>/dev/null || true
+    check "what cannot be written is not promised" fails 1 "" timeout 20 "$sterna" task pause home --dir "$fleet"
+    code=0
+    wait "$coordinator" || code=$?
+    pids=
+    check "the process ends" [ "$code" = 1 ]
+    check "... and says why in one line" [ "$(grep -c 'level=error event=[a-z]*_failed code=full' "$dir/log")" = 1 ]
+    rm "$dir/small/fill"
+    "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+    coordinator=$!
+    pids=$coordinator
+    sleep 0.3
+    check "with room it runs again" wait_for_socket "$fleet/operator.sock"
+    check "... and the task is as it was" sh -c '"$1" task list --dir "$2" | grep -q "home .*running"' - "$sterna" "$fleet"
+    check "SIGTERM ends it well" ends_well "$coordinator"
+    pids=
+    umount "$dir/small"
+else
+    echo "skipped: a full disk (no right to mount one)"
+fi
 echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
