@@ -23,6 +23,16 @@ static const char *const names[STN_N_CODES] = {
     [STN_LATE] = "late",
 };
 
+/* Text often quotes what came from outside: an error stays one line and cannot speak to a terminal. */
+static void tame(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 enum stn_code stn_err_set(struct stn_err *err, enum stn_code code, const char *format, ...)
 {
     assert(code != STN_OK);
@@ -34,6 +44,7 @@ enum stn_code stn_err_set(struct stn_err *err, enum stn_code code, const char *f
     va_start(args, format);
     (void)vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
+    tame(err->text);
     return code;
 }
 
@@ -52,6 +63,7 @@ enum stn_code stn_err_prefix(struct stn_err *err, const char *format, ...)
     if (used < sizeof err->text) {
         (void)snprintf(err->text + used, sizeof err->text - used, ": %s", old);
     }
+    tame(err->text);
     return err->code;
 }
 
@@ -90,6 +102,7 @@ enum stn_code stn_err_errno(struct stn_err *err, int number, const char *format,
     if (used < sizeof err->text) {
         (void)snprintf(err->text + used, sizeof err->text - used, ": %s", strerror(number));
     }
+    tame(err->text);
     return code;
 }
 

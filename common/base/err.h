@@ -2,8 +2,9 @@
  *
  * A fallible function returns a code and takes a caller-owned struct stn_err as its last argument (NULL when
  * the caller wants the code alone). Codes are chosen by what the caller can do about them. The text names
- * the thing and gives the numbers: lower case, no full stop, no function names. Our own mistakes are
- * asserts, never errors. Over the wire go codes, never text. Thread: any. */
+ * the thing and gives the numbers: lower case, no full stop, no function names, one line (control characters that
+ * it quotes become question marks). Our own mistakes are asserts, never errors. Over the wire go codes, never text.
+ * Thread: any. */
 #ifndef STN_BASE_ERR_H
 #define STN_BASE_ERR_H
 

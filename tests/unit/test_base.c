@@ -20,6 +20,8 @@ START_TEST(an_error_names_its_code_and_keeps_its_prefix)
     ck_assert_int_eq(stn_err_set(&err, STN_LIMIT, "%d of %d", 3, 2), STN_LIMIT);
     ck_assert_int_eq(stn_err_prefix(&err, "file %s", "a.gguf"), STN_LIMIT);
     ck_assert_str_eq(err.text, "file a.gguf: 3 of 2");
+    (void)stn_err_set(&err, STN_INVALID, "near %s", "a\nb\x1b[2J");
+    ck_assert_str_eq(err.text, "near a?b?[2J");
     ck_assert_str_eq(stn_err_name(STN_LATE), "late");
     ck_assert_str_eq(stn_err_name((enum stn_code)99), "unknown");
 }
