@@ -2,12 +2,13 @@
 
 #include "compute/cpu/lanes.h"
 
-/* a = g sigmoid(g) u  (SwiGLU, Shazeer 2020) */
+/* a = g sigmoid(g) u  (SwiGLU, Shazeer 2020), in double: a is rounded to a float once, and then to int8 */
 STN_LANES_CLONES
 static void swiglu(const float *restrict g, const float *restrict u, float *restrict a, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        a[i] = g[i] / (1.0f + stn_lanes_exp(-g[i])) * u[i];
+        double x = (double)g[i];
+        a[i] = (float)(x / (1.0 + stn_lanes_exp_wide(-x)) * (double)u[i]);
     }
 }
 

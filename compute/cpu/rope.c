@@ -6,14 +6,15 @@
 
 /* Turns pairs (a, b) of one head by the angle of the row's position (RoFormer, Su et al. 2021):
  *   a' = a cos - b sin,  b' = a sin + b cos      inverse: the angle's negative
+ * in double, rounded once: scores sum many of them.
  * pairs: (i, i + n/2) for neox, (2i, 2i + 1) else, i < n/2; what is behind the first n columns of a head stays. */
 STN_LANES_CLONES
 static void turn_neox(float *restrict x, const float *restrict cosine, const float *restrict sine, float sign, size_t half)
 {
     for (size_t i = 0; i < half; i++) {
-        float a = x[i], b = x[i + half], s = sign * sine[i];
-        x[i] = a * cosine[i] - b * s;
-        x[i + half] = a * s + b * cosine[i];
+        double a = (double)x[i], b = (double)x[i + half], c = (double)cosine[i], s = (double)(sign * sine[i]);
+        x[i] = (float)(a * c - b * s);
+        x[i + half] = (float)(a * s + b * c);
     }
 }
 
@@ -21,9 +22,9 @@ STN_LANES_CLONES
 static void turn_pairs(float *restrict x, const float *restrict cosine, const float *restrict sine, float sign, size_t half)
 {
     for (size_t i = 0; i < half; i++) {
-        float a = x[2 * i], b = x[2 * i + 1], s = sign * sine[i];
-        x[2 * i] = a * cosine[i] - b * s;
-        x[2 * i + 1] = a * s + b * cosine[i];
+        double a = (double)x[2 * i], b = (double)x[2 * i + 1], c = (double)cosine[i], s = (double)(sign * sine[i]);
+        x[2 * i] = (float)(a * c - b * s);
+        x[2 * i + 1] = (float)(a * s + b * c);
     }
 }
 

@@ -37,6 +37,7 @@ size_t stn_ternary_size(const struct stn_ternary *w); /* bytes in memory */
 
 /* An activation matrix quantised per row for forward: row stride is stn_ternary_stride(cols) bytes, tail zeroed.
  *   max = max(absmax_c |x[t][c]|, 1e-5);  scale[t] = max / 127;  q[t][c] = round half to even(x[t][c] * (127 / max))
+ * with the product in double, so that near a tie the two floats decide and no rounding of ours.
  * x: (n, cols)   (BitNet b1.58, Ma et al. 2024). Always |q| <= 127, whatever x holds. */
 size_t stn_ternary_stride(size_t cols);
 void stn_ternary_quantise(const float *x, size_t n, size_t cols, int8_t *q, float *scale);

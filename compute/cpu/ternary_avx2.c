@@ -258,14 +258,23 @@ INLINE __m256 clamp(__m256 x)
     return _mm256_max_ps(_mm256_min_ps(x, _mm256_set1_ps(127)), _mm256_set1_ps(-127));
 }
 
+/* Four values times inverse, rounded half to even; at most 127 both ways, as not-a-number is. */
+TARGET static __m128i nearest(__m128 x, __m256d inverse)
+{
+    __m256d v = _mm256_mul_pd(_mm256_cvtps_pd(x), inverse);
+    v = _mm256_max_pd(_mm256_min_pd(v, _mm256_set1_pd(127)), _mm256_set1_pd(-127));
+    return _mm256_cvtpd_epi32(_mm256_round_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
 TARGET static float quantise(const float *x, size_t n, int8_t *q)
 {
     float max = largest(x, n);
-    const __m256 inverse = _mm256_set1_ps(127 / max);
+    const __m256d inverse = _mm256_set1_pd(127 / (double)max);
     for (size_t i = 0; i < n; i += 8) {
-        __m256 v = clamp(_mm256_mul_ps(load(x + i, n - i), inverse));
-        v = _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        store(q + i, n - i, _mm256_cvttps_epi32(v));
+        __m256 v = load(x + i, n - i);
+        __m128i low = nearest(_mm256_castps256_ps128(v), inverse);
+        __m128i high = nearest(_mm256_extractf128_ps(v, 1), inverse);
+        store(q + i, n - i, _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
     }
     return max / 127;
 }

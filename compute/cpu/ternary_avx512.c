@@ -245,16 +245,24 @@ INLINE __m512 clamp(__m512 x)
     return _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(127)), _mm512_set1_ps(-127));
 }
 
+/* Eight values times inverse, rounded half to even; at most 127 both ways, as not-a-number is. */
+TARGET static __m256i nearest(__m256 x, __m512d inverse)
+{
+    __m512d v = _mm512_mul_pd(_mm512_cvtps_pd(x), inverse);
+    v = _mm512_max_pd(_mm512_min_pd(v, _mm512_set1_pd(127)), _mm512_set1_pd(-127));
+    return _mm512_cvt_roundpd_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 TARGET static float quantise(const float *x, size_t n, int8_t *q)
 {
     float max = largest(x, n);
-    const __m512 inverse = _mm512_set1_ps(127 / max);
+    const __m512d inverse = _mm512_set1_pd(127 / (double)max);
     for (size_t i = 0; i < n; i += 16) {
         __mmask16 mask = lanes(n - i);
-        __m512 v = clamp(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), inverse));
-        __m512i integers =
-            _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        _mm512_mask_cvtepi32_storeu_epi8(q + i, mask, integers);
+        __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+        __m256i low = nearest(_mm512_castps512_ps256(v), inverse);
+        __m256i high = nearest(_mm512_extractf32x8_ps(v, 1), inverse);
+        _mm512_mask_cvtepi32_storeu_epi8(q + i, mask, _mm512_inserti32x8(_mm512_castsi256_si512(low), high, 1));
     }
     return max / 127;
 }

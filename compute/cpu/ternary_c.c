@@ -88,13 +88,20 @@ static int8_t clamp(float x)
     return (int8_t)x;
 }
 
-/* q[i] = round half to even(x[i] * (127 / max)) */
+static int8_t clamp_wide(double x)
+{
+    x = x < 127 ? x : 127; /* not-a-number becomes 127 */
+    x = x > -127 ? x : -127;
+    return (int8_t)x;
+}
+
+/* q[i] = round half to even(x[i] * (127 / max)), in double */
 static float quantise(const float *x, size_t n, int8_t *q)
 {
     float max = largest(x, n);
-    float inverse = 127 / max;
+    double inverse = 127 / (double)max;
     for (size_t i = 0; i < n; i++) {
-        q[i] = clamp(rintf(x[i] * inverse));
+        q[i] = clamp_wide(rint((double)x[i] * inverse));
     }
     return max / 127;
 }

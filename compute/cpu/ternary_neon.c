@@ -227,12 +227,21 @@ static inline float32x4_t clamp(float32x4_t x)
     return vmaxnmq_f32(vminnmq_f32(x, vdupq_n_f32(127)), vdupq_n_f32(-127));
 }
 
+/* Two values times inverse, rounded half to even; at most 127 both ways. */
+INLINE int32x2_t nearest(float32x2_t x, float64x2_t inverse)
+{
+    float64x2_t v = vmulq_f64(vcvt_f64_f32(x), inverse);
+    v = vmaxnmq_f64(vminnmq_f64(v, vdupq_n_f64(127)), vdupq_n_f64(-127)); /* not-a-number becomes 127 */
+    return vmovn_s64(vcvtnq_s64_f64(v));
+}
+
 static float quantise(const float *x, size_t n, int8_t *q)
 {
     float max = largest(x, n);
-    const float32x4_t inverse = vdupq_n_f32(127 / max);
+    const float64x2_t inverse = vdupq_n_f64(127 / (double)max);
     for (size_t i = 0; i < n; i += 4) {
-        store(q + i, n - i, vcvtnq_s32_f32(clamp(vmulq_f32(load(x + i, n - i), inverse))));
+        float32x4_t v = load(x + i, n - i);
+        store(q + i, n - i, vcombine_s32(nearest(vget_low_f32(v), inverse), nearest(vget_high_f32(v), inverse)));
     }
     return max / 127;
 }

@@ -52,12 +52,13 @@ static void compare_gradients(const json_t *want, const struct stn_adapter *adap
     }
 }
 
-/* In `play` an activation lies so near the middle between two int8 values that f32 and float64 round it apart, and the
- * difference spreads; without rounding (`order`) or without such a value (`home`) the loss agrees to f32's precision. */
+/* In `play` two activations lie so near a tie that the last bits of f32 say which int8 value they become: row 5, column 90
+ * of what layer 3's wo reads, -38.50000081, where another value costs 3.1e-4 of the loss, and row 10, column 132 of what
+ * its gate reads, 5e-6 from a tie, which costs 9.5e-5 and does round apart. */
 static const struct {
     const char *name;
     double loss;
-} oracles[] = {{"oracle-home.json", 1e-6}, {"oracle-order.json", 1e-6}, {"oracle-play.json", 1e-3}};
+} oracles[] = {{"oracle-home.json", 1e-6}, {"oracle-order.json", 1e-6}, {"oracle-play.json", 1e-4}};
 
 START_TEST(losses_and_gradients_are_the_oracles)
 {
