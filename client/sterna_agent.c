@@ -76,7 +76,7 @@ static enum stn_code ask(const struct options *o, const char *command, json_t **
 
 static enum stn_code print_json(json_t *answer, struct stn_err *err)
 {
-    char *text = json_dumps(answer, 0);
+    char *text = answer == NULL ? NULL : json_dumps(answer, 0);
     if (text == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for JSON");
     }
@@ -189,8 +189,12 @@ static enum stn_code forget(const void *parsed, const struct stn_command_line *l
     }
     code = code == STN_OK ? stn_place_forget(&place, err) : code;
     stn_file_close(lock);
-    if (code == STN_OK) {
-        (void)printf(line->json ? "{\"ok\": true, \"folder\": \"%s\"}\n" : "forgotten: %s\n", owner.folder);
+    if (code == STN_OK && line->json) {
+        json_t *answer = json_pack("{sb ss}", "ok", 1, "folder", owner.folder);
+        code = print_json(answer, err);
+        json_decref(answer);
+    } else if (code == STN_OK) {
+        (void)printf("forgotten: %s\n", owner.folder);
     }
     return code;
 }

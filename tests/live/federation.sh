@@ -2,9 +2,10 @@
 # The whole of it, as live processes on loopback: a coordinator, its directory and six agents finish three rounds of home
 # data; one agent is killed in the middle of its training, the coordinator in the middle of the uploads. The adapter that
 # comes out is, bit for bit, what the accepted deltas come to.
-#   federation.sh STERNA STERNAD STERNA_AGENT RECOMPUTE TOP
+# Device 4 is an app with the library inside.
+#   federation.sh STERNA STERNAD STERNA_AGENT RECOMPUTE APP TOP
 set -eu
-sterna=$1 sternad=$2 agent=$3 recompute=$4 top=$5
+sterna=$1 sternad=$2 agent=$3 recompute=$4 app=$5 top=$6
 dir=$(mktemp -d)
 pids=
 trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
@@ -47,7 +48,11 @@ start_coordinator() {
 }
 
 start_agent() {
-    "$agent" run --config "$dir/a$1/agent.conf" 2>>"$dir/a$1/log" &
+    if [ "$1" = 4 ]; then
+        "$app" "$dir/a4/agent.conf" home 2>>"$dir/a4/log" &
+    else
+        "$agent" run --config "$dir/a$1/agent.conf" 2>>"$dir/a$1/log" &
+    fi
     eval "agent_$1=$!"
     pids="$pids $!"
 }
@@ -163,6 +168,9 @@ for i in 0 1 2 3 4 5; do
     eval "pid=\$agent_$i"
     check "SIGTERM ends agent $i well" ends_well "$pid"
 done
+check "the app heard of every phase" grep -q "^app: phase=5 task=home version=2 " "$dir/a4/log"
+check "... and of version 3" grep -q "^app: phase=0 task= version=3 parts=3 " "$dir/a4/log"
+check "... and of the pause" grep -q "^app: .* paused=1 why=paused" "$dir/a4/log"
 check "forgetting wants to be meant" sh -c '! "$1" forget --config "$2/a0/agent.conf" 2>"$2/err"' - "$agent" "$dir"
 check "the device forgets" ok "$agent" forget --yes --config "$dir/a0/agent.conf"
 check "... its key" test ! -e "$dir/a0/keys/device.key"
