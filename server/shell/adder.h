@@ -36,7 +36,7 @@ void stn_adder_merge(struct stn_adder *adder, const struct stn_server_effect *ef
 /* After the commit of what closed the round. Its files go; is_released: what is to be kept is kept. */
 void stn_adder_close(struct stn_adder *adder, const struct stn_round_id *round, bool is_released);
 
-/* After START: removes the files of rounds that are not open any more. */
+/* Before START: removes the files of rounds that the last process closed, or never kept. */
 void stn_adder_sweep(struct stn_adder *adder);
 
 #endif

@@ -337,8 +337,8 @@ enum stn_code stn_apply_start(struct stn_service *service, struct stn_err *err)
     if (code != STN_OK) {
         return code;
     }
+    stn_adder_sweep(service->adder);
     struct stn_server_event event = {.type = STN_SERVER_START};
     stn_apply_event(service, &event);
-    stn_adder_sweep(service->adder);
     return STN_OK;
 }
