@@ -34,7 +34,8 @@ static double ln_factorial(double n)
         return ln(product);
     }
     double x = n + 1, r = 1 / x, r2 = r * r;
-    double series = r * (1.0 / 12 - r2 * (1.0 / 360 - r2 * (1.0 / 1260 - r2 * (1.0 / 1680 - r2 / 1188))));
+    double series =
+        r * (1.0 / 12 - r2 * (1.0 / 360 - r2 * (1.0 / 1260 - r2 * (1.0 / 1680 - r2 / 1188))));
     return (x - 0.5) * ln(x) - x + 0.918938533204672741780329736406 + series;
 }
 
@@ -95,7 +96,8 @@ static bool stays_connected(double n, double b, double k, uint32_t sigma)
 
 static enum stn_code check(uint32_t n, const struct stn_bound_params *params, struct stn_err *err)
 {
-    if (!(params->gamma >= 0 && params->gamma <= 0.5 && params->delta >= 0 && params->delta <= 0.5)) {
+    if (!(params->gamma >= 0 && params->gamma <= 0.5 && params->delta >= 0 &&
+          params->delta <= 0.5)) {
         return stn_err_set(err, STN_INVALID, "gamma %.3g and delta %.3g, not 0 to 0.5",
                            params->gamma, params->delta);
     }
@@ -119,7 +121,8 @@ enum stn_code stn_bound_find(uint32_t n, const struct stn_bound_params *params, 
     }
     double a = floor(params->gamma * n), d = floor(params->delta * n);
     double s = ceil((1 - params->delta) * n);
-    double adverse = -(params->sigma + 1.0) * LN2 - ln(n), lost = -(double)params->eta * LN2 - ln(n);
+    double adverse = -(params->sigma + 1.0) * LN2 - ln(n),
+           lost = -(double)params->eta * LN2 - ln(n);
     for (uint32_t k = 2; k < n && k <= STN_BOUND_DEGREE; k += 2) {
         if (!stays_connected(n, a + d, k, params->sigma)) {
             continue;
@@ -131,7 +134,8 @@ enum stn_code stn_bound_find(uint32_t n, const struct stn_bound_params *params, 
             return STN_OK;
         }
     }
-    return stn_err_set(err, STN_LIMIT, "no degree up to %u serves %u members of whom %g lie and %g leave",
+    return stn_err_set(err, STN_LIMIT,
+                       "no degree up to %u serves %u members of whom %g lie and %g leave",
                        STN_BOUND_DEGREE, n, a, d);
 }
 

@@ -44,9 +44,9 @@ END_TEST
 START_TEST(the_defaults_give_the_known_graphs)
 {
     static const uint32_t known[][3] = {
-        {64, 20, 14},    {100, 32, 22},     {200, 60, 41},      {500, 104, 73}, {1000, 130, 91},
+        {64, 20, 14},     {100, 32, 22},     {200, 60, 41},      {500, 104, 73}, {1000, 130, 91},
         {2000, 146, 102}, {10000, 166, 116}, {100000, 182, 127}, {5, 4, 3},      {8, 7, 5},
-        {10, 9, 6},      {16, 15, 9},       {32, 31, 18},
+        {10, 9, 6},       {16, 15, 9},       {32, 31, 18},
     };
     struct stn_bound_params params = STN_BOUND_DEFAULTS;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
