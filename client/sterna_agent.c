@@ -119,7 +119,8 @@ static void print_status(const json_t *s)
     (void)printf("task        %s\n", text_of(s, "task"));
     (void)printf("round       %s\n", text_of(s, "round"));
     (void)printf("may work    %s\n", json_is_true(json_object_get(s, "may_work")) ? "yes" : text_of(s, "why"));
-    (void)printf("smallest    %lld devices in a round (n_min)\n", number_of(s, "n_min"));
+    (void)printf("smallest    %lld devices in a round%s\n", number_of(s, "n_min"),
+                 number_of(s, "n_min") < STN_OWNER_N_MIN ? ": the owner has lowered it" : "");
     (void)printf("taken part  %lld times\n", number_of(s, "spent"));
     json_array_foreach(json_object_get(s, "consents"), i, item) {
         (void)printf("consent     %s: %s\n", text_of(item, "task"), text_of(item, "path"));

@@ -11,14 +11,14 @@ struct options {
     uint64_t timeout_s;
 };
 
-static const struct options defaults = {.timeout_s = 30};
+static const struct options defaults = {.timeout_s = 15};
 
 #define AT(member) offsetof(struct options, member)
 
 static const struct stn_option options[] = {
     {"dir", 0, STN_OPTION_STR, AT(dir), "DIR", "the agent's folder ($XDG_STATE_HOME/sterna)"},
     {"config", 'c', STN_OPTION_STR, AT(config), "FILE", "its agent.conf (DIR/agent.conf or $XDG_CONFIG_HOME/sterna/agent.conf)"},
-    {"timeout", 0, STN_OPTION_U64, AT(timeout_s), "SECONDS", "how long to wait for the coordinator (30)", 1, 3600},
+    {"timeout", 0, STN_OPTION_U64, AT(timeout_s), "SECONDS", "how long to wait for the coordinator (15)", 1, 3600},
     {0},
 };
 

@@ -21,10 +21,10 @@ struct queued {
     struct stn_client_event event;
 };
 
-static void die(const char *event, const struct stn_err *err)
+static _Noreturn void die(const char *event, const struct stn_err *err)
 {
     stn_log_err(STN_LOG_ERROR, event, err);
-    abort(); /* the next process starts from what is on disk */
+    _Exit(EXIT_FAILURE); /* the next process starts from what is on disk; a worker may be at work in this one */
 }
 
 static void note(struct stn_device *device, const char *event, enum stn_code code, const struct stn_err *err)

@@ -19,8 +19,8 @@
 #include "proto/msg.h"
 
 #define STN_OWNER_TEXT 1024
-#define STN_OWNER_N_MIN 16 /* the floor when the owner says nothing; fewer than STN_OWNER_N_MIN_LEAST hide nobody */
-#define STN_OWNER_N_MIN_LEAST 2
+#define STN_OWNER_N_MIN 16      /* the floor when the owner says nothing */
+#define STN_OWNER_N_MIN_LEAST 5 /* fewer hide nobody */
 
 struct stn_owner_data {
     char task[STN_MSG_NAME];

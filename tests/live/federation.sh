@@ -110,6 +110,14 @@ done
 first=$(head -n 1 "$dir/urls")
 check "a spent token enrols no other device" sh -c '! "$1" join "$2" --dir "$3/other" >"$3/out" 2>"$3/err"' - "$sterna" "$first" "$dir"
 check "... and says so" grep -q "^error: .*token is spent" "$dir/err"
+fails_to_join() { # a piece of the one error line, then the URL
+    ! "$sterna" join "$2" --dir "$dir/other" --timeout 1 >"$dir/out" 2>"$dir/err" &&
+        [ "$(wc -l <"$dir/err")" = 1 ] && grep -q "^error: .*$1" "$dir/err"
+}
+check "a URL that is none is named" fails_to_join "sterna://" "http://127.0.0.1:$port/"
+check "so is one without a token" fails_to_join "no token" "${first%&token=*}"
+check "nobody there is said" fails_to_join "does not answer" "$(echo "$first" | sed "s|:$port/|:1/|")"
+check "another key is said" fails_to_join "keys are not this fleet" "$(echo "$first" | sed 's|key=[0-9a-f]*|key='"$(cat "$fleet/keys/directory.pub")"'|')"
 check "the same device may repeat it" ok "$sterna" join "$first" --dir "$dir/a0"
 check "a key is its owner's alone" [ "$(stat -c %a "$dir/a0/keys/device.key")" = 600 ]
 sed -i 's|^\[agent\]|[agent]\nmodel = '"$top/deploy/models/home-base.gguf"'|' "$dir/a1/agent.conf"
@@ -153,6 +161,9 @@ check "all the six were counted in every round" [ "$(cat "$fleet"/kept/*/release
 for i in 0 1 2 3 4 5; do
     check "agent $i has the released adapter" cmp "$fleet/blobs/$digest" "$dir/a$i/models/$digest"
 done
+base=$(sed -n 's/.*"base": "\([0-9a-f]*\)".*/\1/p' "$fleet"/kept/*/release.json | head -n 1)
+check "agent 0 has fetched the base model" cmp "$top/deploy/models/home-base.gguf" "$dir/a0/models/$base"
+check "agent 1 had it already" test ! -e "$dir/a1/models/$base"
 check "an adapter is in place" test -s "$dir/a0/adapters/home.gguf"
 
 # -- the owner's commands --

@@ -79,7 +79,7 @@ START_TEST(what_is_wrong_is_named)
     refuses("[agent]\nn_min = 5\n", "url");
     refuses("[server]\nurl = tcp://a:1\nkey = 12\ndirectory = " KEY "\n", "64 hexadecimal digits");
     refuses("[server]\nurl = tcp://a:1\nkey = " KEY "\n", "key and directory");
-    refuses(SERVER "[agent]\nn_min = 1\n", "n_min");
+    refuses(SERVER "[agent]\nn_min = 4\n", "n_min");
     refuses(SERVER "[agent]\nn_mni = 5\n", "n_mni");
     refuses(SERVER "[data]\ndata.Home = x\n", "task's name");
     refuses(SERVER "[data]\ndata.home = x\nhome = y\n", "second time");

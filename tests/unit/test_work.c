@@ -1,0 +1,265 @@
+#include "tests/lib/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "client/shell/delta.h"
+#include "client/shell/work.h"
+#include "compute/model/adapter.h"
+#include "compute/model/network.h"
+#include "crypto/entropy.h"
+#include "update/pack.h"
+#include "update/round.h"
+
+#define N_LINES 24
+
+static char folder[64];
+static struct stn_work work;
+static struct stn_err err;
+
+static void path_of(const char *name, char ret[static STN_FILE_PATH_MAX])
+{
+    (void)snprintf(ret, STN_FILE_PATH_MAX, "%s/%s", folder, name);
+}
+
+/* An adapter for home-base: as training begins, and of no effect; or that and a delta. */
+static void save_adapter(const char *name, const struct stn_delta *delta)
+{
+    char path[STN_FILE_PATH_MAX], model_path[STN_FILE_PATH_MAX];
+    struct stn_model *model = NULL;
+    struct stn_adapter *adapter = NULL;
+    (void)snprintf(model_path, sizeof model_path, "%s/deploy/models/home-base.gguf", STN_RUN_SOURCE);
+    ck_assert_msg(stn_model_open(&model, model_path, &err) == STN_OK, "%s", err.text);
+    ck_assert_int_eq(stn_adapter_new(&adapter, stn_model_arch(model), 4, 8, STN_ARCH_ALL, &err), STN_OK);
+    stn_adapter_init(adapter, 1);
+    for (size_t i = 0; delta != NULL && i < adapter->n_values; i++) {
+        adapter->values[i] += delta->values[i];
+    }
+    path_of(name, path);
+    ck_assert_int_eq(stn_adapter_file_save(adapter, path, &err), STN_OK);
+    stn_adapter_free(adapter);
+    stn_model_close(model);
+}
+
+static void begin(enum stn_work_kind kind, const char *adapter, const char *out)
+{
+    memset(&work, 0, sizeof work);
+    work.kind = kind;
+    work.n_threads = 1;
+    work.device.bytes[0] = 7;
+    (void)snprintf(work.base, sizeof work.base, "%s/deploy/models/home-base.gguf", STN_RUN_SOURCE);
+    path_of(adapter, work.adapter);
+    path_of("data.jsonl", work.data);
+    path_of("a.delta", work.delta);
+    path_of(out, work.out);
+    work.lease = (struct stn_msg_lease){.lease = 5, .version = 0, .n_min = 5, .seed = 3, .expires_after_ms = 1000,
+                                        .base = {.size = 1}, .adapter = {.size = 1}};
+    (void)stn_str_copy(work.lease.task, sizeof work.lease.task, "home");
+    work.lease.train = (struct stn_train_spec){.rank = 4, .alpha = 8, .targets = 127, .local_steps = 2,
+                                               .batch_examples = 4, .batch_tokens = 256, .ctx = 64, .lr = 3e-3, .clip = 1};
+}
+
+static void setup(void)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_buf lines = {0};
+    (void)snprintf(folder, sizeof folder, "/tmp/stn-work-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(stn_entropy_start(&err), STN_OK);
+    for (int i = 0; i < N_LINES; i++) {
+        (void)stn_buf_printf(&lines, "{\"prompt\": \"turn the lamp in room %d on ->\", \"completion\": \" on lamp room\"}\n", i);
+    }
+    path_of("data.jsonl", path);
+    ck_assert_int_eq(stn_file_replace(path, lines.data, lines.size, 0600, &err), STN_OK);
+    stn_buf_fini(&lines);
+    save_adapter("first.gguf", NULL);
+}
+
+static void teardown(void)
+{
+    ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
+}
+
+static void run(void)
+{
+    stn_work_run(&work.job);
+}
+
+static void must_run(void)
+{
+    run();
+    ck_assert_msg(work.code == STN_OK, "%s", work.err.text);
+}
+
+static bool is_same(const char *a, const char *b)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_buf left = {0}, right = {0};
+    path_of(a, path);
+    ck_assert_int_eq(stn_file_read(path, 1 << 26, &left, &err), STN_OK);
+    path_of(b, path);
+    ck_assert_int_eq(stn_file_read(path, 1 << 26, &right, &err), STN_OK);
+    bool same = left.size == right.size && memcmp(left.data, right.data, left.size) == 0;
+    stn_buf_fini(&left);
+    stn_buf_fini(&right);
+    return same;
+}
+
+START_TEST(the_same_lease_makes_the_same_delta_whatever_the_threads)
+{
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    must_run();
+    ck_assert_uint_eq(work.n_samples, N_LINES - 2); /* without the tenth that is held out */
+    ck_assert_double_gt(work.loss, 0);
+    begin(STN_WORK_TRAIN, "first.gguf", "b.delta");
+    work.n_threads = 2;
+    must_run();
+    ck_assert(is_same("a.delta", "b.delta"));
+    begin(STN_WORK_TRAIN, "first.gguf", "c.delta");
+    work.device.bytes[0] = 8;
+    must_run();
+    ck_assert(!is_same("a.delta", "c.delta"));
+}
+END_TEST
+
+START_TEST(a_delta_that_is_there_is_not_made_again)
+{
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    must_run();
+    begin(STN_WORK_TRAIN, "gone.gguf", "a.delta"); /* nothing to train with, and nothing to train */
+    must_run();
+    ck_assert_uint_eq(work.n_samples, N_LINES - 2);
+}
+END_TEST
+
+START_TEST(what_is_cancelled_leaves_nothing)
+{
+    char path[STN_FILE_PATH_MAX];
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    atomic_store(&work.job.cancelled, true);
+    run();
+    ck_assert_int_eq(work.code, STN_CANCELLED);
+    path_of("a.delta", path);
+    ck_assert(!stn_file_exists(path));
+}
+END_TEST
+
+START_TEST(the_owners_memory_is_the_limit)
+{
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    work.memory = 1 << 16;
+    run();
+    ck_assert_int_eq(work.code, STN_LIMIT);
+    ck_assert_ptr_nonnull(strstr(work.err.text, "the owner allows"));
+}
+END_TEST
+
+START_TEST(broken_data_are_named)
+{
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    ck_assert_int_eq(stn_file_replace(work.data, "{\"prompt\": 1}\n", 14, 0600, &err), STN_OK);
+    run();
+    ck_assert_int_eq(work.code, STN_INVALID);
+    ck_assert_ptr_nonnull(strstr(work.err.text, "data.jsonl"));
+}
+END_TEST
+
+START_TEST(a_packed_vector_holds_the_delta)
+{
+    struct stn_delta delta = {0};
+    struct stn_encode_config encoding;
+    struct stn_encode_totals totals;
+    struct stn_digest digest;
+    uint64_t size = 0;
+    struct stn_buf packed = {0};
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    must_run();
+    uint64_t n_samples = work.n_samples;
+    ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
+    begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+    work.n_samples = n_samples;
+    work.config = (struct stn_msg_round_config){.n_values = delta.n_values, .bits = 24, .n_max = 6, .n_min = 5,
+                                                .clip_norm = 100, .weight_max = 10, .seed = {9}};
+    must_run();
+    ck_assert_int_eq(stn_round_encoding(&work.config, &encoding, &err), STN_OK);
+    ck_assert_int_eq(stn_blob_name_file(work.out, &digest, &size, &err), STN_OK);
+    ck_assert_uint_eq(size, work.size);
+    ck_assert_uint_eq(size, stn_round_upload_size(&encoding));
+    ck_assert(stn_digest_equal(&digest, &work.digest));
+    uint32_t *sum = stn_mem_new(stn_encode_length(&encoding), sizeof *sum);
+    float *mean = stn_mem_new(delta.n_values, sizeof *mean);
+    ck_assert_int_eq(stn_file_read(work.out, size, &packed, &err), STN_OK);
+    stn_pack_add(sum, packed.data, stn_encode_length(&encoding), encoding.bits);
+    ck_assert_int_eq(stn_encode_decode(&encoding, sum, 1, mean, &totals, &err), STN_OK);
+    for (size_t i = 0; i < delta.n_values; i++) {
+        ck_assert_double_lt(fabs((double)mean[i] - (double)delta.values[i]), 10 * encoding.step);
+    }
+    ck_assert_uint_eq(totals.n_tokens, delta.info.n_tokens);
+    work.n_samples++; /* not what the coordinator was told */
+    run();
+    ck_assert_int_eq(work.code, STN_INVALID);
+    stn_buf_fini(&packed);
+    stn_mem_free(sum);
+    stn_mem_free(mean);
+    stn_mem_free(delta.values);
+}
+END_TEST
+
+START_TEST(a_release_that_does_worse_here_is_not_put_in_place)
+{
+    struct stn_delta delta = {0};
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    work.lease.train.local_steps = 20;
+    must_run();
+    ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
+    save_adapter("trained.gguf", &delta);
+    stn_mem_free(delta.values);
+    begin(STN_WORK_INSTALL, "first.gguf", "home.gguf"); /* nothing is in place: against the base alone */
+    must_run();
+    ck_assert(work.has_holdout && !work.holdout.kept_old);
+    ck_assert_double_eq_tol(work.holdout.loss_before, work.holdout.loss_after, 1e-4);
+    ck_assert(is_same("first.gguf", "home.gguf"));
+    begin(STN_WORK_INSTALL, "trained.gguf", "home.gguf");
+    must_run();
+    ck_assert(!work.holdout.kept_old);
+    ck_assert_double_lt(work.holdout.loss_after, work.holdout.loss_before);
+    ck_assert(is_same("trained.gguf", "home.gguf"));
+    begin(STN_WORK_INSTALL, "first.gguf", "home.gguf");
+    must_run();
+    ck_assert(work.has_holdout && work.holdout.kept_old);
+    ck_assert_double_gt(work.holdout.loss_after, work.holdout.loss_before);
+    ck_assert(is_same("trained.gguf", "home.gguf"));
+}
+END_TEST
+
+START_TEST(without_a_base_a_release_is_put_in_place_unjudged)
+{
+    begin(STN_WORK_INSTALL, "first.gguf", "home.gguf");
+    work.base[0] = '\0';
+    must_run();
+    ck_assert(!work.has_holdout);
+    ck_assert(is_same("first.gguf", "home.gguf"));
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("work");
+    TCase *c = tcase_create("work");
+    tcase_set_timeout(c, 60);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, the_same_lease_makes_the_same_delta_whatever_the_threads);
+    tcase_add_test(c, a_delta_that_is_there_is_not_made_again);
+    tcase_add_test(c, what_is_cancelled_leaves_nothing);
+    tcase_add_test(c, the_owners_memory_is_the_limit);
+    tcase_add_test(c, broken_data_are_named);
+    tcase_add_test(c, a_packed_vector_holds_the_delta);
+    tcase_add_test(c, a_release_that_does_worse_here_is_not_put_in_place);
+    tcase_add_test(c, without_a_base_a_release_is_put_in_place_unjudged);
+    suite_add_tcase(s, c);
+    return s;
+}
