@@ -23,6 +23,8 @@ int main(int argc, char **argv)
         stn_cmd_model_random,
         stn_cmd_adapter_info,
         stn_cmd_adapter_diff,
+        stn_cmd_bench_train,
+        stn_cmd_bench_infer,
         stn_cmd_status,
         stn_cmd_task_create,
         stn_cmd_task_list,
