@@ -132,6 +132,7 @@ static const struct stn_codec_row advertise_rows[] = {
     ROUND(stn_msg_advertise),
     FIXED(2, stn_msg_advertise, config),
     FIXED(3, stn_msg_advertise, signature),
+    FIXED_IF(4, stn_msg_advertise, advert, has_advert),
 };
 SHAPE(advertise, advertise, NULL);
 
@@ -163,6 +164,50 @@ SHAPE(put_end, put_end, NULL);
 
 static const struct stn_codec_row leave_rows[] = {ROUND(stn_msg_leave)};
 SHAPE(leave, leave, NULL);
+
+static const struct stn_codec_row share_rows[] = {
+    ROUND(stn_msg_share),
+    FIXED(2, stn_msg_share, commitment),
+    DATA(3, stn_msg_share, sealed, n_sealed, STN_MSG_NEIGHBOURS),
+    FIXED(4, stn_msg_share, signature),
+};
+SHAPE(share, share, NULL);
+
+static const struct stn_codec_row ack_rows[] = {
+    ROUND(stn_msg_ack),
+    FIXED(2, stn_msg_ack, survivors),
+    FIXED(3, stn_msg_ack, signature),
+};
+SHAPE(ack, ack, NULL);
+
+/* One thing for each slot, and slots that rise. */
+static enum stn_code check_slots(const uint32_t *slots, uint32_t n_slots, uint32_t n_things,
+                                 struct stn_err *err)
+{
+    if (n_slots != n_things) {
+        return stn_err_set(err, STN_INVALID, "%u slots and %u of what is in them", n_slots,
+                           n_things);
+    }
+    for (uint32_t i = 0; i < n_slots; i++) {
+        if (slots[i] >= STN_MSG_NEIGHBOURS || (i > 0 && slots[i] <= slots[i - 1])) {
+            return stn_err_set(err, STN_INVALID, "slot %u of a neighbour does not rise", slots[i]);
+        }
+    }
+    return STN_OK;
+}
+
+static enum stn_code check_unmask(const void *message, struct stn_err *err)
+{
+    const struct stn_msg_unmask *unmask = message;
+    return check_slots(unmask->slots, unmask->n_slots, unmask->n_opened, err);
+}
+static const struct stn_codec_row unmask_rows[] = {
+    ROUND(stn_msg_unmask),
+    FIXED(2, stn_msg_unmask, survivors),
+    LIST(3, stn_msg_unmask, slots, n_slots, STN_MSG_NEIGHBOURS),
+    DATA(4, stn_msg_unmask, opened, n_opened, STN_MSG_NEIGHBOURS),
+};
+SHAPE(unmask, unmask, check_unmask);
 
 static const struct stn_codec_row refused_rows[] = {
     U32(1, stn_msg_refused, code, STN_INVALID, CODE_MAX),
@@ -226,6 +271,13 @@ static const struct stn_codec_row round_config_rows[] = {
     BOOL(17, stn_msg_round_config, secure),
     U64(18, stn_msg_round_config, join_ms, TIME_MAX),
     U64(19, stn_msg_round_config, upload_ms, TIME_MAX),
+    F64(20, stn_msg_round_config, gamma),
+    F64(21, stn_msg_round_config, delta),
+    U32(22, stn_msg_round_config, sigma, 0, UINT16_MAX),
+    U32(23, stn_msg_round_config, eta, 0, UINT16_MAX),
+    U64(24, stn_msg_round_config, share_ms, TIME_MAX),
+    U64(25, stn_msg_round_config, ack_ms, TIME_MAX),
+    U64(26, stn_msg_round_config, unmask_ms, TIME_MAX),
 };
 SHAPE(round_config, round_config, NULL);
 
@@ -234,8 +286,55 @@ static const struct stn_codec_row roster_rows[] = {
     U32(2, stn_msg_roster, n_members, 0, UINT32_MAX),
     FIXED(3, stn_msg_roster, root),
     FIXED(4, stn_msg_roster, signature),
+    U32(5, stn_msg_roster, index, 0, UINT32_MAX),
+    DATA(6, stn_msg_roster, adverts, n_adverts, STN_MSG_NEIGHBOURS),
+    DATA(7, stn_msg_roster, proof, n_proof, STN_MSG_PROOF),
 };
 SHAPE(roster, roster, NULL);
+
+static enum stn_code check_deliver(const void *message, struct stn_err *err)
+{
+    const struct stn_msg_deliver *deliver = message;
+    return check_slots(deliver->slots, deliver->n_slots, deliver->n_sealed, err);
+}
+static const struct stn_codec_row deliver_rows[] = {
+    ROUND(stn_msg_deliver),
+    LIST(2, stn_msg_deliver, slots, n_slots, STN_MSG_NEIGHBOURS),
+    DATA(3, stn_msg_deliver, sealed, n_sealed, STN_MSG_NEIGHBOURS),
+};
+SHAPE(deliver, deliver, check_deliver);
+
+static enum stn_code check_survivors(const void *message, struct stn_err *err)
+{
+    const struct stn_msg_survivors *survivors = message;
+    for (uint32_t i = 0; i < survivors->n_members; i++) {
+        if (survivors->members[i].survived > 1) {
+            return stn_err_set(err, STN_INVALID, "a member that neither survived nor did not");
+        }
+    }
+    return STN_OK;
+}
+static const struct stn_codec_row survivors_rows[] = {
+    ROUND(stn_msg_survivors),
+    FIXED(2, stn_msg_survivors, root),
+    U32(3, stn_msg_survivors, n_survivors, 0, UINT32_MAX),
+    FIXED(4, stn_msg_survivors, signature),
+    DATA(5, stn_msg_survivors, members, n_members, STN_MSG_NEIGHBOURS + 1),
+    DATA(6, stn_msg_survivors, proof, n_proof, STN_MSG_PROOF),
+};
+SHAPE(survivors, survivors, check_survivors);
+
+static enum stn_code check_acks(const void *message, struct stn_err *err)
+{
+    const struct stn_msg_acks *acks = message;
+    return check_slots(acks->slots, acks->n_slots, acks->n_signatures, err);
+}
+static const struct stn_codec_row acks_rows[] = {
+    ROUND(stn_msg_acks),
+    LIST(2, stn_msg_acks, slots, n_slots, STN_MSG_NEIGHBOURS),
+    DATA(3, stn_msg_acks, signatures, n_signatures, STN_MSG_NEIGHBOURS),
+};
+SHAPE(acks, acks, check_acks);
 
 static enum stn_code check_missing(const void *message, struct stn_err *err)
 {
@@ -287,6 +386,9 @@ static const struct stn_codec_shape *const shapes[] = {
     [STN_MSG_PUT_CHUNK] = &put_chunk,
     [STN_MSG_PUT_END] = &put_end,
     [STN_MSG_LEAVE] = &leave,
+    [STN_MSG_SHARE] = &share,
+    [STN_MSG_ACK] = &ack,
+    [STN_MSG_UNMASK] = &unmask,
     [STN_MSG_REFUSED] = &refused,
     [STN_MSG_OK] = &ok,
     [STN_MSG_COME_BACK] = &come_back,
@@ -299,6 +401,9 @@ static const struct stn_codec_shape *const shapes[] = {
     [STN_MSG_RESULT] = &result,
     [STN_MSG_VOIDED] = &voided,
     [STN_MSG_WAIT] = &waiting,
+    [STN_MSG_DELIVER] = &deliver,
+    [STN_MSG_SURVIVORS] = &survivors,
+    [STN_MSG_ACKS] = &acks,
 };
 
 const struct stn_codec_shape *stn_codec_table_shape(uint32_t type)

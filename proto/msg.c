@@ -17,6 +17,9 @@ static const struct row {
     {STN_MSG_PUT_CHUNK, "put_chunk", true, true},
     {STN_MSG_PUT_END, "put_end", true, true},
     {STN_MSG_LEAVE, "leave", true, true},
+    {STN_MSG_SHARE, "share", true, true},
+    {STN_MSG_ACK, "ack", true, true},
+    {STN_MSG_UNMASK, "unmask", true, true},
     {STN_MSG_REFUSED, "refused", false, false},
     {STN_MSG_OK, "ok", false, false},
     {STN_MSG_COME_BACK, "come_back", false, false},
@@ -29,6 +32,9 @@ static const struct row {
     {STN_MSG_RESULT, "result", false, false},
     {STN_MSG_VOIDED, "voided", false, false},
     {STN_MSG_WAIT, "wait", false, false},
+    {STN_MSG_DELIVER, "deliver", false, false},
+    {STN_MSG_SURVIVORS, "survivors", false, false},
+    {STN_MSG_ACKS, "acks", false, false},
 };
 
 static const struct row *row_of(enum stn_msg_type type)

@@ -13,6 +13,14 @@
  *   poll(UPLOAD) -> result | voided | wait                  the merged adapter's digest
  * Any request may be answered by refused, with a code.
  *
+ * With secure aggregation advertise carries the device's keys, and there is more between the roster and the result:
+ *   poll(ADVERTISE) -> roster                               with the neighbours' adverts, and what proves them
+ *   share -> ok, poll(SHARE) -> deliver                     sealed shares, from and to the neighbours
+ *   (the masked delta, as above)
+ *   poll(UPLOAD) -> survivors                               whose delta counts
+ *   ack -> ok, poll(ACK) -> acks                            the neighbours have been told the same
+ *   unmask -> ok, poll(UNMASK) -> result                    one share of every neighbour
+ *
  * Bytes and strings in a decoded message are borrowed from the decoder's arena. Thread: values. */
 #ifndef STN_PROTO_MSG_H
 #define STN_PROTO_MSG_H
@@ -31,6 +39,8 @@
 #define STN_MSG_LEAVES 16384          /* chunks of one blob: 4 GiB */
 #define STN_MSG_BYTES (1024u * 1024 - 4096) /* one encoded message */
 #define STN_MSG_VALUES (1u << 28)     /* values of an adapter */
+#define STN_MSG_NEIGHBOURS 1024       /* of a member of a secure round */
+#define STN_MSG_PROOF 16384           /* hashes of a proof */
 
 #define STN_MSG_VERSION 1 /* of the protocol; negotiated in the handshake */
 
@@ -79,6 +89,30 @@ struct stn_blob_ref {
     uint64_t size;
 };
 
+/* What secure aggregation says, as bytes without gaps; numbers are little endian. */
+struct stn_advert { /* a member's keys for one round; what is signed is in secagg/roster.h */
+    uint8_t id[32];
+    uint8_t transport[32]; /* E: shares for the member are sealed to it */
+    uint8_t mask[32];      /* M: its masks come from it */
+    uint8_t nonce[16];
+    uint8_t version[8];    /* of the adapter that its delta starts from */
+    uint8_t token[32], issued_at_s[8], certificate[64]; /* its enrolment (crypto/ident.h) */
+    uint8_t signature[64];
+};
+struct stn_sealed { /* for one neighbour: a share of the self seed, one of the mask seed, and a tag */
+    uint8_t bytes[96];
+};
+struct stn_opened { /* a share */
+    uint8_t bytes[40];
+};
+struct stn_survivor {
+    uint8_t survived; /* 0 or 1 */
+    uint8_t upload[32]; /* digest of its vector, or zeroes */
+};
+struct stn_signature {
+    uint8_t bytes[64];
+};
+
 /* ---- requests ---- */
 
 /* How a released version did on the device's own held-out examples against what it had before. */
@@ -118,6 +152,8 @@ struct stn_msg_advertise {
     struct stn_round_id round;
     struct stn_digest config; /* H of the encoded round_config */
     uint8_t signature[64];  /* Ed25519 by the device's identity over "SA1/advertise", config */
+    bool has_advert;        /* in a secure round */
+    struct stn_advert advert;
 };
 enum stn_stage { /* the stage whose end a poll waits for; the values travel */
     STN_STAGE_ADVERTISE = 1,
@@ -148,6 +184,26 @@ struct stn_msg_put_end {
 };
 struct stn_msg_leave {
     struct stn_round_id round;
+};
+struct stn_msg_share {
+    struct stn_round_id round;
+    struct stn_digest commitment; /* H("SA1/b", the self seed) */
+    uint32_t n_sealed;
+    const struct stn_sealed *sealed; /* to every neighbour, by slot */
+    uint8_t signature[64];
+};
+struct stn_msg_ack {
+    struct stn_round_id round;
+    struct stn_digest survivors; /* R3 */
+    uint8_t signature[64];       /* over "SA1/ack", cfg, R, R3, the number of survivors */
+};
+struct stn_msg_unmask {
+    struct stn_round_id round;
+    struct stn_digest survivors; /* R3 */
+    uint32_t n_slots;
+    const uint32_t *slots; /* of the neighbours whose share it has, rising */
+    uint32_t n_opened;
+    const struct stn_opened *opened; /* of each: of its self seed if it survived, else of its mask seed */
 };
 
 /* ---- replies ---- */
@@ -209,6 +265,9 @@ struct stn_msg_round_config {
     uint8_t seed[32];        /* of the Hadamard diagonal */
     bool secure;
     uint64_t join_ms, upload_ms; /* how long the stages last, at most */
+    double gamma, delta;         /* secure: secagg/bound.h */
+    uint32_t sigma, eta;
+    uint64_t share_ms, ack_ms, unmask_ms;
     uint8_t signature[64];   /* Ed25519 by the coordinator over "SA1/config", cfg (cfg without this field) */
 };
 struct stn_msg_roster {
@@ -216,6 +275,35 @@ struct stn_msg_roster {
     uint32_t n_members;
     uint8_t root[32];      /* Merkle root of the adverts; zero when the round is not secure */
     uint8_t signature[64]; /* over "SA1/roster", cfg, n, root */
+    uint32_t index;        /* the receiver's own place; this and the rest in a secure round */
+    uint32_t n_adverts;
+    const struct stn_advert *adverts; /* the neighbours', by slot */
+    uint32_t n_proof;
+    const struct stn_digest *proof; /* that they and the receiver are at their places */
+};
+struct stn_msg_deliver {
+    struct stn_round_id round;
+    uint32_t n_slots;
+    const uint32_t *slots; /* of the neighbours who have shared, rising */
+    uint32_t n_sealed;
+    const struct stn_sealed *sealed; /* what each of them sealed for the receiver */
+};
+struct stn_msg_survivors {
+    struct stn_round_id round;
+    struct stn_digest root; /* R3 */
+    uint32_t n_survivors;   /* |U3| */
+    uint8_t signature[64];  /* over "SA1/survivors", cfg, R, R3, the number */
+    uint32_t n_members;
+    const struct stn_survivor *members; /* the receiver and its neighbours, by index in the roster */
+    uint32_t n_proof;
+    const struct stn_digest *proof;
+};
+struct stn_msg_acks {
+    struct stn_round_id round;
+    uint32_t n_slots;
+    const uint32_t *slots; /* of the neighbours that have acknowledged, rising */
+    uint32_t n_signatures;
+    const struct stn_signature *signatures;
 };
 struct stn_msg_missing { /* chunks of the upload that the coordinator does not have yet */
     struct stn_round_id round;
@@ -249,6 +337,9 @@ enum stn_msg_type { /* the numbers are the envelope's field numbers */
     STN_MSG_PUT_CHUNK = 8,
     STN_MSG_PUT_END = 9,
     STN_MSG_LEAVE = 10,
+    STN_MSG_SHARE = 11,
+    STN_MSG_ACK = 12,
+    STN_MSG_UNMASK = 13,
     STN_MSG_REFUSED = 32,
     STN_MSG_OK = 33,
     STN_MSG_COME_BACK = 34,
@@ -260,7 +351,10 @@ enum stn_msg_type { /* the numbers are the envelope's field numbers */
     STN_MSG_MISSING = 40,
     STN_MSG_RESULT = 41,
     STN_MSG_VOIDED = 42,
-    STN_MSG_WAIT = 43 /* no news yet: poll again */
+    STN_MSG_WAIT = 43, /* no news yet: poll again */
+    STN_MSG_DELIVER = 44,
+    STN_MSG_SURVIVORS = 45,
+    STN_MSG_ACKS = 46
 };
 
 struct stn_msg {
@@ -276,6 +370,9 @@ struct stn_msg {
         struct stn_msg_put_chunk put_chunk;
         struct stn_msg_put_end put_end;
         struct stn_msg_leave leave;
+        struct stn_msg_share share;
+        struct stn_msg_ack ack;
+        struct stn_msg_unmask unmask;
         struct stn_msg_refused refused;
         struct stn_msg_come_back come_back;
         struct stn_msg_lease lease;
@@ -286,6 +383,9 @@ struct stn_msg {
         struct stn_msg_missing missing;
         struct stn_msg_result result;
         struct stn_msg_voided voided;
+        struct stn_msg_deliver deliver;
+        struct stn_msg_survivors survivors;
+        struct stn_msg_acks acks;
     };
 };
 

@@ -26,8 +26,9 @@
 
 #define STN_BOUND_MEMBERS_MIN 5
 #define STN_BOUND_MEMBERS ((uint32_t)1 << 20)
-#define STN_BOUND_COMPLETE 64 /* from so many members on, not everybody is everybody's neighbour   \
-                               */
+#define STN_BOUND_COMPLETE                                                                         \
+    64 /* from so many members on, not everybody is everybody's neighbour                          \
+        */
 #define STN_BOUND_DEGREE 1024
 
 struct stn_bound_params {

@@ -7,6 +7,14 @@ static const uint8_t data[1000] = {1, 2, 3, 250, [999] = 7};
 static const struct stn_digest hashes[3] = {{{1, 2}}, {{3, 4}}, {{5, 6}}};
 static const uint32_t numbers[4] = {0, 3, 200, 16000};
 
+static const uint32_t slots[2] = {1, 1023};
+static const struct stn_advert adverts[2] = {{.id = {60}, .signature = {[63] = 61}},
+                                             {.mask = {62}}};
+static const struct stn_sealed sealed[2] = {{{63}}, {{[95] = 64}}};
+static const struct stn_opened opened[2] = {{{65}}, {{[39] = 66}}};
+static const struct stn_signature signatures[2] = {{{67}}, {{[63] = 68}}};
+static const struct stn_survivor survivors[2] = {{.survived = 1, .upload = {69}}, {.survived = 0}};
+
 static const struct stn_msg messages[STN_SAY_MESSAGES] = {
     {.type = STN_MSG_CHECK_IN,
      .check_in = {.n_min_floor = 16,
@@ -25,7 +33,12 @@ static const struct stn_msg messages[STN_SAY_MESSAGES] = {
     {.type = STN_MSG_JOIN,
      .join = {.task = "a", .lease = UINT64_MAX, .version = 9, .n_samples = 1ull << 40}},
     {.type = STN_MSG_ADVERTISE,
-     .advertise = {.round = {{14, [15] = 15}}, .config = {{16}}, .signature = {[63] = 17}}},
+     .advertise =
+         {.round = {{14, [15] = 15}},
+          .config = {{16}},
+          .signature = {[63] = 17},
+          .has_advert = true,
+          .advert = {.id = {70}, .transport = {71}, .mask = {72}, .signature = {[63] = 73}}}},
     {.type = STN_MSG_POLL, .poll = {.round = {{18}}, .stage = STN_STAGE_DONE}},
     {.type = STN_MSG_PUT_BEGIN, .put_begin = {.round = {{19}}, .size = 3 << 20}},
     {.type = STN_MSG_PUT_CHUNK,
@@ -85,9 +98,24 @@ static const struct stn_msg messages[STN_SAY_MESSAGES] = {
                       .secure = true,
                       .join_ms = 42,
                       .upload_ms = 43,
+                      .gamma = 0.1,
+                      .delta = 0.05,
+                      .sigma = 64,
+                      .eta = 30,
+                      .share_ms = 20000,
+                      .ack_ms = 15000,
+                      .unmask_ms = 20001,
                       .signature = {44, [63] = 45}}},
     {.type = STN_MSG_ROSTER,
-     .roster = {.round = {{46}}, .n_members = 47, .root = {48}, .signature = {49}}},
+     .roster = {.round = {{46}},
+                .n_members = 47,
+                .root = {48},
+                .signature = {49},
+                .index = 46,
+                .n_adverts = 2,
+                .adverts = adverts,
+                .n_proof = 3,
+                .proof = hashes}},
     {.type = STN_MSG_MISSING,
      .missing = {.round = {{50}}, .n_chunks = 16001, .n_missing = 4, .missing = numbers}},
     {.type = STN_MSG_RESULT,
@@ -100,6 +128,37 @@ static const struct stn_msg messages[STN_SAY_MESSAGES] = {
                 .signature = {56}}},
     {.type = STN_MSG_VOIDED, .voided = {.round = {{57}}, .code = STN_CORRUPT}},
     {.type = STN_MSG_WAIT},
+    {.type = STN_MSG_SHARE,
+     .share = {.round = {{74}},
+               .commitment = {{75}},
+               .n_sealed = 2,
+               .sealed = sealed,
+               .signature = {76}}},
+    {.type = STN_MSG_ACK, .ack = {.round = {{77}}, .survivors = {{78}}, .signature = {79}}},
+    {.type = STN_MSG_UNMASK,
+     .unmask = {.round = {{80}},
+                .survivors = {{81}},
+                .n_slots = 2,
+                .slots = slots,
+                .n_opened = 2,
+                .opened = opened}},
+    {.type = STN_MSG_DELIVER,
+     .deliver = {.round = {{82}}, .n_slots = 2, .slots = slots, .n_sealed = 2, .sealed = sealed}},
+    {.type = STN_MSG_SURVIVORS,
+     .survivors = {.round = {{83}},
+                   .root = {{84}},
+                   .n_survivors = 85,
+                   .signature = {86},
+                   .n_members = 2,
+                   .members = survivors,
+                   .n_proof = 3,
+                   .proof = hashes}},
+    {.type = STN_MSG_ACKS,
+     .acks = {.round = {{87}},
+              .n_slots = 2,
+              .slots = slots,
+              .n_signatures = 2,
+              .signatures = signatures}},
 };
 
 struct stn_msg stn_say_message(size_t i)

@@ -7,7 +7,7 @@
 
 #include "proto/msg.h"
 
-#define STN_SAY_MESSAGES 22
+#define STN_SAY_MESSAGES 28
 
 /* Number i of STN_SAY_MESSAGES. What it points to is constant. */
 struct stn_msg stn_say_message(size_t i);
