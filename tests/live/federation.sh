@@ -32,12 +32,12 @@ ok() {
 }
 
 until_true() { # seconds at most, then a condition
-    n=$(($1 * 20))
+    n=$(($1 * 50))
     shift
     while ! "$@" 2>/dev/null; do
         [ $n -gt 0 ] || return 1
         n=$((n - 1))
-        sleep 0.05
+        sleep 0.02
     done
 }
 
@@ -77,7 +77,8 @@ rounds = 3
 [model]
 base = $top/deploy/models/home-base.gguf
 [train]
-local_steps = 12
+local_steps = 8
+batch_examples = 8
 [cohort]
 target = 6
 n_min = 5

@@ -1,0 +1,151 @@
+#!/bin/sh
+# One agent as its owner meets it: what it needs to run, that it does nothing without consent, stops when it is told to,
+# and goes on where it was.
+#   agent_smoke.sh STERNA STERNAD STERNA_AGENT TOP
+set -eu
+sterna=$1 sternad=$2 agent=$3 top=$4
+dir=$(mktemp -d)
+pids=
+trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+n_checks=0
+port=$((20000 + ($$ + 3571) % 20000))
+fleet=$dir/fleet conf=$dir/a/agent.conf
+
+check() { # what was claimed, then a command
+    claim=$1
+    shift
+    if ! "$@"; then
+        echo "failed: $claim"
+        for f in out err dir.log log a/log; do
+            echo "$f:"
+            tail -n 40 "$dir/$f" 2>/dev/null | sed 's/^/  /' || true
+        done
+        exit 1
+    fi
+    n_checks=$((n_checks + 1))
+}
+
+ok() {
+    "$@" >"$dir/out" 2>"$dir/err"
+}
+
+fails() { # a piece of its one error line, then the command
+    piece=$1 code=0
+    shift
+    "$@" >"$dir/out" 2>"$dir/err" || code=$?
+    [ "$code" = 1 ] && [ "$(grep -c "^error: " "$dir/err")" = 1 ] && grep -q "^error: .*$piece" "$dir/err"
+}
+
+until_true() { # seconds at most, then a condition
+    n=$(($1 * 20))
+    shift
+    while ! "$@" 2>/dev/null; do
+        [ $n -gt 0 ] || return 1
+        n=$((n - 1))
+        sleep 0.05
+    done
+}
+
+start_agent() {
+    "$agent" run --config "$conf" 2>>"$dir/a/log" &
+    pid=$!
+    pids="$daemons $pid"
+}
+
+ends_well() {
+    kill -TERM "$1"
+    wait "$1"
+}
+
+says() { # a piece of the status
+    "$agent" status --config "$conf" --json >"$dir/out" 2>"$dir/err" && grep -q "$1" "$dir/out"
+}
+
+logged() { # how often at least, a line
+    [ "$(grep -c "$2" "$dir/a/log")" -ge "$1" ]
+}
+
+check "without a config run says what makes one" fails "sterna join" "$agent" run --config "$dir/nowhere.conf"
+check "a coordinator is made" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port" --address "127.0.0.1:$port"
+cat >"$dir/long.ini" <<INI
+[task]
+name = long
+[model]
+base = $top/deploy/models/home-base.gguf
+[train]
+local_steps = 100000
+[cohort]
+target = 6
+n_min = 5
+secure = off
+INI
+"$sternad" directory --config "$fleet/directory/directory.conf" 2>"$dir/dir.log" &
+daemons=$!
+"$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+daemons="$daemons $!" coordinator=$!
+pids=$daemons
+check "the coordinator answers" until_true 30 test -S "$fleet/operator.sock"
+check "the directory answers" until_true 30 test -S "$fleet/directory/directory.sock"
+check "a task is created" ok "$sterna" task create "$dir/long.ini" --dir "$fleet"
+check "a device is invited" ok "$sterna" invite --dir "$fleet"
+check "it joins" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/a" --json
+check "... and says where" grep -q "\"config\": \"$conf\"" "$dir/out"
+check "status says that nothing runs" fails "no agent runs" "$agent" status --config "$conf"
+chmod 644 "$dir/a/keys/device.key"
+check "a key that others may read is refused" fails "others may read this key" "$agent" run --config "$conf"
+chmod 600 "$dir/a/keys/device.key"
+
+# -- no consent, no part --
+sed -i -e "s|^# threads = .*|threads = 1\nretry_ms = 100\nretry_most_ms = 1000|" "$conf"
+start_agent
+check "it runs" until_true 30 says '"may_work": true'
+sleep 0.5
+check "without data it asks for nothing" [ "$(grep -c "event=connected" "$dir/a/log")" = 0 ]
+check "SIGTERM ends it well" ends_well "$pid"
+
+# -- a floor above the task's --
+check "a home has data" ok "$sterna" data demo -o "$dir/data" --devices 1
+sed -i "s|^# data.TASK = PATH|data.long = $dir/data/home-00.jsonl|" "$conf"
+start_agent
+check "it asks" until_true 30 logged 1 "event=connected"
+sleep 0.5
+check "a task below its floor of 16 is none for it" [ "$(grep -c "event=training" "$dir/a/log")" = 0 ]
+check "SIGTERM ends it well, with consent" ends_well "$pid"
+
+# -- it works, and stops when it is told to --
+sed -i "s|^# n_min = .*|n_min = 5|" "$conf"
+start_agent
+check "it trains" until_true 30 says '"phase": "training"'
+check "it is paused" ok "$agent" pause --config "$conf"
+check "... and may not work" says '"may_work": false'
+check "SIGTERM ends it well, paused" ends_well "$pid"
+start_agent
+check "it is paused still" until_true 30 says '"paused": true'
+check "... and has not begun again" [ "$(grep -c event=training "$dir/a/log")" = 1 ]
+check "it is resumed" ok "$agent" resume --config "$conf"
+check "... and trains" until_true 30 logged 2 "event=training .*lease=[0-9]"
+check "SIGTERM ends it well, in mid-training" ends_well "$pid"
+
+# -- a journal that is damaged --
+printf 'x' | dd of="$dir/a/agent.state" bs=1 seek=40 conv=notrunc 2>/dev/null
+start_agent
+check "a damaged journal is said" until_true 30 logged 1 "event=fresh_start .*agent.state: the agent's record is damaged"
+check "... and it begins afresh" until_true 30 logged 3 "event=training"
+
+# -- consent that is taken back --
+mv "$dir/data/home-00.jsonl" "$dir/aside"
+check "without its data it withdraws" until_true 30 logged 1 "event=withdrawn"
+check "... and is idle" until_true 30 says '"phase": "idle"'
+mv "$dir/aside" "$dir/data/home-00.jsonl"
+check "with its data it is back" until_true 60 logged 4 "event=training"
+check "SIGTERM ends it well at last" ends_well "$pid"
+check "the socket is gone" test ! -e "$dir/a/agent.sock"
+
+# -- nobody there --
+check "SIGTERM ends the coordinator well" ends_well "$coordinator"
+rm "$dir/a/agent.state"
+start_agent
+check "without a coordinator it says so" until_true 60 logged 1 "event=no_reply"
+check "... and waits for it" says '"connected": false'
+check "SIGTERM ends it well, alone" ends_well "$pid"
+echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
