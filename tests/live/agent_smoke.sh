@@ -80,7 +80,7 @@ n_min = 5
 secure = off
 INI
 "$sternad" directory --config "$fleet/directory/directory.conf" 2>"$dir/dir.log" &
-daemons=$!
+daemons=$! directory=$!
 "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
 daemons="$daemons $!" coordinator=$!
 pids=$daemons
@@ -114,6 +114,7 @@ check "SIGTERM ends it well, with consent" ends_well "$pid"
 
 # -- it works, and stops when it is told to --
 sed -i "s|^# n_min = .*|n_min = 5|" "$conf"
+rm "$dir/a/agent.state" # or it would come back when it was told to
 start_agent
 check "it trains" until_true 30 says '"phase": "training"'
 check "it is paused" ok "$agent" pause --config "$conf"
@@ -148,4 +149,6 @@ start_agent
 check "without a coordinator it says so" until_true 60 logged 1 "event=no_reply"
 check "... and waits for it" says '"connected": false'
 check "SIGTERM ends it well, alone" ends_well "$pid"
+check "SIGTERM ends the directory well" ends_well "$directory"
+pids=
 echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
