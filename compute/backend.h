@@ -15,7 +15,7 @@ struct stn_backend {
 };
 
 struct stn_backend_memory {
-    size_t arena, lasting, constants; /* bytes of its own; constants only where it copied them */
+    size_t arena, lasting, constants, scratch; /* bytes of its own; constants only where it copied them */
 };
 
 struct stn_backend_row {

@@ -183,7 +183,7 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         return code;
     }
     json_t *result = json_pack(
-        "{sf sf sI si sf sf sf ss sI sI sI sI sI sf sI sI ss ss sI ss sb sI sI sI}", "tokens_per_s",
+        "{sf sf sI si sf sf sf ss sI sI sI sI sI sf sI sI ss ss sI ss sb sI sI sI sI}", "tokens_per_s",
         (double)n_tokens / median, "ms_per_step", median * 1e3, "peak_rss_bytes", (json_int_t)b->peak_rss, "device_bytes", 0,
         "loss_first", b->loss_first, "loss_last", b->loss_last, "peak_fraction",
         macs * (double)n_tokens / median / peak.integer, "model", b->model.name, "ctx", (json_int_t)o->context, "tokens",
@@ -192,7 +192,8 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         (json_int_t)b->model.n_threads, "backend", stn_network_backend(b->network), "kernel", stn_network_kernel(b->network),
         "ternary_parameters", (json_int_t)stn_bench_model_forward_macs(&b->model), "backward",
         stn_session_backwards[o->backward], "recompute", (int)o->recompute, "weights_bytes", (json_int_t)memory.weights,
-        "activations_bytes", (json_int_t)memory.activations, "adapter_bytes", (json_int_t)memory.adapter);
+        "activations_bytes", (json_int_t)memory.activations, "adapter_bytes", (json_int_t)memory.adapter, "scratch_bytes",
+        (json_int_t)memory.scratch);
     if (result != NULL) {
         (void)json_object_update(result, object);
     }

@@ -40,39 +40,32 @@ struct job {
     struct stn_dataset *dataset;
     struct stn_network *network;
     size_t pass_rows;
+    struct stn_session_plan plan;
     struct stn_progress progress;
     struct stn_evaluate_result result;
     double wall_s;
 };
 
-static enum stn_code build(struct job *job, size_t pass_rows, size_t longest, struct stn_err *err)
-{
-    const struct stn_network_config config = {
-        .max_tokens = pass_rows, .max_targets = pass_rows, .context = longest, .act_int8 = true,
-        .n_threads = job->session.n_threads,
-    };
-    stn_network_free(job->network);
-    job->network = NULL;
-    job->pass_rows = pass_rows;
-    return stn_network_new(&job->network, job->session.model, job->session.adapter, &config, err);
-}
-
 /* A network whose passes are as long as the memory limit allows. */
 static enum stn_code make_network(struct job *job, struct stn_err *err)
 {
     size_t longest = stn_session_longest(job->dataset), wanted = job->options->batch_tokens;
-    uint64_t limit = job->options->memory_limit, base = stn_session_base(&job->session);
     wanted = wanted < longest ? longest : wanted;
-    if (limit == 0) {
-        return build(job, wanted, longest, err);
-    }
-    enum stn_code code = build(job, longest, longest, err);
-    code = code != STN_OK ? code : stn_session_check_memory(&job->session, job->network, base, limit, "lower --ctx", err);
+    struct stn_network_config config = {.max_tokens = wanted, .max_targets = wanted, .context = longest, .act_int8 = true,
+                                        .n_threads = job->session.n_threads};
+    struct stn_fit fit;
+    job->plan.base = stn_session_base(&job->session);
+    enum stn_code code = stn_session_fit(&job->session, &config, longest, job->plan.base, job->options->memory_limit,
+                                         "lower --ctx", &fit, err);
     if (code != STN_OK) {
         return code;
     }
-    wanted = stn_session_rows_within(&job->session, job->network, longest, wanted, base, limit);
-    return wanted == longest ? STN_OK : build(job, wanted, longest, err);
+    job->pass_rows = job->plan.pass_tokens = config.max_tokens = config.max_targets = fit.rows;
+    code = stn_network_new(&job->network, job->session.model, job->session.adapter, &config, err);
+    if (code == STN_OK) {
+        job->plan.memory = stn_network_memory(job->network);
+    }
+    return code;
 }
 
 static bool at(void *context, uint64_t n_done, uint64_t n_examples)
@@ -127,6 +120,7 @@ static enum stn_code print_json(const struct job *job, struct stn_err *err)
     if (object != NULL) {
         stn_session_add_counts(object, job->dataset);
         stn_session_add_machine(object, &job->session, job->network);
+        (void)json_object_set_new(object, "plan", stn_session_json_plan(&job->plan));
     }
     return stn_session_take_json(object, err);
 }
@@ -140,6 +134,9 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     enum stn_code code = stn_session_open(&job.session, o->model, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : stn_dataset_open(&job.dataset, o->data, job.session.tokenizer, &data, err);
     code = code != STN_OK ? code : make_network(&job, err);
+    if (code == STN_OK && !line->json) {
+        stn_session_print_plan(&job.plan);
+    }
     code = code != STN_OK ? code : evaluate(&job, err);
     if (code == STN_OK && line->json) {
         code = print_json(&job, err);

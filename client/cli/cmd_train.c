@@ -58,7 +58,7 @@ static const struct stn_option options[] = {
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
     {"backward", 0, STN_OPTION_WORD, AT(backward), "exact|int8", "precision of the gradients (int8)",
      .words = stn_session_backwards},
-    {"memory-limit", 0, STN_OPTION_SIZE, AT(memory_limit), "SIZE", "as 1.5G; steps are cut into passes that fit"},
+    {"memory-limit", 0, STN_OPTION_SIZE, AT(memory_limit), "SIZE", "as 1.5G; activations are computed twice, then passes cut, to fit"},
     {0},
 };
 
@@ -69,6 +69,7 @@ struct job {
     struct stn_dataset *dataset;
     struct stn_trainer_config config;
     struct stn_trainer *trainer;
+    struct stn_session_plan plan;
     struct stn_buf identity;
     const char *folder; /* of checkpoints; NULL: none */
     int lock;           /* of it, or -1 */
@@ -101,15 +102,7 @@ static size_t min_of(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static enum stn_code build(struct job *job, size_t pass_tokens, struct stn_err *err)
-{
-    stn_trainer_free(job->trainer);
-    job->trainer = NULL;
-    job->config.pass_tokens = pass_tokens;
-    return stn_trainer_new(&job->trainer, job->session.model, job->session.adapter, &job->config, err);
-}
-
-/* A trainer whose passes are as long as the memory limit allows. What a step learns from does not change with it. */
+/* A trainer that stays within the memory limit. What a step learns from does not change with it. */
 static enum stn_code make_trainer(struct job *job, struct stn_err *err)
 {
     const struct options *o = job->options;
@@ -133,21 +126,25 @@ static enum stn_code make_trainer(struct job *job, struct stn_err *err)
                                              "raise it, or lower --ctx", longest, (unsigned long long)o->batch_tokens);
     }
     size_t wanted = min_of(stn_trainer_pass_tokens(&job->config), rows);
-    if (o->memory_limit == 0) {
-        return build(job, wanted, err);
-    }
-    /* the trainer's own vector, and a checkpoint's three */
-    uint64_t base = stn_session_base(&job->session) +
-                    job->session.adapter->n_values * sizeof(float) * (job->folder == NULL ? 1u : 4u);
-    enum stn_code code = build(job, longest, err);
-    code = code != STN_OK ? code
-                          : stn_session_check_memory(&job->session, stn_trainer_network(job->trainer), base, o->memory_limit,
-                                                     "lower --ctx or --rank, or choose fewer --targets", err);
+    job->config.pass_tokens = wanted;
+    /* the first values go when the network has them; a checkpoint writes three vectors */
+    size_t vector = job->session.adapter->n_values * sizeof(float);
+    uint64_t base = stn_session_base(&job->session);
+    job->plan.base = (base > vector ? base - vector : 0) + (job->folder == NULL ? 0u : 3 * vector);
+    const struct stn_network_config shape = stn_trainer_shape(&job->config);
+    struct stn_fit fit;
+    enum stn_code code = stn_session_fit(&job->session, &shape, longest, job->plan.base, o->memory_limit,
+                                         "lower --ctx or --rank, or choose fewer --targets", &fit, err);
     if (code != STN_OK) {
         return code;
     }
-    wanted = stn_session_rows_within(&job->session, stn_trainer_network(job->trainer), longest, wanted, base, o->memory_limit);
-    return wanted == longest ? STN_OK : build(job, wanted, err);
+    job->config.pass_tokens = job->plan.pass_tokens = fit.rows;
+    job->config.recompute = job->plan.recompute = fit.recompute;
+    code = stn_trainer_new(&job->trainer, job->session.model, job->session.adapter, &job->config, err);
+    if (code == STN_OK) {
+        job->plan.memory = stn_network_memory(stn_trainer_network(job->trainer));
+    }
+    return code;
 }
 
 static bool stopping(void *context)
@@ -182,6 +179,12 @@ static enum stn_code start(struct job *job, struct stn_err *err)
     }
     job->rows_before = stn_trainer_totals(job->trainer).n_rows;
     return code;
+}
+
+static void read_values(void *context, size_t offset, float *values, size_t n)
+{
+    const struct job *job = context;
+    stn_network_read_values(stn_trainer_network(job->trainer), offset, values, n);
 }
 
 static enum stn_code checkpoint(const struct job *job, struct stn_err *err)
@@ -306,6 +309,7 @@ static enum stn_code print_json(const struct job *job, struct stn_err *err)
     if (object != NULL) {
         stn_session_add_counts(object, job->dataset);
         stn_session_add_machine(object, &job->session, stn_trainer_network(job->trainer));
+        (void)json_object_set_new(object, "plan", stn_session_json_plan(&job->plan));
     }
     return stn_session_take_json(object, err);
 }
@@ -343,11 +347,16 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
 {
     struct job job = {.options = parsed, .lock = -1};
     enum stn_code code = prepare(&job, err);
+    if (code == STN_OK) {
+        stn_adapter_drop_values(job.session.adapter);
+    }
+    if (code == STN_OK && !line->json) {
+        stn_session_print_plan(&job.plan);
+    }
     code = code != STN_OK ? code : train(&job, err);
     code = code != STN_OK ? code : checkpoint(&job, err);
     if (code == STN_OK) {
-        stn_trainer_get_values(job.trainer, job.session.adapter->values);
-        code = stn_adapter_file_save(job.session.adapter, job.options->output, err);
+        code = stn_adapter_file_save_from(job.session.adapter, job.options->output, read_values, &job, err);
     }
     if (code == STN_OK && line->json) {
         code = print_json(&job, err);

@@ -142,33 +142,56 @@ uint64_t stn_session_base(const struct stn_session *session)
     return now > session->model_rss ? now - session->model_rss : 0;
 }
 
-/* All but activations: of the weights what is packed is there, what is mapped comes as it is read. */
-static uint64_t fixed_part(const struct stn_session *session, struct stn_network_memory m, uint64_t base)
+/* What no choice changes: of the weights what is packed is there, what is mapped comes as it is read. */
+static uint64_t fixed_part(const struct stn_session *session, const struct stn_network_memory *m, uint64_t base)
 {
-    return base + (session->model_rss > m.weights ? session->model_rss : m.weights) + m.adapter + SLACK;
+    return base + (session->model_rss > m->weights ? session->model_rss : m->weights) + SLACK;
 }
 
-enum stn_code stn_session_check_memory(const struct stn_session *session, const struct stn_network *network, uint64_t base,
-                                       uint64_t limit, const char *advice, struct stn_err *err)
+static enum stn_code too_little(const struct stn_session *session, const struct stn_network_memory *m, uint64_t base,
+                                uint64_t limit, const char *advice, struct stn_err *err)
 {
-    struct stn_network_memory m = stn_network_memory(network);
-    uint64_t sum = fixed_part(session, m, base) + m.activations;
-    if (limit == 0 || sum <= limit) {
+    uint64_t sum = fixed_part(session, m, base) + m->adapter + m->activations + m->scratch;
+    return stn_err_set(err, STN_LIMIT,
+                       "%.1f MiB are needed (weights %.1f, adapter %.1f, activations %.1f, scratch %.1f, data and program the "
+                       "rest), the limit is %.1f MiB: %s",
+                       mib(sum), mib(m->weights), mib(m->adapter), mib(m->activations), mib(m->scratch), mib(limit), advice);
+}
+
+enum stn_code stn_session_fit(const struct stn_session *session, const struct stn_network_config *config, size_t least,
+                              uint64_t base, uint64_t limit, const char *advice, struct stn_fit *ret, struct stn_err *err)
+{
+    *ret = (struct stn_fit){.rows = config->max_tokens, .recompute = config->recompute};
+    if (limit == 0) {
         return STN_OK;
     }
-    return stn_err_set(err, STN_LIMIT,
-                       "%.1f MiB are needed (weights %.1f, adapter %.1f, activations %.1f, data and program the rest), "
-                       "the limit is %.1f MiB: %s",
-                       mib(sum), mib(m.weights), mib(m.adapter), mib(m.activations), mib(limit), advice);
+    struct stn_network_memory m = {.weights = stn_model_size(session->model)};
+    uint64_t fixed = fixed_part(session, &m, base);
+    size_t room = limit > fixed ? (size_t)(limit - fixed) : 0;
+    enum stn_code code = stn_fit_find(ret, session->model, session->adapter, config, least, room, err);
+    if (code == STN_OK && ret->rows == 0) {
+        code = too_little(session, &ret->memory, base, limit, advice, err);
+    }
+    return code;
 }
 
-size_t stn_session_rows_within(const struct stn_session *session, const struct stn_network *network, size_t rows,
-                               size_t wanted, uint64_t base, uint64_t limit)
+void stn_session_print_plan(const struct stn_session_plan *plan)
 {
-    struct stn_network_memory m = stn_network_memory(network);
-    uint64_t fixed = fixed_part(session, m, base), room = limit > fixed ? limit - fixed : 0;
-    double fit = (double)room / (double)(m.activations > 0 ? m.activations : 1) * (double)rows;
-    return fit >= (double)wanted ? wanted : fit <= (double)rows ? rows : (size_t)fit;
+    const struct stn_network_memory *m = &plan->memory;
+    (void)printf("%-10s weights %.1f MiB, activations %.1f%s, optimiser %.1f, scratch %.1f, program and data %.1f; passes of "
+                 "%zu tokens\n",
+                 "plan", mib(m->weights), mib(m->activations), plan->recompute ? " (computed again)" : "", mib(m->adapter),
+                 mib(m->scratch), mib(plan->base), plan->pass_tokens);
+    (void)fflush(stdout);
+}
+
+json_t *stn_session_json_plan(const struct stn_session_plan *plan)
+{
+    const struct stn_network_memory *m = &plan->memory;
+    return json_pack("{sI sI sI sI sI sI sb}", "weights_bytes", (json_int_t)m->weights, "activations_bytes",
+                     (json_int_t)m->activations, "optimiser_bytes", (json_int_t)m->adapter, "scratch_bytes",
+                     (json_int_t)m->scratch, "base_bytes", (json_int_t)plan->base, "pass_tokens",
+                     (json_int_t)plan->pass_tokens, "recompute", (int)plan->recompute);
 }
 
 size_t stn_session_longest(const struct stn_dataset *dataset)

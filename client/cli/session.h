@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "compute/model/adapter.h"
+#include "compute/model/fit.h"
 #include "compute/model/network.h"
 #include "compute/model/tokenizer.h"
 #include "compute/train/dataset.h"
@@ -52,15 +53,21 @@ enum stn_code stn_session_can_write(const char *path, struct stn_err *err) STN_C
 /* What the process holds besides the model: ask before a network is built. 0 where the system does not say. */
 uint64_t stn_session_base(const struct stn_session *session);
 
-/* Whether a network fits beside base; limit 0 is none. STN_LIMIT, with the plan in numbers and what can be done
- * (advice), when it does not. */
-enum stn_code stn_session_check_memory(const struct stn_session *session, const struct stn_network *network, uint64_t base,
-                                       uint64_t limit, const char *advice, struct stn_err *err) STN_CHECKED;
+/* How to build the network of config (with the rows that are wanted, at least `least`) beside base within limit; 0 is no
+ * limit, and nothing is changed. STN_LIMIT, with the plan in numbers and what can be done (advice), when nothing fits. */
+enum stn_code stn_session_fit(const struct stn_session *session, const struct stn_network_config *config, size_t least,
+                              uint64_t base, uint64_t limit, const char *advice, struct stn_fit *ret,
+                              struct stn_err *err) STN_CHECKED;
 
-/* How many rows of a pass fit into limit, from rows to wanted, where network was built for rows of them and fits:
- * activations grow no faster than the rows. */
-size_t stn_session_rows_within(const struct stn_session *session, const struct stn_network *network, size_t rows,
-                               size_t wanted, uint64_t base, uint64_t limit);
+/* What a network takes, before it is used: a line, or an object for --json. base as above. */
+struct stn_session_plan {
+    struct stn_network_memory memory;
+    uint64_t base;
+    size_t pass_tokens;
+    bool recompute;
+};
+void stn_session_print_plan(const struct stn_session_plan *plan);
+json_t *stn_session_json_plan(const struct stn_session_plan *plan); /* NULL without memory */
 
 /* The longest example of a dataset, in tokens; 2 for an empty one. */
 size_t stn_session_longest(const struct stn_dataset *dataset);

@@ -7,6 +7,7 @@
 #include "client/shell/delta.h"
 #include "client/shell/desk.h"
 #include "client/shell/job.h"
+#include "compute/model/fit.h"
 #include "crypto/entropy.h"
 #include "update/pack.h"
 #include "update/round.h"
@@ -36,32 +37,28 @@ static enum stn_code check_lease(const struct stn_msg_lease *lease, struct stn_e
     return STN_OK;
 }
 
-static enum stn_code check_memory(const struct stn_work *work, struct stn_trainer *trainer, struct stn_err *err)
-{
-    struct stn_network_memory memory = stn_network_memory(stn_trainer_network(trainer));
-    size_t size = memory.weights + memory.activations + memory.adapter;
-    if (work->memory > 0 && size > work->memory) {
-        return stn_err_set(err, STN_LIMIT, "task %s takes %zu MiB to train, the owner allows %llu", work->lease.task,
-                           size >> 20, (unsigned long long)(work->memory >> 20));
-    }
-    return STN_OK;
-}
-
-/* A trainer that is too large for the owner's memory is made again with the shortest passes. */
+/* A trainer within the owner's memory: activations are computed again, then passes cut, before a task is refused. */
 static enum stn_code make_trainer(struct stn_work *work, const struct stn_desk *desk, struct stn_trainer **ret,
                                   struct stn_err *err)
 {
     struct stn_trainer_config config = stn_job_trainer_config(&work->lease.train, STN_BACKWARD_INT8, desk->n_threads);
-    enum stn_code code = stn_trainer_new(ret, desk->model, desk->adapter, &config, err);
-    code = code == STN_OK ? check_memory(work, *ret, err) : code;
-    if (code == STN_LIMIT) {
-        stn_trainer_free(*ret);
-        *ret = NULL;
-        config.pass_tokens = config.context;
-        code = stn_trainer_new(ret, desk->model, desk->adapter, &config, err);
-        code = code == STN_OK ? check_memory(work, *ret, err) : code;
+    if (work->memory > 0) {
+        const struct stn_network_config shape = stn_trainer_shape(&config);
+        size_t weights = stn_model_size(desk->model), room = work->memory > weights ? (size_t)(work->memory - weights) : 0;
+        struct stn_fit fit;
+        enum stn_code code = stn_fit_find(&fit, desk->model, desk->adapter, &shape, config.context, room, err);
+        if (code != STN_OK) {
+            return code;
+        }
+        if (fit.rows == 0) {
+            size_t size = weights + fit.memory.activations + fit.memory.adapter + fit.memory.scratch;
+            return stn_err_set(err, STN_LIMIT, "task %s takes %zu MiB to train, the owner allows %llu", work->lease.task,
+                               size >> 20, (unsigned long long)(work->memory >> 20));
+        }
+        config.pass_tokens = fit.rows;
+        config.recompute = fit.recompute;
     }
-    return code;
+    return stn_trainer_new(ret, desk->model, desk->adapter, &config, err);
 }
 
 static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)

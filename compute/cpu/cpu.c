@@ -292,7 +292,7 @@ static struct stn_backend_memory cpu_memory(const struct stn_backend *backend)
 {
     const struct cpu *cpu = (const struct cpu *)(const void *)backend;
     size_t scratch = cpu->scratch_size * stn_team_size(cpu->team);
-    return (struct stn_backend_memory){.arena = cpu->arena_size + scratch, .lasting = cpu->lasting_size};
+    return (struct stn_backend_memory){.arena = cpu->arena_size, .lasting = cpu->lasting_size, .scratch = scratch};
 }
 
 const struct stn_backend_row stn_cpu_backend = {

@@ -145,6 +145,12 @@ void stn_adapter_free(struct stn_adapter *adapter)
     stn_mem_free(adapter);
 }
 
+void stn_adapter_drop_values(struct stn_adapter *adapter)
+{
+    stn_mem_free(adapter->values);
+    adapter->values = NULL;
+}
+
 void stn_adapter_init(struct stn_adapter *adapter, uint64_t seed)
 {
     for (size_t i = 0; i < adapter->n_tensors; i++) {

@@ -51,6 +51,8 @@ enum stn_code stn_adapter_new(struct stn_adapter **ret, const struct stn_arch *a
 enum stn_code stn_adapter_copy(struct stn_adapter **ret, const struct stn_adapter *from,
                                struct stn_err *err) STN_CHECKED;
 void stn_adapter_free(struct stn_adapter *adapter);
+/* Frees the values, for while a network has them: only the shape is of use then. */
+void stn_adapter_drop_values(struct stn_adapter *adapter);
 
 /* The first values of training: A uniform in (-1/sqrt(in), 1/sqrt(in)) (Kaiming-uniform with a = sqrt(5), as PEFT does),
  * one stream of numbers a tensor by its name; B zero. */
@@ -90,6 +92,10 @@ enum stn_code stn_adapter_file_parse(struct stn_adapter **ret, const struct stn_
                                      struct stn_err *err) STN_CHECKED;
 enum stn_code stn_adapter_file_save(const struct stn_adapter *adapter, const char *path,
                                     struct stn_err *err) STN_CHECKED;
+/* The same with values that lie elsewhere: read gives n of them from offset. */
+enum stn_code stn_adapter_file_save_from(const struct stn_adapter *adapter, const char *path,
+                                         void (*read)(void *context, size_t offset, float *values, size_t n),
+                                         void *context, struct stn_err *err) STN_CHECKED;
 /* Appends the file's bytes. */
 enum stn_code stn_adapter_file_write(const struct stn_adapter *adapter, struct stn_buf *buf,
                                      struct stn_err *err) STN_CHECKED;

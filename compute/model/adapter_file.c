@@ -10,6 +10,7 @@
 #include "compute/model/adapter.h"
 #include "compute/model/gguf_write.h"
 
+#define CHUNK 4096 /* values on their way */
 #define KEY_TYPE "general.type"
 #define KEY_ARCH "general.architecture"
 #define KEY_LORA "adapter.type"
@@ -273,9 +274,34 @@ static void describe(const struct stn_adapter *adapter, struct stn_gguf_write *w
     }
 }
 
+/* Where the values come from. */
+struct values {
+    void (*read)(void *context, size_t offset, float *values, size_t n);
+    void *context;
+};
+
+static void read_own(void *context, size_t offset, float *values, size_t n)
+{
+    const struct stn_adapter *adapter = context;
+    memcpy(values, adapter->values + offset, n * sizeof *values);
+}
+
+/* Canonical order is the file's order: one run of little-endian floats, cut at tensors by the writer. */
+static enum stn_code write_values(struct stn_gguf_write *w, const struct values *from, size_t n_values, struct stn_err *err)
+{
+    enum stn_code code = STN_OK;
+    for (size_t at = 0; at < n_values && code == STN_OK; at += CHUNK) {
+        float values[CHUNK];
+        size_t n = n_values - at < CHUNK ? n_values - at : CHUNK;
+        from->read(from->context, at, values, n);
+        code = stn_gguf_write_data(w, values, n * sizeof *values, err);
+    }
+    return code;
+}
+
 /* Both ends: path, or buf when path is NULL. */
-static enum stn_code write_to(const struct stn_adapter *adapter, const char *path, struct stn_buf *buf,
-                              struct stn_err *err)
+static enum stn_code write_to(const struct stn_adapter *adapter, const struct values *from, const char *path,
+                              struct stn_buf *buf, struct stn_err *err)
 {
     struct stn_gguf_write *w = NULL;
     enum stn_code code = stn_gguf_write_new(&w, err);
@@ -284,13 +310,8 @@ static enum stn_code write_to(const struct stn_adapter *adapter, const char *pat
     }
     describe(adapter, w);
     code = path == NULL ? stn_gguf_write_begin_buf(w, buf, err) : stn_gguf_write_begin(w, path, err);
-    if (code == STN_OK) {
-        /* canonical order is the file's order: one run of little-endian floats, cut at tensors by the writer */
-        code = stn_gguf_write_data(w, adapter->values, adapter->n_values * sizeof *adapter->values, err);
-    }
-    if (code == STN_OK) {
-        code = stn_gguf_write_end(w, err);
-    }
+    code = code != STN_OK ? code : write_values(w, from, adapter->n_values, err);
+    code = code != STN_OK ? code : stn_gguf_write_end(w, err);
     stn_gguf_write_free(w);
     return code;
 }
@@ -298,11 +319,21 @@ static enum stn_code write_to(const struct stn_adapter *adapter, const char *pat
 enum stn_code stn_adapter_file_save(const struct stn_adapter *adapter, const char *path,
                                     struct stn_err *err)
 {
-    return write_to(adapter, path, NULL, err);
+    const struct values own = {.read = read_own, .context = (void *)(uintptr_t)adapter};
+    return write_to(adapter, &own, path, NULL, err);
+}
+
+enum stn_code stn_adapter_file_save_from(const struct stn_adapter *adapter, const char *path,
+                                         void (*read)(void *context, size_t offset, float *values, size_t n),
+                                         void *context, struct stn_err *err)
+{
+    const struct values from = {.read = read, .context = context};
+    return write_to(adapter, &from, path, NULL, err);
 }
 
 enum stn_code stn_adapter_file_write(const struct stn_adapter *adapter, struct stn_buf *buf,
                                      struct stn_err *err)
 {
-    return write_to(adapter, NULL, buf, err);
+    const struct values own = {.read = read_own, .context = (void *)(uintptr_t)adapter};
+    return write_to(adapter, &own, NULL, buf, err);
 }

@@ -220,3 +220,8 @@ const struct stn_gguf *stn_model_gguf(const struct stn_model *model)
 {
     return model->gguf;
 }
+
+size_t stn_model_size(const struct stn_model *model)
+{
+    return model->size;
+}

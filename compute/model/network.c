@@ -158,6 +158,12 @@ void stn_network_get_values(const struct stn_network *network, float *values)
     }
 }
 
+void stn_network_read_values(const struct stn_network *network, size_t offset, float *values, size_t n)
+{
+    assert(offset <= network->n_values && n <= network->n_values - offset);
+    network->row->read(network->backend, network->tensors.values, offset * sizeof *values, values, n * sizeof *values);
+}
+
 void stn_network_set_moments(struct stn_network *network, const struct stn_network_moments *from)
 {
     assert(network->config.train);
@@ -181,17 +187,66 @@ void stn_network_get_gradients(const struct stn_network *network, float *gradien
     get(network, network->tensors.gradients, gradients, network->n_values);
 }
 
+/* Numbers [at, at + n) of a vector, at most CHUNK of them. */
+static size_t read_chunk(const struct stn_network *network, uint32_t tensor, size_t at, float *p)
+{
+    size_t n = network->n_values - at < CHUNK ? network->n_values - at : CHUNK;
+    network->row->read(network->backend, tensor, at * sizeof *p, p, n * sizeof *p);
+    return n;
+}
+
+static void write_chunk(struct stn_network *network, uint32_t tensor, size_t at, const float *p, size_t n)
+{
+    network->row->write(network->backend, tensor, at * sizeof *p, p, n * sizeof *p);
+}
+
+static void clear(struct stn_network *network, uint32_t tensor)
+{
+    static const float zeroes[CHUNK];
+    for (size_t at = 0; at < network->n_values; at += CHUNK) {
+        write_chunk(network, tensor, at, zeroes, network->n_values - at < CHUNK ? network->n_values - at : CHUNK);
+    }
+}
+
+void stn_network_reset_moments(struct stn_network *network)
+{
+    assert(network->config.train);
+    network->n_steps = network->n_batches = 0;
+    clear(network, network->tensors.m);
+    clear(network, network->tensors.v);
+}
+
+void stn_network_drop_gradients(struct stn_network *network)
+{
+    assert(network->config.train);
+    network->n_batches = 0;
+    clear(network, network->tensors.gradients);
+}
+
 void stn_network_add_gradients(struct stn_network *network, const float *gradients)
 {
     assert(network->config.train);
     for (size_t at = 0; at < network->n_values; at += CHUNK) {
         float sum[CHUNK];
-        size_t n = network->n_values - at < CHUNK ? network->n_values - at : CHUNK;
-        network->row->read(network->backend, network->tensors.gradients, at * sizeof *sum, sum, n * sizeof *sum);
+        size_t n = read_chunk(network, network->tensors.gradients, at, sum);
         for (size_t i = 0; i < n; i++) {
             sum[i] += gradients[at + i];
         }
-        network->row->write(network->backend, network->tensors.gradients, at * sizeof *sum, sum, n * sizeof *sum);
+        write_chunk(network, network->tensors.gradients, at, sum, n);
+    }
+}
+
+void stn_network_pull(struct stn_network *network, double strength, const float *anchor)
+{
+    assert(network->config.train);
+    for (size_t at = 0; at < network->n_values; at += CHUNK) {
+        float sum[CHUNK], values[CHUNK];
+        size_t n = read_chunk(network, network->tensors.gradients, at, sum);
+        (void)read_chunk(network, network->tensors.values, at, values);
+        for (size_t i = 0; i < n; i++) {
+            sum[i] += (float)(strength * ((double)values[i] - (double)anchor[at + i]));
+        }
+        write_chunk(network, network->tensors.gradients, at, sum, n);
     }
 }
 
@@ -431,7 +486,8 @@ struct stn_network_memory stn_network_memory(const struct stn_network *network)
     size_t adapter = network->n_values * sizeof(float) * (network->config.train ? 4 : 1);
     return (struct stn_network_memory){.weights = network->model->size + own.constants,
                                        .activations = own.arena + own.lasting - adapter,
-                                       .adapter = adapter};
+                                       .adapter = adapter,
+                                       .scratch = own.scratch};
 }
 
 const char *stn_network_backend(const struct stn_network *network)

@@ -21,6 +21,7 @@ enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct st
 void stn_model_close(struct stn_model *model);
 const struct stn_arch *stn_model_arch(const struct stn_model *model);
 const struct stn_gguf *stn_model_gguf(const struct stn_model *model);
+size_t stn_model_size(const struct stn_model *model); /* bytes of weights and tables, packed or mapped */
 
 enum stn_backward {
     STN_BACKWARD_EXACT, /* f32, the reference */
@@ -63,6 +64,7 @@ void stn_network_free(struct stn_network *network);
  * it was made with other values. */
 void stn_network_set_values(struct stn_network *network, const float *values);
 void stn_network_get_values(const struct stn_network *network, float *values);
+void stn_network_read_values(const struct stn_network *network, size_t offset, float *values, size_t n); /* some of them */
 
 /* AdamW's moments and step count, for checkpoints: m and v (n_values) each. */
 struct stn_network_moments {
@@ -71,6 +73,7 @@ struct stn_network_moments {
 };
 void stn_network_set_moments(struct stn_network *network, const struct stn_network_moments *from);
 void stn_network_get_moments(const struct stn_network *network, struct stn_network_moments *to);
+void stn_network_reset_moments(struct stn_network *network); /* as before the first step */
 
 /* What a forward pass says of each target: (n_targets) each, owned by the network, valid until its next call. */
 struct stn_network_result {
@@ -89,6 +92,10 @@ enum stn_code stn_network_accumulate(struct stn_network *network, const struct s
 void stn_network_get_gradients(const struct stn_network *network, float *gradients); /* (n_values) */
 /* For FedProx and the like: adds to the gradients before the update. */
 void stn_network_add_gradients(struct stn_network *network, const float *gradients);
+/* The same of strength * (value - anchor). */
+void stn_network_pull(struct stn_network *network, double strength, const float *anchor);
+/* Forgets the batches since the last update. */
+void stn_network_drop_gradients(struct stn_network *network);
 
 struct stn_network_update {
     double lr, beta1, beta2, eps, weight_decay;
@@ -110,9 +117,10 @@ void stn_network_reset(struct stn_network *network);
 enum stn_code stn_network_logits(struct stn_network *network, const int32_t *tokens, size_t n,
                                  float *logits, struct stn_err *err) STN_CHECKED;
 
-/* Bytes: weights (mapped and packed), activations and scratch, adapter with gradients and moments. */
+/* Bytes: weights (mapped and packed), activations and batches, the adapter with gradients and moments, and what threads
+ * work in. */
 struct stn_network_memory {
-    size_t weights, activations, adapter;
+    size_t weights, activations, adapter, scratch;
 };
 struct stn_network_memory stn_network_memory(const struct stn_network *network);
 

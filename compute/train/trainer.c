@@ -9,7 +9,6 @@ struct stn_trainer {
     struct stn_trainer_config config;
     struct stn_network *network;
     size_t n_values;
-    float *scratch; /* (n_values): gradients and values on their way */
     struct stn_trainer_run run;
     struct stn_batch_reader *reader; /* NULL before the first start */
     uint64_t n_steps, n_done;
@@ -29,6 +28,15 @@ size_t stn_trainer_pass_tokens(const struct stn_trainer_config *config)
     size_t pass = config->context < STN_TRAINER_PASS ? STN_TRAINER_PASS : config->context;
     pass = pass > config->batch_tokens ? config->batch_tokens : pass;
     return config->pass_tokens == 0 ? pass : config->pass_tokens;
+}
+
+struct stn_network_config stn_trainer_shape(const struct stn_trainer_config *config)
+{
+    size_t rows = stn_trainer_pass_tokens(config);
+    return (struct stn_network_config){
+        .max_tokens = rows, .max_targets = rows, .context = config->context, .train = true, .backward = config->backward,
+        .recompute = config->recompute, .act_int8 = true, .n_threads = config->n_threads, .seed = config->seed,
+    };
 }
 
 static enum stn_code check(const struct stn_trainer_config *config, struct stn_err *err)
@@ -59,20 +67,10 @@ enum stn_code stn_trainer_new(struct stn_trainer **ret, const struct stn_model *
     if (trainer == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a trainer");
     }
-    size_t n = adapter->n_values;
     trainer->config = *config;
-    trainer->n_values = n;
-    trainer->scratch = stn_mem_aligned(n, sizeof *trainer->scratch);
-    const struct stn_network_config shape = {
-        .max_tokens = stn_trainer_pass_tokens(config), .max_targets = stn_trainer_pass_tokens(config), .context = config->context,
-        .train = true, .backward = config->backward, .act_int8 = true, .n_threads = config->n_threads,
-        .seed = config->seed,
-    };
-    if (trainer->scratch == NULL) {
-        code = stn_err_set(err, STN_MEMORY, "no memory for an adapter of %zu values", n);
-    } else {
-        code = stn_network_new(&trainer->network, model, adapter, &shape, err);
-    }
+    trainer->n_values = adapter->n_values;
+    const struct stn_network_config shape = stn_trainer_shape(config);
+    code = stn_network_new(&trainer->network, model, adapter, &shape, err);
     if (code != STN_OK) {
         stn_trainer_free(trainer);
         return code;
@@ -86,7 +84,6 @@ void stn_trainer_free(struct stn_trainer *trainer)
     if (trainer != NULL) {
         stn_batch_free(trainer->reader);
         stn_network_free(trainer->network);
-        stn_mem_free(trainer->scratch);
         stn_mem_free(trainer);
     }
 }
@@ -111,16 +108,6 @@ void stn_trainer_get_values(const struct stn_trainer *trainer, float *values)
     stn_network_get_values(trainer->network, values);
 }
 
-/* Zero moments, as before the first step. */
-static void reset_moments(struct stn_trainer *trainer)
-{
-    for (size_t i = 0; i < trainer->n_values; i++) {
-        trainer->scratch[i] = 0;
-    }
-    const struct stn_network_moments none = {.m = trainer->scratch, .v = trainer->scratch};
-    stn_network_set_moments(trainer->network, &none);
-}
-
 enum stn_code stn_trainer_start(struct stn_trainer *trainer, const struct stn_trainer_run *run,
                                 struct stn_err *err)
 {
@@ -141,7 +128,7 @@ enum stn_code stn_trainer_start(struct stn_trainer *trainer, const struct stn_tr
     trainer->n_done = 0;
     trainer->totals = (struct stn_trainer_totals){0};
     if (!run->keep_moments) {
-        reset_moments(trainer);
+        stn_network_reset_moments(trainer->network);
     }
     return STN_OK;
 }
@@ -159,19 +146,6 @@ uint64_t stn_trainer_n_done(const struct stn_trainer *trainer)
 bool stn_trainer_is_done(const struct stn_trainer *trainer)
 {
     return trainer->n_done >= trainer->n_steps;
-}
-
-/* An update that finds the gradient not finite changes nothing and forgets it: the network's way to drop a step. */
-static void drop_gradients(struct stn_trainer *trainer)
-{
-    const struct stn_network_update update = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    double norm;
-    for (size_t i = 0; i < trainer->n_values; i++) {
-        trainer->scratch[i] = NAN;
-    }
-    stn_network_add_gradients(trainer->network, trainer->scratch);
-    enum stn_code code = stn_network_update(trainer->network, &update, &norm, NULL);
-    assert(code == STN_CORRUPT);
 }
 
 /* STN_CORRUPT with the example of the first loss that is not finite. */
@@ -218,15 +192,6 @@ static enum stn_code accumulate(struct stn_trainer *trainer, double *ret_loss, s
     return STN_OK;
 }
 
-static void add_prox(struct stn_trainer *trainer)
-{
-    stn_network_get_values(trainer->network, trainer->scratch);
-    for (size_t i = 0; i < trainer->n_values; i++) {
-        trainer->scratch[i] = (float)(trainer->run.prox * ((double)trainer->scratch[i] - (double)trainer->run.anchor[i]));
-    }
-    stn_network_add_gradients(trainer->network, trainer->scratch);
-}
-
 static enum stn_code update(struct stn_trainer *trainer, struct stn_trainer_step *step, struct stn_err *err)
 {
     const struct stn_trainer_config *config = &trainer->config;
@@ -237,7 +202,7 @@ static enum stn_code update(struct stn_trainer *trainer, struct stn_trainer_step
         .weight_decay = config->weight_decay, .clip = config->clip, .frozen = trainer->run.frozen,
     };
     if (trainer->run.prox > 0) {
-        add_prox(trainer);
+        stn_network_pull(trainer->network, trainer->run.prox, trainer->run.anchor);
     }
     enum stn_code code = stn_network_update(trainer->network, &how, &step->norm, err);
     if (code != STN_OK) {
@@ -276,7 +241,7 @@ enum stn_code stn_trainer_step(struct stn_trainer *trainer, struct stn_trainer_s
     };
     enum stn_code code = accumulate(trainer, &step.loss, err);
     if (code != STN_OK) {
-        drop_gradients(trainer);
+        stn_network_drop_gradients(trainer->network);
     } else {
         code = update(trainer, &step, err);
     }

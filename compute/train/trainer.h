@@ -37,6 +37,7 @@ struct stn_trainer_config {
     double clip;           /* global norm, 0: none */
     double beta1, beta2, eps, weight_decay; /* AdamW (Loshchilov and Hutter, 2019) */
     enum stn_backward backward;
+    bool recompute;        /* as in stn_network_config: less memory, the same values */
     unsigned n_threads;
     uint64_t seed;         /* of stochastic rounding */
 };
@@ -46,6 +47,7 @@ struct stn_trainer_config {
 struct stn_trainer_config stn_trainer_defaults(void);
 
 size_t stn_trainer_pass_tokens(const struct stn_trainer_config *config); /* what pass_tokens comes to */
+struct stn_network_config stn_trainer_shape(const struct stn_trainer_config *config); /* of the network that it trains */
 
 /* One run. What it points to is borrowed until the next start or free. */
 struct stn_trainer_run {

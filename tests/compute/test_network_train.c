@@ -1,3 +1,4 @@
+#include "compute/model/fit.h"
 #include "tests/compute/pack.h"
 
 /* Some steps on one batch; the values after. */
@@ -210,6 +211,39 @@ START_TEST(recomputed_activations_give_the_same_bits_in_less_memory)
 }
 END_TEST
 
+/* From all the memory that is wanted down to none: kept, computed again, cut, refused. */
+START_TEST(a_network_is_fitted_into_the_memory_there_is)
+{
+    struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
+    struct stn_network_config c = config();
+    struct stn_fit fit;
+    ck_assert_int_eq(stn_fit_find(&fit, model, adapter, &c, ROOM / 2, SIZE_MAX, &err), STN_OK);
+    ck_assert(!fit.recompute && fit.rows == ROOM);
+    const size_t kept = fit.memory.activations + fit.memory.adapter + fit.memory.scratch;
+    size_t rows = ROOM;
+    bool is_cut = false;
+    for (size_t room = kept - 1; fit.rows > 0; room -= room / 50) {
+        ck_assert_int_eq(stn_fit_find(&fit, model, adapter, &c, ROOM / 2, room, &err), STN_OK);
+        if (fit.rows == 0) {
+            break;
+        }
+        ck_assert(fit.recompute && fit.rows >= ROOM / 2 && fit.rows <= rows);
+        is_cut = is_cut || fit.rows < ROOM;
+        rows = fit.rows;
+        struct stn_network_config own = c;
+        own.max_tokens = own.max_targets = rows;
+        own.recompute = true;
+        struct stn_network *network = new_network(adapter, &own);
+        struct stn_network_memory m = stn_network_memory(network);
+        ck_assert_uint_le(m.activations + m.adapter + m.scratch, room + room / 50);
+        ck_assert_uint_le(room - room / 2, m.activations + m.adapter + m.scratch + kept / 2);
+        stn_network_free(network);
+    }
+    ck_assert(is_cut && rows < ROOM);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
 START_TEST(every_allocation_of_a_network_may_fail_without_harm)
 {
     struct pack p = {0};
@@ -266,6 +300,7 @@ Suite *suite(void)
     tcase_add_test(t, a_gradient_that_is_not_finite_changes_nothing);
     tcase_add_test(t, moments_and_values_carry_a_run_on_exactly);
     tcase_add_test(t, recomputed_activations_give_the_same_bits_in_less_memory);
+    tcase_add_test(t, a_network_is_fitted_into_the_memory_there_is);
     tcase_add_test(t, every_allocation_of_a_network_may_fail_without_harm);
     tcase_add_test(t, every_allocation_of_a_model_may_fail_without_harm);
     suite_add_tcase(s, t);
