@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "channel/signed.h"
 #include "client/shell/desk.h"
+#include "client/shell/genuine.h"
 #include "crypto/entropy.h"
 
 #define PARKED_MS 70000 /* the coordinator may hold these until there is news, up to 55 s */
@@ -115,30 +116,6 @@ static void sweep_work(const struct stn_device *device, uint64_t lease)
 
 /* ---- asks ---- */
 
-/* Whether a reply that must be signed is; config gets H of a genuine round_config. */
-static enum stn_code verify(const struct stn_device *device, const struct stn_msg *reply, struct stn_digest *config,
-                            struct stn_err *err)
-{
-    const struct stn_digest *cfg = &stn_agent_record(device->core)->config_digest;
-    const uint8_t *by = device->owner.key;
-    struct stn_digest digest;
-    enum stn_code code = STN_OK;
-    if (reply->type == STN_MSG_ROUND_CONFIG) {
-        code = stn_signed_cfg(&reply->round_config, &digest, err);
-        code = code == STN_OK ? stn_signed_config_verify(&reply->round_config, &digest, by, err) : code;
-        if (code == STN_OK) {
-            *config = digest;
-        }
-        return STN_OK; /* a zero digest says it */
-    }
-    if (reply->type == STN_MSG_ROSTER) {
-        code = stn_signed_roster_verify(&reply->roster, cfg, by, err);
-    } else if (reply->type == STN_MSG_RESULT) {
-        code = stn_signed_result_verify(&reply->result, cfg, by, err);
-    }
-    return code;
-}
-
 static void on_told(struct stn_dialog_ask *ask, enum stn_code code, const struct stn_msg *reply)
 {
     struct stn_device *device = STN_LIST_OF(ask, struct stn_device, ask);
@@ -147,8 +124,10 @@ static void on_told(struct stn_dialog_ask *ask, enum stn_code code, const struct
     if (code == STN_OK) {
         event.reply.ask = device->ask_number;
         event.reply.msg = reply;
-        code = verify(device, reply, &event.reply.config, &err);
-        note(device, "not_genuine", code, &err);
+        code = stn_genuine_reply(reply, &stn_agent_record(device->core)->config_digest, device->owner.key,
+                                 &event.reply.config, &err);
+        bool is_forged = reply->type == STN_MSG_ROUND_CONFIG && stn_digest_is_zero(&event.reply.config);
+        note(device, "not_genuine", is_forged ? STN_DENIED : code, &err);
     }
     if (code != STN_OK) {
         event = (struct stn_client_event){.type = STN_CLIENT_FAILED,
