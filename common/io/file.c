@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +18,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#define LOCK_TRIES 100
+#define LOCK_PAUSE_US 20000
 #define CHUNK ((size_t)1 << 20)
 
 static enum stn_code too_long(const char *path, struct stn_err *err)
@@ -491,6 +495,21 @@ enum stn_code stn_file_size(const char *path, uint64_t *ret, struct stn_err *err
     return STN_OK;
 }
 
+/* Whether the process that noted its number there is gone. */
+static bool is_gone(const char *number)
+{
+    uint64_t pid;
+    return stn_str_u64(number, &pid) && pid > 0 && pid <= INT_MAX && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* The number in the file, which has room for 32 bytes; "" where there is none. */
+static void read_holder(int fd, char text[static 32])
+{
+    ssize_t n = pread(fd, text, 31, 0);
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+}
+
 enum stn_code stn_file_lock(int *ret, const char *path, struct stn_err *err)
 {
     int fd;
@@ -499,15 +518,17 @@ enum stn_code stn_file_lock(int *ret, const char *path, struct stn_err *err)
         return code;
     }
     char text[32];
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
         int number = errno;
-        ssize_t n = pread(fd, text, sizeof text - 1, 0);
-        text[n > 0 ? n : 0] = '\0';
-        text[strcspn(text, "\n")] = '\0';
+        read_holder(fd, text);
+        if (number == EWOULDBLOCK && tries < LOCK_TRIES && is_gone(text)) {
+            (void)usleep(LOCK_PAUSE_US); /* the system may close a killed process's files a little after its end */
+            continue;
+        }
         (void)close(fd);
         return number != EWOULDBLOCK ? stn_err_errno(err, number, "%s", path)
-                                     : stn_err_set(err, STN_EXISTS, "%s: in use by process %s",
-                                                   path, n > 0 ? text : "of unknown number");
+                                     : stn_err_set(err, STN_EXISTS, "%s: in use by process %s", path,
+                                                   text[0] != '\0' ? text : "of unknown number");
     }
     /* the number is for people: a disk too full to hold it does not make the lock worse */
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());

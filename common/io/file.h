@@ -128,7 +128,7 @@ enum stn_code stn_file_free_space(const char *path, uint64_t *ret, struct stn_er
 /* ---- one process a folder ---- */
 
 /* Locks the file at path (made when missing) until *ret is closed with stn_file_close or the
- * process ends. STN_EXISTS names the process that holds it. */
+ * process ends. STN_EXISTS names the process that holds it; one that is gone is waited for, up to two seconds. */
 enum stn_code stn_file_lock(int *ret, const char *path, struct stn_err *err) STN_CHECKED;
 
 #endif

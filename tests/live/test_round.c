@@ -63,6 +63,17 @@ static void ok(enum stn_code code)
 static const char restless[] = "for t in 0.3 0.7 0.2 0.5 0.25 0.9 0.35 0.6 0.4 1.1 0.3 0.8; do"
                                "  \"$0\" \"$@\" & p=$!; sleep $t; kill -9 $p; wait $p; done; exec \"$0\" \"$@\"";
 
+/* What a failed test leaves behind would keep its pipes, and whoever reads them, waiting. */
+static pid_t spawned[64];
+static size_t n_spawned;
+
+static void end_spawned(void)
+{
+    for (size_t i = 0; i < n_spawned; i++) {
+        (void)kill(-spawned[i], SIGKILL);
+    }
+}
+
 /* In a group of its own, so that whatever it started ends with it. */
 static pid_t spawn(const char *command, const char *config, bool is_restless)
 {
@@ -79,6 +90,11 @@ static pid_t spawn(const char *command, const char *config, bool is_restless)
     ck_assert_int_eq(posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP), 0);
     ck_assert_int_eq(posix_spawn(&pid, argv[0], NULL, &attributes, argv, environ), 0);
     (void)posix_spawnattr_destroy(&attributes);
+    ck_assert(n_spawned < sizeof spawned / sizeof *spawned);
+    if (n_spawned == 0) {
+        ck_assert_int_eq(atexit(end_spawned), 0);
+    }
+    spawned[n_spawned++] = pid;
     return pid;
 }
 
@@ -89,6 +105,11 @@ static void end(pid_t *pid, int number)
         ck_assert_int_eq(kill(-*pid, number), 0);
         ck_assert_int_eq(waitpid(*pid, &status, 0), *pid);
         ck_assert(number == SIGKILL || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+    }
+    for (size_t i = 0; i < n_spawned; i++) {
+        if (spawned[i] == *pid) {
+            spawned[i] = spawned[--n_spawned];
+        }
     }
     *pid = 0;
 }
