@@ -11,8 +11,6 @@ if [ $full = yes ]; then
     export STERNA_SWARM_SEEDS=${STERNA_SWARM_SEEDS:-1000} STERNA_FUZZ_RUNS=${STERNA_FUZZ_RUNS:-100000} STERNA_FULL=1
 fi
 [ -d ../shared ] || echo "skipped where needed: ../shared (recorded vectors, vocabularies and data) is not there"
-# tests have time limits of their own; sanitizers and a loaded machine need more
-export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-5}
 status=0
 
 # run FOLDER "SUITES" "MESON OPTIONS"
