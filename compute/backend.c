@@ -3,8 +3,16 @@
 #include <string.h>
 
 #include "compute/cpu/cpu.h"
+#ifdef STN_HAS_VULKAN
+#include "compute/vulkan/vulkan.h"
+#endif
 
-static const struct stn_backend_row *const rows[] = {&stn_cpu_backend};
+static const struct stn_backend_row *const rows[] = {
+    &stn_cpu_backend,
+#ifdef STN_HAS_VULKAN
+    &stn_vulkan_backend,
+#endif
+};
 
 const struct stn_backend_row *stn_backend_find(const char *name)
 {

@@ -33,7 +33,7 @@ struct stn_backend_row {
     struct stn_backend_memory (*memory)(const struct stn_backend *backend);
 };
 
-/* The row of that name ("cpu"), or of the default for NULL; NULL when there is none. */
+/* The row of that name ("cpu", "vulkan" where it is built in), or of the default for NULL; NULL when there is none. */
 const struct stn_backend_row *stn_backend_find(const char *name);
 
 #endif

@@ -3,7 +3,8 @@
 set -eu
 packages="gcc meson ninja-build ccache pkg-config python3 git
  libuv1-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libsodium-dev libsqlite3-dev
- libinih-dev libjansson-dev libjs-chart.js check libsubunit-dev"
+ libinih-dev libjansson-dev libjs-chart.js check libsubunit-dev
+ libvulkan-dev glslc mesa-vulkan-drivers vulkan-validationlayers"
 missing=""
 for p in $packages; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || missing="$missing $p"

@@ -13,6 +13,16 @@
 #include "compute/backend.h"
 #include "compute/graph.h"
 
+/* test_ops.c and test_ops_attention.c are compiled for every backend. */
+#ifdef BENCH_ON_VULKAN
+#include "tests/compute/gpu.h"
+#define BENCH_BACKEND "vulkan"
+#define BENCH_IS_THERE() gpu_is_there()
+#else
+#define BENCH_BACKEND "cpu"
+#define BENCH_IS_THERE() true
+#endif
+
 enum { TENSORS = 12 };
 
 static struct stn_err err;
@@ -60,9 +70,9 @@ static inline void before(size_t output, const void *p, size_t size)
 static inline void run(unsigned n_threads)
 {
     (void)stn_graph_add(&bench.graph, 0, &bench.node);
-    const struct stn_backend_row *row = stn_backend_find("cpu");
-    ck_assert_int_eq(row->new_for(&bench.backend, &bench.graph, n_threads, &err), STN_OK);
-    ck_assert_int_eq(row->prepare(bench.backend, 0, &err), STN_OK);
+    const struct stn_backend_row *row = stn_backend_find(BENCH_BACKEND);
+    ck_assert_msg(row->new_for(&bench.backend, &bench.graph, n_threads, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(row->prepare(bench.backend, 0, &err) == STN_OK, "%s", err.text);
     for (size_t i = 0; i < bench.n_in; i++) {
         if (bench.graph.tensors[bench.node.in[i]].life == STN_LIFE_LASTING) {
             row->write(bench.backend, bench.node.in[i], 0, bench.inputs[i], bench.sizes[i]);
@@ -73,7 +83,7 @@ static inline void run(unsigned n_threads)
             row->write(bench.backend, bench.node.out[i], 0, bench.inputs[TENSORS - 1 - i], bench.sizes[TENSORS - 1 - i]);
         }
     }
-    ck_assert_int_eq(row->run(bench.backend, 0, 0, 0, &err), STN_OK);
+    ck_assert_msg(row->run(bench.backend, 0, 0, 0, &err) == STN_OK, "%s", err.text);
 }
 
 static inline void result(size_t output, void *p, size_t n)
@@ -83,6 +93,9 @@ static inline void result(size_t output, void *p, size_t n)
 
 static inline void end(void)
 {
+#ifdef BENCH_ON_VULKAN
+    gpu_is_silent(bench.backend);
+#endif
     bench.backend->row->free(bench.backend);
     stn_graph_fini(&bench.graph);
 }

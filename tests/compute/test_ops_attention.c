@@ -189,6 +189,8 @@ Suite *suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, attention_and_its_gradient_stay_inside_examples);
     tcase_add_loop_test(t, loss_guess_and_gradient, 0, 3);
-    suite_add_tcase(s, t);
+    if (BENCH_IS_THERE()) {
+        suite_add_tcase(s, t);
+    }
     return s;
 }

@@ -1,0 +1,150 @@
+/* device: one GPU through Vulkan 1.1, and what it can do. libvulkan is opened at run time: where there is none, or no device,
+ * opening says so and nothing else happens. What the device can do is decided once, when it is opened; everybody else asks the
+ * caps. Nothing here is touched before somebody opens a device: a process that forks does so first.
+ * Thread: one at a time for each device. */
+#ifndef STN_COMPUTE_VULKAN_DEVICE_H
+#define STN_COMPUTE_VULKAN_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vulkan/vulkan_core.h>
+
+#include "base/err.h"
+
+/* What we call, by where its address comes from. */
+#define STN_DEVICE_GLOBAL(X)                                                                                           \
+    X(CreateInstance)                                                                                                  \
+    X(EnumerateInstanceVersion)                                                                                        \
+    X(EnumerateInstanceLayerProperties)                                                                                \
+    X(EnumerateInstanceExtensionProperties)
+#define STN_DEVICE_INSTANCE(X)                                                                                         \
+    X(DestroyInstance)                                                                                                 \
+    X(EnumeratePhysicalDevices)                                                                                        \
+    X(GetPhysicalDeviceProperties)                                                                                     \
+    X(GetPhysicalDeviceProperties2)                                                                                    \
+    X(GetPhysicalDeviceFeatures2)                                                                                      \
+    X(GetPhysicalDeviceMemoryProperties)                                                                               \
+    X(GetPhysicalDeviceQueueFamilyProperties)                                                                          \
+    X(EnumerateDeviceExtensionProperties)                                                                              \
+    X(CreateDevice)                                                                                                    \
+    X(GetDeviceProcAddr)
+#define STN_DEVICE_DEVICE(X)                                                                                           \
+    X(DestroyDevice)                                                                                                   \
+    X(GetDeviceQueue)                                                                                                  \
+    X(DeviceWaitIdle)                                                                                                  \
+    X(QueueSubmit)                                                                                                     \
+    X(CreateFence)                                                                                                     \
+    X(DestroyFence)                                                                                                    \
+    X(ResetFences)                                                                                                     \
+    X(WaitForFences)                                                                                                   \
+    X(AllocateMemory)                                                                                                  \
+    X(FreeMemory)                                                                                                      \
+    X(MapMemory)                                                                                                       \
+    X(CreateBuffer)                                                                                                    \
+    X(DestroyBuffer)                                                                                                   \
+    X(GetBufferMemoryRequirements)                                                                                     \
+    X(BindBufferMemory)                                                                                                \
+    X(CreateShaderModule)                                                                                              \
+    X(DestroyShaderModule)                                                                                             \
+    X(CreatePipelineCache)                                                                                             \
+    X(GetPipelineCacheData)                                                                                            \
+    X(DestroyPipelineCache)                                                                                            \
+    X(CreateComputePipelines)                                                                                          \
+    X(DestroyPipeline)                                                                                                 \
+    X(CreatePipelineLayout)                                                                                            \
+    X(DestroyPipelineLayout)                                                                                           \
+    X(CreateDescriptorSetLayout)                                                                                       \
+    X(DestroyDescriptorSetLayout)                                                                                      \
+    X(CreateDescriptorPool)                                                                                            \
+    X(DestroyDescriptorPool)                                                                                           \
+    X(AllocateDescriptorSets)                                                                                          \
+    X(UpdateDescriptorSets)                                                                                            \
+    X(CreateCommandPool)                                                                                               \
+    X(DestroyCommandPool)                                                                                              \
+    X(AllocateCommandBuffers)                                                                                          \
+    X(FreeCommandBuffers)                                                                                              \
+    X(BeginCommandBuffer)                                                                                              \
+    X(EndCommandBuffer)                                                                                                \
+    X(CmdBindPipeline)                                                                                                 \
+    X(CmdBindDescriptorSets)                                                                                           \
+    X(CmdPushConstants)                                                                                                \
+    X(CmdDispatchIndirect)                                                                                             \
+    X(CmdPipelineBarrier)                                                                                              \
+    X(CmdCopyBuffer)                                                                                                   \
+    X(CmdResetQueryPool)                                                                                               \
+    X(CmdWriteTimestamp)                                                                                               \
+    X(CreateQueryPool)                                                                                                 \
+    X(DestroyQueryPool)                                                                                                \
+    X(GetQueryPoolResults)
+
+struct stn_device_calls {
+#define X(name) PFN_vk##name name;
+    STN_DEVICE_GLOBAL(X)
+    STN_DEVICE_INSTANCE(X)
+    STN_DEVICE_DEVICE(X)
+#undef X
+};
+
+/* What the weakest phone that we support gives: valid for every kernel's plain variant. */
+#define STN_DEVICE_FLOOR_RANGE ((uint64_t)128 << 20)
+#define STN_DEVICE_FLOOR_SHARED 16384u
+#define STN_DEVICE_FLOOR_INVOCATIONS 128u
+#define STN_DEVICE_FLOOR_SUBGROUP 4u
+#define STN_DEVICE_FLOOR_BUFFERS 12u
+
+struct stn_device_caps {
+    char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
+    VkPhysicalDeviceType type;
+    uint32_t vendor, model, driver, api;
+    uint8_t cache_id[VK_UUID_SIZE]; /* of pipelines that the driver has compiled */
+    uint64_t memory;                /* bytes of the largest heap that is the device's own */
+    uint64_t range;                 /* bytes that one binding of a storage buffer spans, at most */
+    uint64_t allocation;            /* bytes of one piece of memory, at most */
+    uint32_t shared;                /* bytes of shared memory */
+    uint32_t invocations;           /* of a work group */
+    uint32_t subgroup;
+    uint32_t n_buffers;             /* storage buffers that a shader may see */
+    uint32_t offset_align;          /* bytes, of a binding's offset */
+    uint32_t max_groups;            /* in each direction */
+    bool storage8, storage16, f16, dot8;
+    bool unified;                   /* all memory is the processor's too: nothing is copied */
+    float timestamp_ns;             /* 0: it measures no time */
+};
+
+struct stn_device_config {
+    bool floor;         /* caps are clamped to the weakest phone's */
+    bool validate;      /* with the validation layer, where it is installed */
+    bool staged;        /* copies to and from the device even where its memory is ours */
+    const char *wanted; /* a part of the name, or the number in the list; NULL: the strongest */
+};
+
+struct stn_device {
+    struct stn_device_calls vk;
+    void *library;
+    VkInstance instance;
+    VkPhysicalDevice physical;
+    VkDevice handle;
+    VkQueue queue;
+    uint32_t family;
+    VkPhysicalDeviceMemoryProperties memory;
+    struct stn_device_caps caps;
+    VkDebugUtilsMessengerEXT messenger;
+    PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
+    unsigned n_complaints; /* of the validation layer, which also go to stderr */
+    bool validates, lost;
+};
+
+/* STN_UNSUPPORTED when there is no Vulkan or no device for us, STN_NOT_FOUND when none is the wanted one. The caller closes
+ * *ret. */
+enum stn_code stn_device_open(struct stn_device **ret, const struct stn_device_config *config, struct stn_err *err) STN_CHECKED;
+void stn_device_close(struct stn_device *device);
+
+/* Calls SEE for each device that could be opened, in the order of their numbers. */
+enum stn_code stn_device_list(void (*see)(void *user, const struct stn_device_caps *caps), void *user,
+                              struct stn_err *err) STN_CHECKED;
+
+/* What VkResult means for us: WHAT names what was being done. A lost device is marked as lost and stays so. */
+enum stn_code stn_device_check(struct stn_device *device, VkResult result, const char *what, struct stn_err *err) STN_CHECKED;
+
+#endif

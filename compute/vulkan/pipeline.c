@@ -1,0 +1,199 @@
+#include "compute/vulkan/pipeline.h"
+
+#include <assert.h>
+
+/* The shaders, as glslc compiled them. */
+static const uint32_t embed_code[] = {
+#include "embed_spv.h"
+};
+static const uint32_t norm_code[] = {
+#include "norm_spv.h"
+};
+static const uint32_t norm_back_code[] = {
+#include "norm_back_spv.h"
+};
+static const uint32_t quantise_code[] = {
+#include "quantise_spv.h"
+};
+static const uint32_t quantise_random_code[] = {
+#include "quantise_random_spv.h"
+};
+static const uint32_t ternary_q8_code[] = {
+#include "ternary_q8_spv.h"
+};
+static const uint32_t ternary_f32_code[] = {
+#include "ternary_f32_spv.h"
+};
+static const uint32_t ternary_back_q8_code[] = {
+#include "ternary_back_q8_spv.h"
+};
+static const uint32_t ternary_back_f32_code[] = {
+#include "ternary_back_f32_spv.h"
+};
+static const uint32_t linear_code[] = {
+#include "linear_spv.h"
+};
+static const uint32_t linear_back_x_code[] = {
+#include "linear_back_x_spv.h"
+};
+static const uint32_t linear_back_w_code[] = {
+#include "linear_back_w_spv.h"
+};
+static const uint32_t rope_code[] = {
+#include "rope_spv.h"
+};
+static const uint32_t attention_code[] = {
+#include "attention_spv.h"
+};
+static const uint32_t attention_back_q_code[] = {
+#include "attention_back_q_spv.h"
+};
+static const uint32_t attention_back_kv_code[] = {
+#include "attention_back_kv_spv.h"
+};
+static const uint32_t gate_code[] = {
+#include "gate_spv.h"
+};
+static const uint32_t gate_back_code[] = {
+#include "gate_back_spv.h"
+};
+static const uint32_t add_code[] = {
+#include "add_spv.h"
+};
+static const uint32_t copy_code[] = {
+#include "copy_spv.h"
+};
+static const uint32_t gather_code[] = {
+#include "gather_spv.h"
+};
+static const uint32_t scatter_code[] = {
+#include "scatter_spv.h"
+};
+static const uint32_t store_code[] = {
+#include "store_spv.h"
+};
+static const uint32_t take_in_code[] = {
+#include "take_in_spv.h"
+};
+static const uint32_t spread_code[] = {
+#include "spread_spv.h"
+};
+static const uint32_t score_finish_code[] = {
+#include "score_finish_spv.h"
+};
+static const uint32_t loss_finish_code[] = {
+#include "loss_finish_spv.h"
+};
+static const uint32_t squares_code[] = {
+#include "squares_spv.h"
+};
+static const uint32_t adamw_code[] = {
+#include "adamw_spv.h"
+};
+
+#define CODE(shader) .name = #shader, .code = shader##_code, .size = sizeof shader##_code
+#define IN(i) STN_PIPELINE_IN(i)
+#define OUT(i) STN_PIPELINE_OUT(i)
+#define SCALES(i) STN_PIPELINE_SCALES(i)
+#define LOGITS STN_PIPELINE_LOGITS
+#define STATE STN_PIPELINE_STATE
+#define R | STN_PIPELINE_ROWS
+#define T | STN_PIPELINE_TABLE
+#define F | STN_PIPELINE_FLAT
+#define BIND(...) .bindings = {__VA_ARGS__, STN_PIPELINE_END}
+
+/* How a row is cut: cells of a matrix, a group for each row, tiles of a product, heads. */
+#define CELLS .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 1, .shape = STN_PIPELINE_GROUP
+#define LINES .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1, .shape = STN_PIPELINE_GROUP
+#define TILES .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64
+#define QUERIES(q, k)                                                                                                  \
+    .walks = OUT(0), .across = STN_PIPELINE_HEADS, .tile_x = 1, .tile_y = q, .shape = STN_PIPELINE_HEAD, .queries = q, .keys = k
+#define KEYS(q, k)                                                                                                     \
+    .walks = OUT(1), .across = STN_PIPELINE_KV_HEADS, .tile_x = 1, .tile_y = k, .shape = STN_PIPELINE_HEAD, .queries = q, .keys = k
+
+static const struct stn_pipeline_row rows[] = {
+    {STN_OP_EMBED, 0, CODE(embed), BIND(IN(0) R, IN(1) T, OUT(0) R), CELLS},
+    {STN_OP_NORM, 0, CODE(norm), BIND(IN(0) R, IN(1), OUT(0) R), LINES},
+    {STN_OP_NORM_BACK, 0, CODE(norm_back), BIND(IN(0) R, IN(1), IN(2) R, OUT(0) R), LINES},
+    {STN_OP_QUANTISE, 0, CODE(quantise), BIND(IN(0) R, OUT(0)), LINES},
+    {STN_OP_QUANTISE_RANDOM, 0, CODE(quantise_random), BIND(IN(0) R, IN(1), OUT(0)), LINES},
+    {STN_OP_TERNARY, 0, CODE(ternary_q8), .needs = STN_PIPELINE_Q8, BIND(IN(0), IN(1), SCALES(1), OUT(0) R), TILES},
+    {STN_OP_TERNARY, 0, CODE(ternary_f32), .needs = STN_PIPELINE_F32, BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R), TILES},
+    {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_q8), .needs = STN_PIPELINE_Q8, BIND(IN(0), IN(1), SCALES(1), OUT(0) R), TILES},
+    {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_f32), .needs = STN_PIPELINE_F32, BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R), TILES},
+    {STN_OP_LINEAR, 0, CODE(linear), BIND(IN(0) R, IN(1) T, OUT(0) R), .walks = OUT(0), .across = STN_PIPELINE_TABLE_ROWS,
+     .tile_x = 64, .tile_y = 64},
+    {STN_OP_LINEAR_BACK_X, 0, CODE(linear_back_x), BIND(IN(0) R, IN(1), OUT(0) R), TILES},
+    {STN_OP_LINEAR_BACK_W, 0, CODE(linear_back_w), BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
+     .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64, .sums = true},
+    {STN_OP_ROPE, 0, CODE(rope), BIND(IN(0) R, IN(1), OUT(0) R), .walks = OUT(0), .across = STN_PIPELINE_PAIRS, .tile_x = 64,
+     .tile_y = 1, .shape = STN_PIPELINE_GROUP},
+    {STN_OP_ATTENTION, 0, CODE(attention), BIND(IN(0) R, IN(1), IN(2), IN(3) R, IN(4) R, OUT(0) R, OUT(1) R), QUERIES(8, 16)},
+    {STN_OP_ATTENTION_BACK, 0, CODE(attention_back_q),
+     BIND(IN(0) R, IN(1), IN(2), IN(3) R, IN(4) R, IN(5) R, IN(6) R, IN(7) R, OUT(0) R), QUERIES(8, 8)},
+    {STN_OP_ATTENTION_BACK, 1, CODE(attention_back_kv),
+     BIND(IN(0), IN(1) R, IN(2) R, IN(3), IN(4), IN(5), IN(6), IN(7), OUT(1) R, OUT(2) R), KEYS(4, 8)},
+    {STN_OP_GATE, 0, CODE(gate), BIND(IN(0) R, IN(1) R, OUT(0) R), CELLS},
+    {STN_OP_GATE_BACK, 0, CODE(gate_back), BIND(IN(0) R, IN(1) R, IN(2) R, OUT(0) R, OUT(1) R), CELLS},
+    {STN_OP_ADD, 0, CODE(add), BIND(IN(0) R, IN(1) R, OUT(0) R), CELLS},
+    {STN_OP_COPY, 0, CODE(copy), BIND(IN(0) R, OUT(0) R), CELLS},
+    {STN_OP_GATHER, 0, CODE(gather), BIND(IN(0), IN(1) R, OUT(0) R), CELLS},
+    {STN_OP_SCATTER, 0, CODE(scatter), BIND(IN(0), IN(1), OUT(0) R), CELLS},
+    {STN_OP_STORE, 0, CODE(store), BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0), .across = STN_PIPELINE_COLS, .tile_x = 64,
+     .tile_y = 1, .shape = STN_PIPELINE_GROUP},
+    /* loss: for each tile of the vocabulary logits, softmax, gradient; then the end */
+    {STN_OP_SCORE, 0, CODE(linear), BIND(IN(0) R, IN(1) T, LOGITS), .walks = IN(0), .across = STN_PIPELINE_TABLE_ROWS,
+     .tile_x = 64, .tile_y = 64},
+    {STN_OP_SCORE, 1, CODE(take_in), BIND(LOGITS, IN(2) R, STATE, OUT(1) R), LINES},
+    {STN_OP_SCORE, 3, CODE(score_finish), BIND(STATE, IN(1) T, IN(2) R, OUT(0) R), LINES},
+    {STN_OP_LOSS, 0, CODE(linear), BIND(IN(0) R, IN(1) T, LOGITS), .walks = IN(0), .across = STN_PIPELINE_TABLE_ROWS,
+     .tile_x = 64, .tile_y = 64},
+    {STN_OP_LOSS, 1, CODE(take_in), BIND(LOGITS, IN(2) R, STATE, OUT(1) R), LINES},
+    {STN_OP_LOSS, 2, CODE(spread), BIND(LOGITS, IN(1) T, OUT(2) R, STATE), .walks = OUT(2), .across = STN_PIPELINE_COLS,
+     .tile_x = 64, .tile_y = 64},
+    {STN_OP_LOSS, 3, CODE(loss_finish), BIND(STATE, IN(1) T, IN(2) R, OUT(0) R, IN(3) R, OUT(2) R), LINES},
+    {STN_OP_SQUARES, 0, CODE(squares), BIND(IN(0) F, IN(1), IN(2), OUT(0)), .walks = OUT(0), .across = STN_PIPELINE_SPANS,
+     .tile_x = 1, .shape = STN_PIPELINE_GROUP},
+    {STN_OP_ADAMW, 0, CODE(adamw), BIND(IN(1), IN(2), IN(3), IN(4), OUT(0) F, OUT(1) F, OUT(2) F, OUT(3) F), .walks = OUT(0),
+     .across = STN_PIPELINE_FLOATS, .tile_x = 64, .shape = STN_PIPELINE_GROUP},
+};
+
+static bool meets(const struct stn_pipeline_row *row, const struct stn_device *device, enum stn_dtype x)
+{
+    (void)device; /* plain rows need nothing of it */
+    return ((row->needs & STN_PIPELINE_Q8) == 0 || x == STN_DTYPE_Q8) &&
+           ((row->needs & STN_PIPELINE_F32) == 0 || x == STN_DTYPE_F32);
+}
+
+const struct stn_pipeline_row *stn_pipeline_row(const struct stn_device *device, enum stn_op op, unsigned step, enum stn_dtype x)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].op == op && rows[i].step == step && meets(&rows[i], device, x)) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+size_t stn_pipeline_n_bindings(const struct stn_pipeline_row *row)
+{
+    size_t n = 0;
+    while (row->bindings[n] != STN_PIPELINE_END) {
+        n++;
+    }
+    return n;
+}
+
+void stn_pipeline_constants(const struct stn_pipeline_row *row, uint32_t head_size, uint32_t ret[3])
+{
+    ret[0] = ret[1] = ret[2] = 0;
+    if (row->shape == STN_PIPELINE_GROUP) {
+        ret[0] = 64;
+    } else if (row->shape == STN_PIPELINE_HEAD) {
+        uint32_t share = head_size <= 128 ? 1 : head_size <= 256 ? 2 : 4; /* the tiles' bytes stay what they are */
+        assert(head_size <= STN_PIPELINE_MOST_HEAD);
+        ret[0] = head_size;
+        ret[1] = row->queries / share;
+        ret[2] = row->keys / share;
+    }
+}

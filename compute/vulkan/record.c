@@ -1,0 +1,355 @@
+#include "compute/vulkan/record.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define MOST_PENDING 64
+
+/* What dispatches since the last barrier touched. */
+struct touched {
+    VkBuffer buffer;
+    uint64_t from, to;
+    bool writes;
+};
+
+struct recorder {
+    struct stn_record *record;
+    struct stn_pipelines *pipelines;
+    VkCommandBuffer commands; /* that is being written */
+    struct touched pending[MOST_PENDING];
+    size_t n_pending;
+    VkPipeline bound;
+};
+
+/* ---- hazards ---- */
+
+static bool conflicts(const struct recorder *r, const struct touched *t)
+{
+    for (size_t i = 0; i < r->n_pending; i++) {
+        const struct touched *p = &r->pending[i];
+        if (p->buffer == t->buffer && p->from < t->to && t->from < p->to && (p->writes || t->writes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void barrier(struct recorder *r, VkPipelineStageFlags from, VkPipelineStageFlags to, VkAccessFlags written, VkAccessFlags seen)
+{
+    VkMemoryBarrier all = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = written, .dstAccessMask = seen};
+    r->record->arena->device->vk.CmdPipelineBarrier(r->commands, from, to, 0, 1, &all, 0, NULL, 0, NULL);
+    r->n_pending = 0;
+    r->record->n_barriers++;
+}
+
+static void wait_for_shaders(struct recorder *r)
+{
+    barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+            VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+}
+
+static bool is_written(uint8_t binding)
+{
+    uint8_t what = binding & STN_PIPELINE_WHAT;
+    return (what >= STN_PIPELINE_OUT(0) && what < STN_PIPELINE_SCALES(0)) || what >= STN_PIPELINE_LOGITS;
+}
+
+static void order(struct recorder *r, const struct stn_record_dispatch *d)
+{
+    struct touched own[STN_PIPELINE_BINDINGS];
+    size_t n = stn_pipeline_n_bindings(d->row);
+    bool waits = r->n_pending + n > MOST_PENDING;
+    for (size_t i = 0; i < n; i++) {
+        const struct stn_arena_span *span = &d->spans[i];
+        own[i] = (struct touched){span->buffer, span->offset, span->offset + span->size, is_written(d->row->bindings[i])};
+        waits = waits || conflicts(r, &own[i]);
+    }
+    if (waits) {
+        wait_for_shaders(r);
+    }
+    memcpy(r->pending + r->n_pending, own, n * sizeof *own);
+    r->n_pending += n;
+}
+
+/* ---- recording ---- */
+
+static VkResult new_sets(struct recorder *r)
+{
+    struct stn_record *record = r->record;
+    const struct stn_device *device = record->arena->device;
+    uint32_t n_buffers = 0, n = (uint32_t)record->list.n;
+    for (size_t i = 0; i < record->list.n; i++) {
+        n_buffers += (uint32_t)stn_pipeline_n_bindings(record->list.dispatches[i].row);
+    }
+    VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_buffers}, {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, n}};
+    VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
+                                       .maxSets = n,
+                                       .poolSizeCount = 2,
+                                       .pPoolSizes = sizes};
+    VkResult result = device->vk.CreateDescriptorPool(device->handle, &info, NULL, &record->sets);
+    record->sets = result == VK_SUCCESS ? record->sets : VK_NULL_HANDLE;
+    return result;
+}
+
+static VkResult new_set(struct recorder *r, const struct stn_record_dispatch *d, VkDescriptorSet *ret)
+{
+    const struct stn_device *device = r->record->arena->device;
+    size_t n = stn_pipeline_n_bindings(d->row);
+    VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                        .descriptorPool = r->record->sets,
+                                        .descriptorSetCount = 1,
+                                        .pSetLayouts = &r->pipelines->sets[n]};
+    VkResult result = device->vk.AllocateDescriptorSets(device->handle, &info, ret);
+    if (result != VK_SUCCESS) {
+        return result;
+    }
+    VkDescriptorBufferInfo buffers[STN_PIPELINE_BINDINGS + 1];
+    VkWriteDescriptorSet writes[STN_PIPELINE_BINDINGS + 1];
+    for (size_t i = 0; i <= n; i++) {
+        const struct stn_arena_span *span = i < n ? &d->spans[i] : &r->record->config.step;
+        buffers[i] = (VkDescriptorBufferInfo){span->buffer, span->offset, span->size};
+        writes[i] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                           .dstSet = *ret,
+                                           .dstBinding = i < n ? (uint32_t)i : STN_PIPELINE_STEP,
+                                           .descriptorCount = 1,
+                                           .descriptorType = i < n ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+                                                                   : VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER,
+                                           .pBufferInfo = &buffers[i]};
+    }
+    device->vk.UpdateDescriptorSets(device->handle, (uint32_t)n + 1, writes, 0, NULL);
+    return VK_SUCCESS;
+}
+
+static enum stn_code begin(struct recorder *r, struct stn_err *err)
+{
+    struct stn_record *record = r->record;
+    struct stn_device *device = record->arena->device;
+    VkCommandBuffer *grown = stn_mem_grow(record->commands, record->n_commands + 1, sizeof(VkCommandBuffer));
+    if (grown == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for command buffers");
+    }
+    record->commands = grown;
+    VkCommandBufferAllocateInfo one = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                       .commandPool = record->pool,
+                                       .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                       .commandBufferCount = 1};
+    VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+    VkResult result = device->vk.AllocateCommandBuffers(device->handle, &one, &r->commands);
+    if (result == VK_SUCCESS) {
+        grown[record->n_commands++] = r->commands;
+        result = device->vk.BeginCommandBuffer(r->commands, &info);
+    }
+    r->bound = VK_NULL_HANDLE;
+    return stn_device_check(device, result, "commands", err);
+}
+
+static void copy_all(struct recorder *r, const struct stn_record_copy *copies, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        VkBufferCopy region = {copies[i].from.offset, copies[i].to.offset, copies[i].from.size};
+        r->record->arena->device->vk.CmdCopyBuffer(r->commands, copies[i].from.buffer, copies[i].to.buffer, 1, &region);
+    }
+}
+
+static enum stn_code put(struct recorder *r, size_t number, struct stn_err *err)
+{
+    struct stn_record *record = r->record;
+    const struct stn_record_dispatch *d = &record->list.dispatches[number];
+    struct stn_device *device = record->arena->device;
+    VkPipelineLayout layout = r->pipelines->layouts[stn_pipeline_n_bindings(d->row)];
+    VkPipeline pipeline;
+    VkDescriptorSet set;
+    enum stn_code code = stn_pipelines_get(r->pipelines, d->row, d->constants, &pipeline, err);
+    if (code == STN_OK) {
+        code = stn_device_check(device, new_set(r, d, &set), "bindings", err);
+    }
+    if (code != STN_OK) {
+        return code;
+    }
+    order(r, d);
+    if (pipeline != r->bound) {
+        device->vk.CmdBindPipeline(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+        r->bound = pipeline;
+    }
+    device->vk.CmdBindDescriptorSets(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, NULL);
+    device->vk.CmdPushConstants(r->commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof d->push, &d->push);
+    device->vk.CmdDispatchIndirect(r->commands, record->groups.buffer, record->groups.offset + number * 12);
+    if (record->queries != VK_NULL_HANDLE) {
+        device->vk.CmdWriteTimestamp(r->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, record->queries, (uint32_t)number + 1);
+    }
+    return STN_OK;
+}
+
+static enum stn_code end(struct recorder *r, struct stn_err *err)
+{
+    struct stn_device *device = r->record->arena->device;
+    return stn_device_check(device, device->vk.EndCommandBuffer(r->commands), "commands", err);
+}
+
+static void open_run(struct recorder *r)
+{
+    struct stn_record *record = r->record;
+    const struct stn_device *device = record->arena->device;
+    if (record->queries != VK_NULL_HANDLE) {
+        device->vk.CmdResetQueryPool(r->commands, record->queries, 0, (uint32_t)record->list.n + 1);
+        device->vk.CmdWriteTimestamp(r->commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, record->queries, 0);
+    }
+    if (record->config.n_ins > 0) {
+        copy_all(r, record->config.ins, record->config.n_ins);
+        barrier(r, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
+                VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+    }
+}
+
+static void close_run(struct recorder *r)
+{
+    const struct stn_record_config *config = &r->record->config;
+    if (config->n_outs > 0) {
+        barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+                VK_ACCESS_TRANSFER_READ_BIT);
+        copy_all(r, config->outs, config->n_outs);
+        barrier(r, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
+                VK_ACCESS_HOST_READ_BIT);
+    } else {
+        barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+                VK_ACCESS_HOST_READ_BIT);
+    }
+}
+
+static enum stn_code record_all(struct recorder *r, struct stn_err *err)
+{
+    struct stn_record *record = r->record;
+    uint64_t cost = 0;
+    enum stn_code code = begin(r, err);
+    if (code == STN_OK) {
+        open_run(r);
+    }
+    for (size_t i = 0; i < record->list.n && code == STN_OK; i++) {
+        uint64_t own = record->list.dispatches[i].cost;
+        if (record->config.split > 0 && cost > 0 && cost + own > record->config.split) {
+            wait_for_shaders(r);
+            code = end(r, err);
+            code = code != STN_OK ? code : begin(r, err);
+            cost = 0;
+        }
+        code = code != STN_OK ? code : put(r, i, err);
+        cost += own;
+    }
+    if (code != STN_OK) {
+        return code;
+    }
+    close_run(r);
+    return end(r, err);
+}
+
+enum stn_code stn_record_init(struct stn_record *record, struct stn_arena *arena, struct stn_pipelines *pipelines,
+                              struct stn_record_list *take_list, const struct stn_record_config *config, struct stn_err *err)
+{
+    struct stn_device *device = arena->device;
+    *record = (struct stn_record){.arena = arena, .list = *take_list, .config = *config};
+    *take_list = (struct stn_record_list){0};
+    struct recorder r = {.record = record, .pipelines = pipelines};
+    VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, .queueFamilyIndex = device->family};
+    VkQueryPoolCreateInfo queries = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                                     .queryType = VK_QUERY_TYPE_TIMESTAMP,
+                                     .queryCount = (uint32_t)record->list.n + 1};
+    assert(record->list.n > 0);
+    VkResult result = device->vk.CreateCommandPool(device->handle, &pool, NULL, &record->pool);
+    record->pool = result == VK_SUCCESS ? record->pool : VK_NULL_HANDLE;
+    if (result == VK_SUCCESS && config->times && device->caps.timestamp_ns > 0) {
+        result = device->vk.CreateQueryPool(device->handle, &queries, NULL, &record->queries);
+        record->queries = result == VK_SUCCESS ? record->queries : VK_NULL_HANDLE;
+    }
+    if (result == VK_SUCCESS) {
+        result = new_sets(&r);
+    }
+    enum stn_code code = stn_device_check(device, result, "a recording", err);
+    if (code == STN_OK) {
+        code = stn_arena_take_alone(arena, record->list.n * 12, true, "work groups", &record->groups, err);
+    }
+    if (code == STN_OK) {
+        code = record_all(&r, err);
+    }
+    record->config.ins = record->config.outs = NULL; /* they were borrowed */
+    if (code != STN_OK) {
+        stn_record_fini(record);
+    }
+    return code;
+}
+
+void stn_record_fini(struct stn_record *record)
+{
+    if (record->arena == NULL) {
+        return;
+    }
+    const struct stn_device *device = record->arena->device;
+    device->vk.DestroyQueryPool(device->handle, record->queries, NULL);
+    device->vk.DestroyDescriptorPool(device->handle, record->sets, NULL);
+    device->vk.DestroyCommandPool(device->handle, record->pool, NULL);
+    if (record->groups.buffer != VK_NULL_HANDLE) {
+        stn_arena_drop(record->arena, &record->groups);
+    }
+    stn_mem_free(record->commands);
+    stn_record_list_fini(&record->list);
+    *record = (struct stn_record){0};
+}
+
+/* ---- a run ---- */
+
+static uint32_t today(uint32_t rows, size_t n_tokens, size_t n_targets)
+{
+    uint32_t extent = rows >> 30;
+    return extent == STN_EXTENT_FIXED ? rows : (uint32_t)(extent == STN_EXTENT_TOKENS ? n_tokens : n_targets);
+}
+
+/* How many work groups each dispatch has today. */
+static void fill_groups(const struct stn_record *record, size_t n_tokens, size_t n_targets)
+{
+    uint32_t *groups = (uint32_t *)(void *)record->groups.mapped;
+    for (size_t i = 0; i < record->list.n; i++, groups += 3) {
+        const struct stn_record_dispatch *d = &record->list.dispatches[i];
+        uint32_t rows = today(d->push.rows, n_tokens, n_targets), count;
+        count = rows <= d->push.first ? 0 : rows - d->push.first < d->push.count ? rows - d->push.first : d->push.count;
+        count = d->row->sums ? d->push.out_rows : count;
+        groups[0] = d->groups_x;
+        groups[1] = d->tile_y == 0 ? 1 : (count + d->tile_y - 1) / d->tile_y;
+        groups[2] = 1;
+    }
+}
+
+static enum stn_code take_times(struct stn_record *record, struct stn_err *err)
+{
+    struct stn_device *device = record->arena->device;
+    size_t n = record->list.n + 1;
+    uint64_t *times = stn_mem_new(n, sizeof *times);
+    if (times == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %zu times", n);
+    }
+    VkResult result = device->vk.GetQueryPoolResults(device->handle, record->queries, 0, (uint32_t)n, n * sizeof *times, times,
+                                                     sizeof *times, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+    for (size_t i = 0; i + 1 < n && result == VK_SUCCESS; i++) {
+        double ticks = times[i + 1] > times[i] ? (double)(times[i + 1] - times[i]) : 0;
+        record->times_ns[record->list.dispatches[i].node->op] += (uint64_t)(ticks * (double)device->caps.timestamp_ns);
+    }
+    stn_mem_free(times);
+    return stn_device_check(device, result, "reading times", err);
+}
+
+enum stn_code stn_record_run(struct stn_record *record, size_t n_tokens, size_t n_targets, uint64_t *n_submissions,
+                             struct stn_err *err)
+{
+    uint32_t step[2] = {(uint32_t)n_tokens, (uint32_t)n_targets};
+    memcpy(record->config.step.mapped, step, sizeof step);
+    fill_groups(record, n_tokens, n_targets);
+    enum stn_code code = STN_OK;
+    for (size_t i = 0; i < record->n_commands && code == STN_OK; i++) {
+        code = stn_arena_submit(record->arena, &record->commands[i], 1, "a step", err);
+        ++*n_submissions;
+    }
+    if (code == STN_OK && record->queries != VK_NULL_HANDLE) {
+        code = take_times(record, err);
+    }
+    return code;
+}

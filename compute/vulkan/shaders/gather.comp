@@ -1,0 +1,15 @@
+#version 450
+/* y[i] = x[rows[i]], of floats or whole numbers */
+#include "common.glsl"
+#include "cells.glsl"
+layout(set = 0, binding = 0) readonly buffer B0 { uint x[]; };
+layout(set = 0, binding = 1) readonly buffer B1 { int rows[]; };
+layout(set = 0, binding = 2) writeonly buffer B2 { uint y[]; };
+
+void main()
+{
+    if (row_() < window() && column() < push.out_cols) {
+        uint n = push.out_cols;
+        y[at(2) + row_() * n + column()] = x[at(0) + uint(rows[at(1) + row_()]) * n + column()];
+    }
+}

@@ -1,0 +1,49 @@
+/* gemm: C(i, j) = sum_k A(i, k) B(k, j) for a tile of 64 x 64 by 128 invocations, 16 of k at a time through shared memory.
+ * The includer fills a tile of A and of B, zeroes where there is nothing, and puts results. */
+layout(local_size_x = 128) in;
+
+const uint TILE = 64, DEEP = 16;
+
+shared float ta[DEEP][TILE + 4], tb[DEEP][TILE + 4];
+
+void fill_a(uint i0, uint k0);
+void fill_b(uint k0, uint j0);
+void put(uint i, uint j, float v);
+
+void gemm(uint n_i, uint n_j, uint n_k)
+{
+    uint l = gl_LocalInvocationIndex, ti = l / 16, tj = l % 16;
+    uint i0 = gl_WorkGroupID.y * TILE, j0 = gl_WorkGroupID.x * TILE;
+    float acc[8][4];
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        [[unroll]] for (uint c = 0; c < 4; c++) {
+            acc[r][c] = 0.0;
+        }
+    }
+    for (uint k0 = 0; k0 < n_k; k0 += DEEP) {
+        fill_a(i0, k0);
+        fill_b(k0, j0);
+        barrier();
+        for (uint k = 0; k < DEEP; k++) {
+            float b[4];
+            [[unroll]] for (uint c = 0; c < 4; c++) {
+                b[c] = tb[k][tj + 16 * c];
+            }
+            [[unroll]] for (uint r = 0; r < 8; r++) {
+                float a = ta[k][ti * 8 + r];
+                [[unroll]] for (uint c = 0; c < 4; c++) {
+                    acc[r][c] += a * b[c];
+                }
+            }
+        }
+        barrier();
+    }
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        [[unroll]] for (uint c = 0; c < 4; c++) {
+            uint i = i0 + ti * 8 + r, j = j0 + tj + 16 * c;
+            if (i < n_i && j < n_j) {
+                put(i, j, acc[r][c]);
+            }
+        }
+    }
+}

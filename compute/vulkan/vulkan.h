@@ -1,0 +1,28 @@
+/* vulkan: the backend that runs graphs on a GPU. A backend opens a device of its own. What a user may choose comes from the
+ * environment, STERNA_VULKAN, words with commas between them:
+ *   device=NAME   a part of the device's name, or its number      floor      caps as the weakest phone's
+ *   memory=MIB    the device has no more                          staged     copies even where memory is unified
+ *   split=N       multiplications (millions) to a submission      validate   with the validation layer
+ *   times         takes the time of each op */
+#ifndef STN_COMPUTE_VULKAN_VULKAN_H
+#define STN_COMPUTE_VULKAN_VULKAN_H
+
+#include "compute/backend.h"
+#include "compute/vulkan/device.h"
+
+extern const struct stn_backend_row stn_vulkan_backend;
+
+/* What has happened so far. */
+struct stn_vulkan_stats {
+    uint64_t n_submissions;      /* of passes */
+    uint64_t n_copies;           /* submissions that moved bytes in or out, outside of passes */
+    uint64_t device_size;        /* bytes taken from the device */
+    uint64_t planned_size;       /* bytes that tensors have */
+    unsigned n_complaints;       /* of the validation layer */
+    bool validates;              /* it is listening */
+    uint64_t times_ns[STN_N_OPS]; /* with the word `times` */
+    const struct stn_device_caps *caps;
+};
+void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats *ret);
+
+#endif

@@ -1,0 +1,20 @@
+/* vulkan_env: what the environment says of the Vulkan backend: STERNA_VULKAN (vulkan.h), and where compiled pipelines are kept,
+ * STERNA_CACHE, or sterna in XDG_CACHE_HOME or in the home's .cache. Thread: any. */
+#ifndef STN_COMPUTE_VULKAN_VULKAN_ENV_H
+#define STN_COMPUTE_VULKAN_VULKAN_ENV_H
+
+#include "compute/vulkan/device.h"
+
+struct stn_vulkan_env {
+    struct stn_device_config device;
+    char wanted[128];
+    uint64_t memory; /* bytes, 0: what there is */
+    uint64_t split;  /* multiplications to a submission; 0: by the device */
+    bool times;
+    char folder[512]; /* empty: nowhere */
+};
+
+/* STN_INVALID for a word that means nothing. env->device.wanted points into env. */
+enum stn_code stn_vulkan_env_read(struct stn_vulkan_env *env, struct stn_err *err) STN_CHECKED;
+
+#endif
