@@ -158,17 +158,17 @@ static const struct stn_pipeline_row rows[] = {
      .across = STN_PIPELINE_FLOATS, .tile_x = 64, .shape = STN_PIPELINE_GROUP},
 };
 
-static bool meets(const struct stn_pipeline_row *row, const struct stn_device *device, enum stn_dtype x)
+static bool meets(const struct stn_pipeline_row *row, const struct stn_gpu *gpu, enum stn_dtype x)
 {
-    (void)device; /* plain rows need nothing of it */
+    (void)gpu; /* plain rows need nothing of it */
     return ((row->needs & STN_PIPELINE_Q8) == 0 || x == STN_DTYPE_Q8) &&
            ((row->needs & STN_PIPELINE_F32) == 0 || x == STN_DTYPE_F32);
 }
 
-const struct stn_pipeline_row *stn_pipeline_row(const struct stn_device *device, enum stn_op op, unsigned step, enum stn_dtype x)
+const struct stn_pipeline_row *stn_pipeline_row(const struct stn_gpu *gpu, enum stn_op op, unsigned step, enum stn_dtype x)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].op == op && rows[i].step == step && meets(&rows[i], device, x)) {
+        if (rows[i].op == op && rows[i].step == step && meets(&rows[i], gpu, x)) {
             return &rows[i];
         }
     }

@@ -7,9 +7,9 @@
 #define STN_COMPUTE_VULKAN_PIPELINE_H
 
 #include "compute/graph.h"
-#include "compute/vulkan/device.h"
+#include "compute/vulkan/gpu.h"
 
-#define STN_PIPELINE_BINDINGS STN_DEVICE_FLOOR_BUFFERS
+#define STN_PIPELINE_BINDINGS STN_GPU_FLOOR_BUFFERS
 #define STN_PIPELINE_STEP STN_PIPELINE_BINDINGS /* the binding of the run's counts */
 #define STN_PIPELINE_MOST_HEAD 512              /* columns of an attention head */
 
@@ -73,7 +73,7 @@ struct stn_pipeline {
 };
 
 struct stn_pipelines {
-    struct stn_device *device;
+    struct stn_gpu *gpu;
     VkPipelineCache cache;
     size_t loaded; /* bytes that the cache had at first */
     VkDescriptorSetLayout sets[STN_PIPELINE_BINDINGS + 1]; /* by how many bindings */
@@ -83,14 +83,14 @@ struct stn_pipelines {
 };
 
 /* The row that does a step of a node here, or NULL behind an op's last step. x: the type of in[0]. */
-const struct stn_pipeline_row *stn_pipeline_row(const struct stn_device *device, enum stn_op op, unsigned step, enum stn_dtype x);
+const struct stn_pipeline_row *stn_pipeline_row(const struct stn_gpu *gpu, enum stn_op op, unsigned step, enum stn_dtype x);
 size_t stn_pipeline_n_bindings(const struct stn_pipeline_row *row);
 /* The constants of a shape: head_size counts for STN_PIPELINE_HEAD. */
 void stn_pipeline_constants(const struct stn_pipeline_row *row, uint32_t head_size, uint32_t ret[3]);
 
 /* Zeroed is closed. folder: where compiled pipelines are kept, NULL: nowhere. A file that is not there, or not this driver's,
  * costs time and nothing else. */
-enum stn_code stn_pipelines_open(struct stn_pipelines *pipelines, struct stn_device *device, const char *folder,
+enum stn_code stn_pipelines_open(struct stn_pipelines *pipelines, struct stn_gpu *gpu, const char *folder,
                                  struct stn_err *err) STN_CHECKED;
 void stn_pipelines_close(struct stn_pipelines *pipelines, const char *folder);
 

@@ -5,15 +5,15 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "compute/vulkan/record.h"
+#include "compute/vulkan/tape.h"
 #include "io/file.h"
 
 #define CACHE_MOST ((size_t)256 << 20) /* bytes of a cache file */
 
 /* FOLDER/vulkan-VENDOR-MODEL-DRIVER-ID: another driver has another file. */
-static bool cache_path(const struct stn_device *device, const char *folder, char path[static STN_FILE_PATH_MAX])
+static bool cache_path(const struct stn_gpu *gpu, const char *folder, char path[static STN_FILE_PATH_MAX])
 {
-    const struct stn_device_caps *caps = &device->caps;
+    const struct stn_gpu_caps *caps = &gpu->caps;
     char id[2 * VK_UUID_SIZE + 1];
     for (size_t i = 0; i < VK_UUID_SIZE; i++) {
         (void)snprintf(id + 2 * i, 3, "%02x", caps->cache_id[i]);
@@ -25,18 +25,18 @@ static bool cache_path(const struct stn_device *device, const char *folder, char
 /* Drivers check what they are given by its header, and ours is in the name too. */
 static VkResult load_cache(struct stn_pipelines *pipelines, const char *folder)
 {
-    const struct stn_device *device = pipelines->device;
+    const struct stn_gpu *gpu = pipelines->gpu;
     struct stn_buf buf = {0};
     char path[STN_FILE_PATH_MAX];
     VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-    if (folder != NULL && cache_path(device, folder, path) && stn_file_read(path, CACHE_MOST, &buf, NULL) == STN_OK) {
+    if (folder != NULL && cache_path(gpu, folder, path) && stn_file_read(path, CACHE_MOST, &buf, NULL) == STN_OK) {
         info.initialDataSize = pipelines->loaded = buf.size;
         info.pInitialData = buf.data;
     }
-    VkResult result = device->vk.CreatePipelineCache(device->handle, &info, NULL, &pipelines->cache);
+    VkResult result = gpu->vk.CreatePipelineCache(gpu->handle, &info, NULL, &pipelines->cache);
     if (result != VK_SUCCESS && info.initialDataSize > 0) {
         info.initialDataSize = pipelines->loaded = 0;
-        result = device->vk.CreatePipelineCache(device->handle, &info, NULL, &pipelines->cache);
+        result = gpu->vk.CreatePipelineCache(gpu->handle, &info, NULL, &pipelines->cache);
     }
     pipelines->cache = result == VK_SUCCESS ? pipelines->cache : VK_NULL_HANDLE;
     stn_buf_fini(&buf);
@@ -45,16 +45,16 @@ static VkResult load_cache(struct stn_pipelines *pipelines, const char *folder)
 
 static void save_cache(const struct stn_pipelines *pipelines, const char *folder)
 {
-    const struct stn_device *device = pipelines->device;
+    const struct stn_gpu *gpu = pipelines->gpu;
     char path[STN_FILE_PATH_MAX];
     size_t size = 0;
-    if (folder == NULL || pipelines->cache == VK_NULL_HANDLE || device->lost || !cache_path(device, folder, path) ||
-        device->vk.GetPipelineCacheData(device->handle, pipelines->cache, &size, NULL) != VK_SUCCESS ||
+    if (folder == NULL || pipelines->cache == VK_NULL_HANDLE || gpu->lost || !cache_path(gpu, folder, path) ||
+        gpu->vk.GetPipelineCacheData(gpu->handle, pipelines->cache, &size, NULL) != VK_SUCCESS ||
         size == pipelines->loaded || size > CACHE_MOST) {
         return;
     }
     void *p = stn_mem_new(size, 1);
-    if (p != NULL && device->vk.GetPipelineCacheData(device->handle, pipelines->cache, &size, p) == VK_SUCCESS) {
+    if (p != NULL && gpu->vk.GetPipelineCacheData(gpu->handle, pipelines->cache, &size, p) == VK_SUCCESS) {
         /* without the file the next start is slower, and that is all */
         stn_err_ignore(stn_file_replace(path, p, size, STN_FILE_MODE, NULL));
     }
@@ -63,7 +63,7 @@ static void save_cache(const struct stn_pipelines *pipelines, const char *folder
 
 static VkResult make_layout(struct stn_pipelines *pipelines, uint32_t n)
 {
-    const struct stn_device *device = pipelines->device;
+    const struct stn_gpu *gpu = pipelines->gpu;
     VkDescriptorSetLayoutBinding bindings[STN_PIPELINE_BINDINGS + 1];
     for (uint32_t i = 0; i <= n; i++) {
         bindings[i] = (VkDescriptorSetLayoutBinding){.binding = i < n ? i : STN_PIPELINE_STEP,
@@ -75,30 +75,30 @@ static VkResult make_layout(struct stn_pipelines *pipelines, uint32_t n)
     VkDescriptorSetLayoutCreateInfo set = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
                                            .bindingCount = n + 1,
                                            .pBindings = bindings};
-    VkPushConstantRange push = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = sizeof(struct stn_record_push)};
+    VkPushConstantRange push = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = sizeof(struct stn_tape_push)};
     VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
                                          .setLayoutCount = 1,
                                          .pSetLayouts = &pipelines->sets[n],
                                          .pushConstantRangeCount = 1,
                                          .pPushConstantRanges = &push};
-    VkResult result = device->vk.CreateDescriptorSetLayout(device->handle, &set, NULL, &pipelines->sets[n]);
+    VkResult result = gpu->vk.CreateDescriptorSetLayout(gpu->handle, &set, NULL, &pipelines->sets[n]);
     if (result != VK_SUCCESS) {
         pipelines->sets[n] = VK_NULL_HANDLE;
         return result;
     }
-    result = device->vk.CreatePipelineLayout(device->handle, &layout, NULL, &pipelines->layouts[n]);
+    result = gpu->vk.CreatePipelineLayout(gpu->handle, &layout, NULL, &pipelines->layouts[n]);
     pipelines->layouts[n] = result == VK_SUCCESS ? pipelines->layouts[n] : VK_NULL_HANDLE;
     return result;
 }
 
-enum stn_code stn_pipelines_open(struct stn_pipelines *pipelines, struct stn_device *device, const char *folder, struct stn_err *err)
+enum stn_code stn_pipelines_open(struct stn_pipelines *pipelines, struct stn_gpu *gpu, const char *folder, struct stn_err *err)
 {
-    *pipelines = (struct stn_pipelines){.device = device};
+    *pipelines = (struct stn_pipelines){.gpu = gpu};
     VkResult result = load_cache(pipelines, folder);
     for (uint32_t n = 1; n <= STN_PIPELINE_BINDINGS && result == VK_SUCCESS; n++) {
         result = make_layout(pipelines, n);
     }
-    enum stn_code code = stn_device_check(device, result, "pipelines", err);
+    enum stn_code code = stn_gpu_check(gpu, result, "pipelines", err);
     if (code != STN_OK) {
         stn_pipelines_close(pipelines, NULL);
     }
@@ -107,19 +107,19 @@ enum stn_code stn_pipelines_open(struct stn_pipelines *pipelines, struct stn_dev
 
 void stn_pipelines_close(struct stn_pipelines *pipelines, const char *folder)
 {
-    const struct stn_device *device = pipelines->device;
-    if (device == NULL) {
+    const struct stn_gpu *gpu = pipelines->gpu;
+    if (gpu == NULL) {
         return;
     }
     save_cache(pipelines, folder);
     for (size_t i = 0; i < pipelines->n_list; i++) {
-        device->vk.DestroyPipeline(device->handle, pipelines->list[i].handle, NULL);
+        gpu->vk.DestroyPipeline(gpu->handle, pipelines->list[i].handle, NULL);
     }
     for (size_t n = 0; n <= STN_PIPELINE_BINDINGS; n++) {
-        device->vk.DestroyPipelineLayout(device->handle, pipelines->layouts[n], NULL);
-        device->vk.DestroyDescriptorSetLayout(device->handle, pipelines->sets[n], NULL);
+        gpu->vk.DestroyPipelineLayout(gpu->handle, pipelines->layouts[n], NULL);
+        gpu->vk.DestroyDescriptorSetLayout(gpu->handle, pipelines->sets[n], NULL);
     }
-    device->vk.DestroyPipelineCache(device->handle, pipelines->cache, NULL);
+    gpu->vk.DestroyPipelineCache(gpu->handle, pipelines->cache, NULL);
     stn_mem_free(pipelines->list);
     *pipelines = (struct stn_pipelines){0};
 }
@@ -127,12 +127,12 @@ void stn_pipelines_close(struct stn_pipelines *pipelines, const char *folder)
 static VkResult compile(const struct stn_pipelines *pipelines, const struct stn_pipeline_row *row, const uint32_t constants[3],
                         VkPipeline *ret)
 {
-    const struct stn_device *device = pipelines->device;
+    const struct stn_gpu *gpu = pipelines->gpu;
     const VkSpecializationMapEntry entries[] = {{0, 0, 4}, {1, 4, 4}, {2, 8, 4}};
     const uint32_t n_constants[] = {[STN_PIPELINE_FIXED] = 0, [STN_PIPELINE_GROUP] = 1, [STN_PIPELINE_HEAD] = 3};
     VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = row->size, .pCode = row->code};
     VkShaderModule module;
-    VkResult result = device->vk.CreateShaderModule(device->handle, &code, NULL, &module);
+    VkResult result = gpu->vk.CreateShaderModule(gpu->handle, &code, NULL, &module);
     if (result != VK_SUCCESS) {
         return result;
     }
@@ -144,8 +144,8 @@ static VkResult compile(const struct stn_pipelines *pipelines, const struct stn_
                                                   .pName = "main",
                                                   .pSpecializationInfo = &special},
                                         .layout = pipelines->layouts[stn_pipeline_n_bindings(row)]};
-    result = device->vk.CreateComputePipelines(device->handle, pipelines->cache, 1, &info, NULL, ret);
-    device->vk.DestroyShaderModule(device->handle, module, NULL);
+    result = gpu->vk.CreateComputePipelines(gpu->handle, pipelines->cache, 1, &info, NULL, ret);
+    gpu->vk.DestroyShaderModule(gpu->handle, module, NULL);
     return result;
 }
 
@@ -169,7 +169,7 @@ enum stn_code stn_pipelines_get(struct stn_pipelines *pipelines, const struct st
     memcpy(own->constants, constants, sizeof own->constants);
     VkResult result = compile(pipelines, row, constants, &own->handle);
     if (result != VK_SUCCESS) {
-        return stn_device_check(pipelines->device, result, row->name, err);
+        return stn_gpu_check(pipelines->gpu, result, row->name, err);
     }
     pipelines->n_list++;
     *ret = own->handle;

@@ -5,10 +5,10 @@
 
 #include "base/mem.h"
 #include "compute/plan.h"
-#include "compute/vulkan/arena.h"
+#include "compute/vulkan/vram.h"
 #include "compute/vulkan/pipeline.h"
-#include "compute/vulkan/place.h"
-#include "compute/vulkan/record.h"
+#include "compute/vulkan/tensors.h"
+#include "compute/vulkan/tape.h"
 #include "compute/vulkan/vulkan_env.h"
 
 /* Multiplications of one submission on a device that also draws a screen: some tenths of a second on a slow one. */
@@ -16,7 +16,7 @@
 
 struct pass {
     struct stn_plan plan;
-    struct stn_record record;
+    struct stn_tape tape;
     bool is_prepared;
 };
 
@@ -24,11 +24,11 @@ struct vulkan {
     struct stn_backend base;
     const struct stn_graph *graph;
     struct stn_vulkan_env env;
-    struct stn_device *device;
-    struct stn_arena arena;
+    struct stn_gpu *gpu;
+    struct stn_vram vram;
     struct stn_pipelines pipelines;
-    struct stn_place place;
-    struct stn_arena_span temporaries, logits, state, step;
+    struct stn_tensors tensors;
+    struct stn_vram_span temporaries, logits, state, step;
     struct pass passes[STN_GRAPH_PASSES];
     uint64_t n_submissions;
     struct stn_err failed; /* what a write or a read could not say: the next run does */
@@ -59,13 +59,13 @@ static void vulkan_free(struct stn_backend *backend)
     }
     struct vulkan *vulkan = vulkan_of(backend);
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
-        stn_record_fini(&vulkan->passes[i].record);
+        stn_tape_fini(&vulkan->passes[i].tape);
         stn_plan_fini(&vulkan->passes[i].plan);
     }
-    stn_place_fini(&vulkan->place);
+    stn_tensors_fini(&vulkan->tensors);
     stn_pipelines_close(&vulkan->pipelines, vulkan->env.folder[0] == '\0' ? NULL : vulkan->env.folder);
-    stn_arena_close(&vulkan->arena);
-    stn_device_close(vulkan->device);
+    stn_vram_close(&vulkan->vram);
+    stn_gpu_close(vulkan->gpu);
     stn_mem_free(vulkan);
 }
 
@@ -73,16 +73,16 @@ static enum stn_code open_all(struct vulkan *vulkan, struct stn_err *err)
 {
     enum stn_code code = stn_vulkan_env_read(&vulkan->env, err);
     if (code == STN_OK) {
-        code = stn_device_open(&vulkan->device, &vulkan->env.device, err);
+        code = stn_gpu_open(&vulkan->gpu, &vulkan->env.device, err);
     }
     if (code == STN_OK) {
-        code = stn_arena_open(&vulkan->arena, vulkan->device, err);
+        code = stn_vram_open(&vulkan->vram, vulkan->gpu, err);
     }
     if (code == STN_OK) {
-        vulkan->arena.limit = vulkan->env.memory;
-        code = stn_pipelines_open(&vulkan->pipelines, vulkan->device, vulkan->env.folder[0] == '\0' ? NULL : vulkan->env.folder, err);
+        vulkan->vram.limit = vulkan->env.memory;
+        code = stn_pipelines_open(&vulkan->pipelines, vulkan->gpu, vulkan->env.folder[0] == '\0' ? NULL : vulkan->env.folder, err);
     }
-    return code != STN_OK ? code : stn_arena_take_shared(&vulkan->arena, 2 * sizeof(uint32_t), &vulkan->step, err);
+    return code != STN_OK ? code : stn_vram_take_shared(&vulkan->vram, 2 * sizeof(uint32_t), &vulkan->step, err);
 }
 
 static enum stn_code vulkan_new(struct stn_backend **ret, const struct stn_graph *graph, unsigned n_threads, struct stn_err *err)
@@ -99,20 +99,20 @@ static enum stn_code vulkan_new(struct stn_backend **ret, const struct stn_graph
         vulkan_free(&vulkan->base);
         return code;
     }
-    stn_place_init(&vulkan->place, &vulkan->arena, graph);
+    stn_tensors_init(&vulkan->tensors, &vulkan->vram, graph);
     *ret = &vulkan->base;
     return STN_OK;
 }
 
-static struct stn_arena_span find(const void *user, uint32_t tensor, bool scales)
+static struct stn_vram_span find(const void *user, uint32_t tensor, bool scales)
 {
     const struct view *view = user;
     const struct stn_tensor *t = &view->vulkan->graph->tensors[tensor];
     if (t->life != STN_LIFE_TEMPORARY) {
-        return stn_place_find(&view->vulkan->place, tensor, scales);
+        return stn_tensors_find(&view->vulkan->tensors, tensor, scales);
     }
     const struct stn_plan_span *planned = stn_plan_find(view->plan, stn_graph_root(view->vulkan->graph, tensor));
-    struct stn_arena_span span = view->vulkan->temporaries;
+    struct stn_vram_span span = view->vulkan->temporaries;
     span.offset += planned->offset + (t->base == STN_OP_NONE ? 0 : t->offset * sizeof(float));
     span.size = stn_graph_size(&t->shape);
     return span;
@@ -120,49 +120,49 @@ static struct stn_arena_span find(const void *user, uint32_t tensor, bool scales
 
 static uint64_t split_of(const struct vulkan *vulkan)
 {
-    bool draws = vulkan->device->caps.type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    bool draws = vulkan->gpu->caps.type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     return vulkan->env.split > 0 ? vulkan->env.split : draws ? SPLIT : 0;
 }
 
 static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, struct stn_err *err)
 {
     const struct view view = {vulkan, &vulkan->passes[pass].plan};
-    const struct stn_record_place place = {.device = vulkan->device,
+    const struct stn_tape_place place = {.gpu = vulkan->gpu,
                                            .graph = vulkan->graph,
                                            .find = find,
                                            .user = &view,
                                            .logits = vulkan->logits,
                                            .state = vulkan->state,
                                            .tile = tile};
-    struct stn_record_config config = {.step = vulkan->step, .split = split_of(vulkan), .times = vulkan->env.times};
-    struct stn_record_copy *ins = NULL, *outs = NULL;
-    struct stn_record_list list;
-    stn_record_fini(&vulkan->passes[pass].record);
-    enum stn_code code = stn_record_list_init(&list, &place, pass, err);
+    struct stn_tape_config config = {.step = vulkan->step, .split = split_of(vulkan), .times = vulkan->env.times};
+    struct stn_tape_copy *ins = NULL, *outs = NULL;
+    struct stn_tape_list list;
+    stn_tape_fini(&vulkan->passes[pass].tape);
+    enum stn_code code = stn_tape_list_init(&list, &place, pass, err);
     if (code == STN_OK) {
-        code = stn_place_copies(&vulkan->place, pass, &ins, &config.n_ins, &outs, &config.n_outs, err);
+        code = stn_tensors_copies(&vulkan->tensors, pass, &ins, &config.n_ins, &outs, &config.n_outs, err);
     }
     if (code == STN_OK) {
         config.ins = ins;
         config.outs = outs;
-        code = stn_record_init(&vulkan->passes[pass].record, &vulkan->arena, &vulkan->pipelines, &list, &config, err);
+        code = stn_tape_init(&vulkan->passes[pass].tape, &vulkan->vram, &vulkan->pipelines, &list, &config, err);
     }
     stn_mem_free(ins);
     stn_mem_free(outs);
-    stn_record_list_fini(&list);
+    stn_tape_list_fini(&list);
     return code;
 }
 
 /* Makes a span at least so big; what was in it is gone, and it may have moved. */
-static enum stn_code widen(struct vulkan *vulkan, struct stn_arena_span *span, size_t size, const char *what, bool *moved,
+static enum stn_code widen(struct vulkan *vulkan, struct stn_vram_span *span, size_t size, const char *what, bool *moved,
                            struct stn_err *err)
 {
     if (size <= span->size) {
         return STN_OK;
     }
-    stn_arena_drop(&vulkan->arena, span);
+    stn_vram_drop(&vulkan->vram, span);
     *moved = true;
-    return stn_arena_take_alone(&vulkan->arena, size, false, what, span, err);
+    return stn_vram_take_alone(&vulkan->vram, size, false, what, span, err);
 }
 
 static enum stn_code prepare(struct vulkan *vulkan, size_t pass, struct stn_err *err)
@@ -171,9 +171,9 @@ static enum stn_code prepare(struct vulkan *vulkan, size_t pass, struct stn_err 
     bool moved = false;
     enum stn_code code = stn_plan_init(&vulkan->passes[pass].plan, vulkan->graph, pass, err);
     if (code == STN_OK) {
-        code = stn_place_prepare(&vulkan->place, pass, err);
+        code = stn_tensors_prepare(&vulkan->tensors, pass, err);
     }
-    stn_record_list_scratch(vulkan->device, vulkan->graph, pass, &logits, &state, &tile);
+    stn_tape_list_scratch(vulkan->gpu, vulkan->graph, pass, &logits, &state, &tile);
     if (code == STN_OK) {
         code = widen(vulkan, &vulkan->temporaries, vulkan->passes[pass].plan.size, "activations", &moved, err);
     }
@@ -185,7 +185,7 @@ static enum stn_code prepare(struct vulkan *vulkan, size_t pass, struct stn_err 
     }
     for (size_t i = 0; i < STN_GRAPH_PASSES && code == STN_OK; i++) {
         if (i == pass || (moved && vulkan->passes[i].is_prepared)) {
-            stn_record_list_scratch(vulkan->device, vulkan->graph, i, &logits, &state, &tile);
+            stn_tape_list_scratch(vulkan->gpu, vulkan->graph, i, &logits, &state, &tile);
             code = record(vulkan, i, tile, err);
         }
     }
@@ -214,20 +214,20 @@ static enum stn_code vulkan_run(struct stn_backend *backend, size_t pass, size_t
     if (vulkan->failed.code != STN_OK) {
         return stn_err_set(err, vulkan->failed.code, "%s", vulkan->failed.text);
     }
-    enum stn_code code = stn_record_run(&vulkan->passes[pass].record, n_tokens, n_targets, &vulkan->n_submissions, &vulkan->failed);
+    enum stn_code code = stn_tape_run(&vulkan->passes[pass].tape, n_tokens, n_targets, &vulkan->n_submissions, &vulkan->failed);
     return code == STN_OK ? code : stn_err_set(err, code, "%s", vulkan->failed.text);
 }
 
 static void vulkan_write(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size)
 {
     struct vulkan *vulkan = vulkan_of(backend);
-    stn_err_ignore(stn_place_write(&vulkan->place, tensor, offset, p, size, &vulkan->failed)); /* the next run says it */
+    stn_err_ignore(stn_tensors_write(&vulkan->tensors, tensor, offset, p, size, &vulkan->failed)); /* the next run says it */
 }
 
 static void vulkan_read(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size)
 {
     const struct vulkan *vulkan = vulkan_in(backend);
-    if (stn_place_read(&vulkan->place, tensor, offset, p, size, NULL) != STN_OK) {
+    if (stn_tensors_read(&vulkan->tensors, tensor, offset, p, size, NULL) != STN_OK) {
         memset(p, 0, size); /* the device is marked as lost: the next run says it */
     }
 }
@@ -236,25 +236,25 @@ static struct stn_backend_memory vulkan_memory(const struct stn_backend *backend
 {
     const struct vulkan *vulkan = vulkan_in(backend);
     return (struct stn_backend_memory){
-        .arena = (size_t)(vulkan->arena.total - vulkan->place.lasting_size - vulkan->place.constants_size),
-        .lasting = vulkan->place.lasting_size,
-        .constants = vulkan->place.constants_size};
+        .arena = (size_t)(vulkan->vram.total - vulkan->tensors.lasting_size - vulkan->tensors.constants_size),
+        .lasting = vulkan->tensors.lasting_size,
+        .constants = vulkan->tensors.constants_size};
 }
 
 void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats *ret)
 {
     const struct vulkan *vulkan = vulkan_in(backend);
     *ret = (struct stn_vulkan_stats){.n_submissions = vulkan->n_submissions,
-                                     .n_copies = vulkan->arena.n_copies,
-                                     .device_size = vulkan->arena.total,
-                                     .n_complaints = vulkan->device->n_complaints,
-                                     .validates = vulkan->device->validates,
-                                     .caps = &vulkan->device->caps};
-    ret->planned_size = vulkan->place.lasting_size + vulkan->place.constants_size + vulkan->temporaries.size +
+                                     .n_copies = vulkan->vram.n_copies,
+                                     .device_size = vulkan->vram.total,
+                                     .n_complaints = vulkan->gpu->n_complaints,
+                                     .validates = vulkan->gpu->validates,
+                                     .caps = &vulkan->gpu->caps};
+    ret->planned_size = vulkan->tensors.lasting_size + vulkan->tensors.constants_size + vulkan->temporaries.size +
                         vulkan->logits.size + vulkan->state.size;
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
         for (size_t op = 0; op < STN_N_OPS; op++) {
-            ret->times_ns[op] += vulkan->passes[i].record.times_ns[op];
+            ret->times_ns[op] += vulkan->passes[i].tape.times_ns[op];
         }
     }
 }

@@ -8,7 +8,7 @@
 #define STN_COMPUTE_VULKAN_VULKAN_H
 
 #include "compute/backend.h"
-#include "compute/vulkan/device.h"
+#include "compute/vulkan/gpu.h"
 
 extern const struct stn_backend_row stn_vulkan_backend;
 
@@ -21,7 +21,7 @@ struct stn_vulkan_stats {
     unsigned n_complaints;       /* of the validation layer */
     bool validates;              /* it is listening */
     uint64_t times_ns[STN_N_OPS]; /* with the word `times` */
-    const struct stn_device_caps *caps;
+    const struct stn_gpu_caps *caps;
 };
 void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats *ret);
 

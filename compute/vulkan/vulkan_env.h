@@ -3,10 +3,10 @@
 #ifndef STN_COMPUTE_VULKAN_VULKAN_ENV_H
 #define STN_COMPUTE_VULKAN_VULKAN_ENV_H
 
-#include "compute/vulkan/device.h"
+#include "compute/vulkan/gpu.h"
 
 struct stn_vulkan_env {
-    struct stn_device_config device;
+    struct stn_gpu_config device;
     char wanted[128];
     uint64_t memory; /* bytes, 0: what there is */
     uint64_t split;  /* multiplications to a submission; 0: by the device */

@@ -1,17 +1,17 @@
-/* record: a pass of a graph as the device runs it: recorded once, replayed with nothing new but the run's counts. Building lists
+/* tape: a pass of a graph as the device runs it: recorded once, replayed with nothing new but the run's counts. Building lists
  * the dispatches: each node's rows of the pipeline table, cut in windows where a tensor is longer than a binding may be. Recording
  * puts them into command buffers; a barrier stands where a dispatch touches what one since the last barrier wrote, or writes what
  * one read. A run fills in how many work groups there are today, and is one submission, or several where the device's watchdog
  * would bite. Thread: that of the device. */
-#ifndef STN_COMPUTE_VULKAN_RECORD_H
-#define STN_COMPUTE_VULKAN_RECORD_H
+#ifndef STN_COMPUTE_VULKAN_TAPE_H
+#define STN_COMPUTE_VULKAN_TAPE_H
 
 #include "compute/graph.h"
-#include "compute/vulkan/arena.h"
+#include "compute/vulkan/vram.h"
 #include "compute/vulkan/pipeline.h"
 
 /* The shaders' push constants: see shaders/common.glsl. */
-struct stn_record_push {
+struct stn_tape_push {
     uint32_t in_rows[3], in_cols[3];
     uint32_t out_rows, out_cols;
     uint32_t rows, first, count;
@@ -21,77 +21,77 @@ struct stn_record_push {
     uint32_t at[3];
     uint32_t extra[2];
 };
-_Static_assert(sizeof(struct stn_record_push) <= 128, "every device has room for 128 bytes of push constants");
+_Static_assert(sizeof(struct stn_tape_push) <= 128, "every device has room for 128 bytes of push constants");
 
-struct stn_record_dispatch {
+struct stn_tape_dispatch {
     const struct stn_pipeline_row *row;
     const struct stn_node *node;
-    struct stn_record_push push;
-    struct stn_arena_span spans[STN_PIPELINE_BINDINGS];
+    struct stn_tape_push push;
+    struct stn_vram_span spans[STN_PIPELINE_BINDINGS];
     uint32_t constants[3];
     uint32_t groups_x, tile_y;
     uint64_t cost; /* multiplications, about, at capacity */
 };
 
 /* Where things are, for one pass. */
-struct stn_record_place {
-    struct stn_device *device;
+struct stn_tape_place {
+    struct stn_gpu *gpu;
     const struct stn_graph *graph;
     /* A tensor, or the scales of a ternary one. */
-    struct stn_arena_span (*find)(const void *user, uint32_t tensor, bool scales);
+    struct stn_vram_span (*find)(const void *user, uint32_t tensor, bool scales);
     const void *user;
-    struct stn_arena_span logits, state; /* scratch of loss */
+    struct stn_vram_span logits, state; /* scratch of loss */
     size_t tile;                         /* words of logits at a time */
 };
 
-struct stn_record_list {
-    struct stn_record_dispatch *dispatches;
+struct stn_tape_list {
+    struct stn_tape_dispatch *dispatches;
     size_t n, room;
 };
 
 /* Bytes of scratch that a pass wants for its loss, and the tile; zeroes where it has none. */
-void stn_record_list_scratch(const struct stn_device *device, const struct stn_graph *graph, size_t pass, size_t *ret_logits,
+void stn_tape_list_scratch(const struct stn_gpu *gpu, const struct stn_graph *graph, size_t pass, size_t *ret_logits,
                              size_t *ret_state, size_t *ret_tile);
 /* Lists a pass. STN_LIMIT when a tensor that a kernel needs whole is longer than the device's bindings. The caller finis it. */
-enum stn_code stn_record_list_init(struct stn_record_list *list, const struct stn_record_place *place, size_t pass,
+enum stn_code stn_tape_list_init(struct stn_tape_list *list, const struct stn_tape_place *place, size_t pass,
                                    struct stn_err *err) STN_CHECKED;
-void stn_record_list_fini(struct stn_record_list *list);
+void stn_tape_list_fini(struct stn_tape_list *list);
 
 /* A copy that is part of every run. */
-struct stn_record_copy {
-    struct stn_arena_span from, to;
+struct stn_tape_copy {
+    struct stn_vram_span from, to;
 };
 
-struct stn_record_config {
-    const struct stn_record_copy *ins, *outs;
+struct stn_tape_config {
+    const struct stn_tape_copy *ins, *outs;
     size_t n_ins, n_outs;
-    struct stn_arena_span step; /* two words: tokens and targets */
+    struct stn_vram_span step; /* two words: tokens and targets */
     uint64_t split;             /* multiplications to a submission; 0: all */
     bool times;                 /* how long each dispatch takes */
 };
 
-struct stn_record {
-    struct stn_arena *arena;
-    struct stn_record_list list; /* taken */
-    struct stn_record_config config;
+struct stn_tape {
+    struct stn_vram *vram;
+    struct stn_tape_list list; /* taken */
+    struct stn_tape_config config;
     VkDescriptorPool sets;
     VkCommandPool pool;
     VkCommandBuffer *commands;
     size_t n_commands;
-    struct stn_arena_span groups; /* three words for each dispatch */
+    struct stn_vram_span groups; /* three words for each dispatch */
     VkQueryPool queries;
     size_t n_barriers;
     uint64_t times_ns[STN_N_OPS]; /* of all runs */
 };
 
 /* Takes the list, also on failure. config's copies are borrowed for the call. Zeroed is empty. */
-enum stn_code stn_record_init(struct stn_record *record, struct stn_arena *arena, struct stn_pipelines *pipelines,
-                              struct stn_record_list *take_list, const struct stn_record_config *config,
+enum stn_code stn_tape_init(struct stn_tape *tape, struct stn_vram *vram, struct stn_pipelines *pipelines,
+                              struct stn_tape_list *take_list, const struct stn_tape_config *config,
                               struct stn_err *err) STN_CHECKED;
-void stn_record_fini(struct stn_record *record);
+void stn_tape_fini(struct stn_tape *tape);
 
 /* Has finished when it returns. Adds to *n_submissions. */
-enum stn_code stn_record_run(struct stn_record *record, size_t n_tokens, size_t n_targets, uint64_t *n_submissions,
+enum stn_code stn_tape_run(struct stn_tape *tape, size_t n_tokens, size_t n_targets, uint64_t *n_submissions,
                              struct stn_err *err) STN_CHECKED;
 
 #endif

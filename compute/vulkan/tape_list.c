@@ -1,4 +1,4 @@
-#include "compute/vulkan/record.h"
+#include "compute/vulkan/tape.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,9 +18,9 @@ struct window {
 };
 
 struct builder {
-    const struct stn_record_place *place;
+    const struct stn_tape_place *place;
     const struct stn_node *node;
-    struct stn_record_list *list;
+    struct stn_tape_list *list;
     struct stn_err *err;
 };
 
@@ -60,12 +60,12 @@ static size_t most_rows(const struct builder *b, const struct stn_pipeline_row *
     size_t most = SIZE_MAX;
     for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
         if ((row->bindings[i] & flag) != 0) {
-            most = least(most, ((size_t)b->place->device->caps.range - SLACK) / row_bytes(b, row->bindings[i]));
+            most = least(most, ((size_t)b->place->gpu->caps.range - SLACK) / row_bytes(b, row->bindings[i]));
         }
     }
     if (flag == STN_PIPELINE_ROWS && row->tile_y > 0 && !row->sums) {
         size_t head = row->shape == STN_PIPELINE_HEAD ? 1 : row->tile_y; /* tiles of wide heads may be one row high */
-        most = least(most, (size_t)b->place->device->caps.max_groups * head);
+        most = least(most, (size_t)b->place->gpu->caps.max_groups * head);
     }
     return flag == STN_PIPELINE_TABLE && most > 1 ? most / 2 * 2 : most; /* rows of halves begin at whole words */
 }
@@ -98,12 +98,12 @@ static uint32_t flags_of(const struct builder *b)
 }
 
 static void fill_push(const struct builder *b, const struct stn_pipeline_row *row, const struct window *w,
-                      struct stn_record_push *push)
+                      struct stn_tape_push *push)
 {
     const struct stn_node *node = b->node;
     size_t n_inputs = stn_op_row(node->op)->n_inputs;
     const struct stn_shape *out = shape_of(b, STN_PIPELINE_OUT(0));
-    *push = (struct stn_record_push){.out_rows = encoded(out),
+    *push = (struct stn_tape_push){.out_rows = encoded(out),
                                      .out_cols = (uint32_t)out->cols,
                                      .rows = encoded(shape_of(b, row->walks)),
                                      .first = (uint32_t)w->first,
@@ -132,12 +132,12 @@ static void fill_push(const struct builder *b, const struct stn_pipeline_row *ro
 }
 
 /* The part of a tensor that a binding shows, from a start that the device accepts. */
-static enum stn_code bind(const struct builder *b, uint8_t binding, const struct window *w, struct stn_arena_span *ret,
+static enum stn_code bind(const struct builder *b, uint8_t binding, const struct window *w, struct stn_vram_span *ret,
                           uint32_t *ret_words)
 {
-    const struct stn_device_caps *caps = &b->place->device->caps;
+    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
     uint8_t what = binding & STN_PIPELINE_WHAT;
-    struct stn_arena_span span = what == STN_PIPELINE_LOGITS  ? b->place->logits
+    struct stn_vram_span span = what == STN_PIPELINE_LOGITS  ? b->place->logits
                                  : what == STN_PIPELINE_STATE ? b->place->state
                                                               : b->place->find(b->place->user, tensor_of(b->node, binding),
                                                                                what >= STN_PIPELINE_SCALES(0));
@@ -181,12 +181,12 @@ static size_t across(const struct builder *b, const struct stn_pipeline_row *row
     return 1;
 }
 
-static struct stn_record_dispatch *append(struct builder *b)
+static struct stn_tape_dispatch *append(struct builder *b)
 {
-    struct stn_record_list *list = b->list;
+    struct stn_tape_list *list = b->list;
     if (list->n == list->room) {
         size_t room = list->room == 0 ? 256 : 2 * list->room;
-        struct stn_record_dispatch *grown = stn_mem_grow(list->dispatches, room, sizeof *grown);
+        struct stn_tape_dispatch *grown = stn_mem_grow(list->dispatches, room, sizeof *grown);
         if (grown == NULL) {
             return NULL;
         }
@@ -197,14 +197,14 @@ static struct stn_record_dispatch *append(struct builder *b)
 }
 
 static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *row, const struct window *w,
-                              const struct stn_record_push *push)
+                              const struct stn_tape_push *push)
 {
-    const struct stn_device_caps *caps = &b->place->device->caps;
-    struct stn_record_dispatch *d = append(b);
+    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
+    struct stn_tape_dispatch *d = append(b);
     if (d == NULL) {
         return stn_err_set(b->err, STN_MEMORY, "no memory for %zu dispatches", b->list->n);
     }
-    *d = (struct stn_record_dispatch){.row = row, .node = b->node, .push = *push};
+    *d = (struct stn_tape_dispatch){.row = row, .node = b->node, .push = *push};
     for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
         uint32_t words = 0;
         enum stn_code code = bind(b, row->bindings[i], w, &d->spans[i], &words);
@@ -233,7 +233,7 @@ static enum stn_code windows(struct builder *b, const struct stn_pipeline_row *r
     do {
         w.table_count = least(n_table - w.table_first, table_step);
         for (w.first = 0; w.first < n_rows; w.first += step) {
-            struct stn_record_push push;
+            struct stn_tape_push push;
             w.count = least(n_rows - w.first, step);
             fill_push(b, row, &w, &push);
             push.flags |= w.table_first == 0 && w.first == 0 ? FIRST : 0u;
@@ -254,8 +254,8 @@ enum { STEP_LOGITS, STEP_TAKE_IN, STEP_SPREAD, STEP_FINISH, N_STEPS };
 
 static enum stn_code loss_step(struct builder *b, unsigned number, const struct window *w)
 {
-    const struct stn_pipeline_row *row = stn_pipeline_row(b->place->device, b->node->op, number, STN_DTYPE_F32);
-    struct stn_record_push push;
+    const struct stn_pipeline_row *row = stn_pipeline_row(b->place->gpu, b->node->op, number, STN_DTYPE_F32);
+    struct stn_tape_push push;
     if (row == NULL) {
         return STN_OK; /* a score has no gradient */
     }
@@ -277,9 +277,9 @@ static enum stn_code loss(struct builder *b)
     enum stn_code code = STN_OK;
     const struct stn_shape *y = shape_of(b, STN_PIPELINE_IN(0)), *table = shape_of(b, STN_PIPELINE_IN(1));
     size_t step = b->place->logits.size / (b->place->tile * 4);
-    const struct stn_pipeline_row *finish = stn_pipeline_row(b->place->device, b->node->op, STEP_FINISH, STN_DTYPE_F32);
+    const struct stn_pipeline_row *finish = stn_pipeline_row(b->place->gpu, b->node->op, STEP_FINISH, STN_DTYPE_F32);
     step = least(step, most_rows(b, finish, STN_PIPELINE_ROWS));
-    step = least(step, ((size_t)b->place->device->caps.range - SLACK) / (y->cols * 4));
+    step = least(step, ((size_t)b->place->gpu->caps.range - SLACK) / (y->cols * 4));
     size_t table_step = most_rows(b, finish, STN_PIPELINE_TABLE);
     for (struct window w = {0}; w.first < y->rows && code == STN_OK; w.first += step) {
         w.count = least(y->rows - w.first, step);
@@ -302,7 +302,7 @@ static bool is_loss(enum stn_op op)
     return op == STN_OP_LOSS || op == STN_OP_SCORE;
 }
 
-void stn_record_list_scratch(const struct stn_device *device, const struct stn_graph *graph, size_t pass, size_t *ret_logits,
+void stn_tape_list_scratch(const struct stn_gpu *gpu, const struct stn_graph *graph, size_t pass, size_t *ret_logits,
                              size_t *ret_state, size_t *ret_tile)
 {
     *ret_logits = *ret_state = *ret_tile = 0;
@@ -312,7 +312,7 @@ void stn_record_list_scratch(const struct stn_device *device, const struct stn_g
             continue;
         }
         size_t rows = stn_graph_shape(graph, node->in[0])->rows, words = stn_graph_shape(graph, node->in[1])->rows;
-        size_t bytes = stn_graph_shape(graph, node->in[1])->cols * 4, most = (size_t)device->caps.range - SLACK;
+        size_t bytes = stn_graph_shape(graph, node->in[1])->cols * 4, most = (size_t)gpu->caps.range - SLACK;
         most = least(most, LOGITS_MOST);
         *ret_tile = least(least(ceiling(words, 64) * 64, TILE), (most / bytes > 64 ? most / bytes : 64) / 64 * 64);
         *ret_logits = least(rows, most / (*ret_tile * 4)) * *ret_tile * 4;
@@ -320,12 +320,12 @@ void stn_record_list_scratch(const struct stn_device *device, const struct stn_g
     }
 }
 
-enum stn_code stn_record_list_init(struct stn_record_list *list, const struct stn_record_place *place, size_t pass,
+enum stn_code stn_tape_list_init(struct stn_tape_list *list, const struct stn_tape_place *place, size_t pass,
                                    struct stn_err *err)
 {
     const struct stn_pass *nodes = &place->graph->passes[pass];
     enum stn_code code = STN_OK;
-    *list = (struct stn_record_list){0};
+    *list = (struct stn_tape_list){0};
     for (size_t n = 0; n < nodes->n_nodes && code == STN_OK; n++) {
         struct builder b = {.place = place, .node = &nodes->nodes[n], .list = list, .err = err};
         if (is_loss(b.node->op)) {
@@ -337,20 +337,20 @@ enum stn_code stn_record_list_init(struct stn_record_list *list, const struct st
                                STN_PIPELINE_MOST_HEAD);
         }
         enum stn_dtype x = shape_of(&b, STN_PIPELINE_IN(0))->dtype;
-        const struct stn_pipeline_row *row = stn_pipeline_row(place->device, b.node->op, 0, x);
+        const struct stn_pipeline_row *row = stn_pipeline_row(place->gpu, b.node->op, 0, x);
         assert(row != NULL); /* every op has a plain row */
-        for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(place->device, b.node->op, ++step, x)) {
+        for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(place->gpu, b.node->op, ++step, x)) {
             code = windows(&b, row);
         }
     }
     if (code != STN_OK) {
-        stn_record_list_fini(list);
+        stn_tape_list_fini(list);
     }
     return code;
 }
 
-void stn_record_list_fini(struct stn_record_list *list)
+void stn_tape_list_fini(struct stn_tape_list *list)
 {
     stn_mem_free(list->dispatches);
-    *list = (struct stn_record_list){0};
+    *list = (struct stn_tape_list){0};
 }

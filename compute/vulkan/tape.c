@@ -1,4 +1,4 @@
-#include "compute/vulkan/record.h"
+#include "compute/vulkan/tape.h"
 
 #include <assert.h>
 #include <string.h>
@@ -15,7 +15,7 @@ struct touched {
 };
 
 struct recorder {
-    struct stn_record *record;
+    struct stn_tape *tape;
     struct stn_pipelines *pipelines;
     VkCommandBuffer commands; /* that is being written */
     struct touched pending[MOST_PENDING];
@@ -39,9 +39,9 @@ static bool conflicts(const struct recorder *r, const struct touched *t)
 static void barrier(struct recorder *r, VkPipelineStageFlags from, VkPipelineStageFlags to, VkAccessFlags written, VkAccessFlags seen)
 {
     VkMemoryBarrier all = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = written, .dstAccessMask = seen};
-    r->record->arena->device->vk.CmdPipelineBarrier(r->commands, from, to, 0, 1, &all, 0, NULL, 0, NULL);
+    r->tape->vram->gpu->vk.CmdPipelineBarrier(r->commands, from, to, 0, 1, &all, 0, NULL, 0, NULL);
     r->n_pending = 0;
-    r->record->n_barriers++;
+    r->tape->n_barriers++;
 }
 
 static void wait_for_shaders(struct recorder *r)
@@ -56,13 +56,13 @@ static bool is_written(uint8_t binding)
     return (what >= STN_PIPELINE_OUT(0) && what < STN_PIPELINE_SCALES(0)) || what >= STN_PIPELINE_LOGITS;
 }
 
-static void order(struct recorder *r, const struct stn_record_dispatch *d)
+static void order(struct recorder *r, const struct stn_tape_dispatch *d)
 {
     struct touched own[STN_PIPELINE_BINDINGS];
     size_t n = stn_pipeline_n_bindings(d->row);
     bool waits = r->n_pending + n > MOST_PENDING;
     for (size_t i = 0; i < n; i++) {
-        const struct stn_arena_span *span = &d->spans[i];
+        const struct stn_vram_span *span = &d->spans[i];
         own[i] = (struct touched){span->buffer, span->offset, span->offset + span->size, is_written(d->row->bindings[i])};
         waits = waits || conflicts(r, &own[i]);
     }
@@ -77,38 +77,38 @@ static void order(struct recorder *r, const struct stn_record_dispatch *d)
 
 static VkResult new_sets(struct recorder *r)
 {
-    struct stn_record *record = r->record;
-    const struct stn_device *device = record->arena->device;
-    uint32_t n_buffers = 0, n = (uint32_t)record->list.n;
-    for (size_t i = 0; i < record->list.n; i++) {
-        n_buffers += (uint32_t)stn_pipeline_n_bindings(record->list.dispatches[i].row);
+    struct stn_tape *tape = r->tape;
+    const struct stn_gpu *gpu = tape->vram->gpu;
+    uint32_t n_buffers = 0, n = (uint32_t)tape->list.n;
+    for (size_t i = 0; i < tape->list.n; i++) {
+        n_buffers += (uint32_t)stn_pipeline_n_bindings(tape->list.dispatches[i].row);
     }
     VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_buffers}, {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, n}};
     VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                        .maxSets = n,
                                        .poolSizeCount = 2,
                                        .pPoolSizes = sizes};
-    VkResult result = device->vk.CreateDescriptorPool(device->handle, &info, NULL, &record->sets);
-    record->sets = result == VK_SUCCESS ? record->sets : VK_NULL_HANDLE;
+    VkResult result = gpu->vk.CreateDescriptorPool(gpu->handle, &info, NULL, &tape->sets);
+    tape->sets = result == VK_SUCCESS ? tape->sets : VK_NULL_HANDLE;
     return result;
 }
 
-static VkResult new_set(struct recorder *r, const struct stn_record_dispatch *d, VkDescriptorSet *ret)
+static VkResult new_set(struct recorder *r, const struct stn_tape_dispatch *d, VkDescriptorSet *ret)
 {
-    const struct stn_device *device = r->record->arena->device;
+    const struct stn_gpu *gpu = r->tape->vram->gpu;
     size_t n = stn_pipeline_n_bindings(d->row);
     VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-                                        .descriptorPool = r->record->sets,
+                                        .descriptorPool = r->tape->sets,
                                         .descriptorSetCount = 1,
                                         .pSetLayouts = &r->pipelines->sets[n]};
-    VkResult result = device->vk.AllocateDescriptorSets(device->handle, &info, ret);
+    VkResult result = gpu->vk.AllocateDescriptorSets(gpu->handle, &info, ret);
     if (result != VK_SUCCESS) {
         return result;
     }
     VkDescriptorBufferInfo buffers[STN_PIPELINE_BINDINGS + 1];
     VkWriteDescriptorSet writes[STN_PIPELINE_BINDINGS + 1];
     for (size_t i = 0; i <= n; i++) {
-        const struct stn_arena_span *span = i < n ? &d->spans[i] : &r->record->config.step;
+        const struct stn_vram_span *span = i < n ? &d->spans[i] : &r->tape->config.step;
         buffers[i] = (VkDescriptorBufferInfo){span->buffer, span->offset, span->size};
         writes[i] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                            .dstSet = *ret,
@@ -118,86 +118,86 @@ static VkResult new_set(struct recorder *r, const struct stn_record_dispatch *d,
                                                                    : VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER,
                                            .pBufferInfo = &buffers[i]};
     }
-    device->vk.UpdateDescriptorSets(device->handle, (uint32_t)n + 1, writes, 0, NULL);
+    gpu->vk.UpdateDescriptorSets(gpu->handle, (uint32_t)n + 1, writes, 0, NULL);
     return VK_SUCCESS;
 }
 
 static enum stn_code begin(struct recorder *r, struct stn_err *err)
 {
-    struct stn_record *record = r->record;
-    struct stn_device *device = record->arena->device;
-    VkCommandBuffer *grown = stn_mem_grow(record->commands, record->n_commands + 1, sizeof(VkCommandBuffer));
+    struct stn_tape *tape = r->tape;
+    struct stn_gpu *gpu = tape->vram->gpu;
+    VkCommandBuffer *grown = stn_mem_grow(tape->commands, tape->n_commands + 1, sizeof(VkCommandBuffer));
     if (grown == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for command buffers");
     }
-    record->commands = grown;
+    tape->commands = grown;
     VkCommandBufferAllocateInfo one = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                       .commandPool = record->pool,
+                                       .commandPool = tape->pool,
                                        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                        .commandBufferCount = 1};
     VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-    VkResult result = device->vk.AllocateCommandBuffers(device->handle, &one, &r->commands);
+    VkResult result = gpu->vk.AllocateCommandBuffers(gpu->handle, &one, &r->commands);
     if (result == VK_SUCCESS) {
-        grown[record->n_commands++] = r->commands;
-        result = device->vk.BeginCommandBuffer(r->commands, &info);
+        grown[tape->n_commands++] = r->commands;
+        result = gpu->vk.BeginCommandBuffer(r->commands, &info);
     }
     r->bound = VK_NULL_HANDLE;
-    return stn_device_check(device, result, "commands", err);
+    return stn_gpu_check(gpu, result, "commands", err);
 }
 
-static void copy_all(struct recorder *r, const struct stn_record_copy *copies, size_t n)
+static void copy_all(struct recorder *r, const struct stn_tape_copy *copies, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         VkBufferCopy region = {copies[i].from.offset, copies[i].to.offset, copies[i].from.size};
-        r->record->arena->device->vk.CmdCopyBuffer(r->commands, copies[i].from.buffer, copies[i].to.buffer, 1, &region);
+        r->tape->vram->gpu->vk.CmdCopyBuffer(r->commands, copies[i].from.buffer, copies[i].to.buffer, 1, &region);
     }
 }
 
 static enum stn_code put(struct recorder *r, size_t number, struct stn_err *err)
 {
-    struct stn_record *record = r->record;
-    const struct stn_record_dispatch *d = &record->list.dispatches[number];
-    struct stn_device *device = record->arena->device;
+    struct stn_tape *tape = r->tape;
+    const struct stn_tape_dispatch *d = &tape->list.dispatches[number];
+    struct stn_gpu *gpu = tape->vram->gpu;
     VkPipelineLayout layout = r->pipelines->layouts[stn_pipeline_n_bindings(d->row)];
     VkPipeline pipeline;
     VkDescriptorSet set;
     enum stn_code code = stn_pipelines_get(r->pipelines, d->row, d->constants, &pipeline, err);
     if (code == STN_OK) {
-        code = stn_device_check(device, new_set(r, d, &set), "bindings", err);
+        code = stn_gpu_check(gpu, new_set(r, d, &set), "bindings", err);
     }
     if (code != STN_OK) {
         return code;
     }
     order(r, d);
     if (pipeline != r->bound) {
-        device->vk.CmdBindPipeline(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+        gpu->vk.CmdBindPipeline(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
         r->bound = pipeline;
     }
-    device->vk.CmdBindDescriptorSets(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, NULL);
-    device->vk.CmdPushConstants(r->commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof d->push, &d->push);
-    device->vk.CmdDispatchIndirect(r->commands, record->groups.buffer, record->groups.offset + number * 12);
-    if (record->queries != VK_NULL_HANDLE) {
-        device->vk.CmdWriteTimestamp(r->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, record->queries, (uint32_t)number + 1);
+    gpu->vk.CmdBindDescriptorSets(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, NULL);
+    gpu->vk.CmdPushConstants(r->commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof d->push, &d->push);
+    gpu->vk.CmdDispatchIndirect(r->commands, tape->groups.buffer, tape->groups.offset + number * 12);
+    if (tape->queries != VK_NULL_HANDLE) {
+        gpu->vk.CmdWriteTimestamp(r->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, tape->queries, (uint32_t)number + 1);
     }
     return STN_OK;
 }
 
 static enum stn_code end(struct recorder *r, struct stn_err *err)
 {
-    struct stn_device *device = r->record->arena->device;
-    return stn_device_check(device, device->vk.EndCommandBuffer(r->commands), "commands", err);
+    struct stn_gpu *gpu = r->tape->vram->gpu;
+    return stn_gpu_check(gpu, gpu->vk.EndCommandBuffer(r->commands), "commands", err);
 }
 
 static void open_run(struct recorder *r)
 {
-    struct stn_record *record = r->record;
-    const struct stn_device *device = record->arena->device;
-    if (record->queries != VK_NULL_HANDLE) {
-        device->vk.CmdResetQueryPool(r->commands, record->queries, 0, (uint32_t)record->list.n + 1);
-        device->vk.CmdWriteTimestamp(r->commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, record->queries, 0);
+    struct stn_tape *tape = r->tape;
+    const struct stn_gpu *gpu = tape->vram->gpu;
+    if (tape->queries != VK_NULL_HANDLE) {
+        gpu->vk.CmdResetQueryPool(r->commands, tape->queries, 0, (uint32_t)tape->list.n + 1);
+        gpu->vk.CmdWriteTimestamp(r->commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, tape->queries, 0);
     }
-    if (record->config.n_ins > 0) {
-        copy_all(r, record->config.ins, record->config.n_ins);
+    if (tape->config.n_ins > 0) {
+        copy_all(r, tape->config.ins, tape->config.n_ins);
         barrier(r, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
                 VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
     }
@@ -205,7 +205,7 @@ static void open_run(struct recorder *r)
 
 static void close_run(struct recorder *r)
 {
-    const struct stn_record_config *config = &r->record->config;
+    const struct stn_tape_config *config = &r->tape->config;
     if (config->n_outs > 0) {
         barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
                 VK_ACCESS_TRANSFER_READ_BIT);
@@ -220,15 +220,15 @@ static void close_run(struct recorder *r)
 
 static enum stn_code record_all(struct recorder *r, struct stn_err *err)
 {
-    struct stn_record *record = r->record;
+    struct stn_tape *tape = r->tape;
     uint64_t cost = 0;
     enum stn_code code = begin(r, err);
     if (code == STN_OK) {
         open_run(r);
     }
-    for (size_t i = 0; i < record->list.n && code == STN_OK; i++) {
-        uint64_t own = record->list.dispatches[i].cost;
-        if (record->config.split > 0 && cost > 0 && cost + own > record->config.split) {
+    for (size_t i = 0; i < tape->list.n && code == STN_OK; i++) {
+        uint64_t own = tape->list.dispatches[i].cost;
+        if (tape->config.split > 0 && cost > 0 && cost + own > tape->config.split) {
             wait_for_shaders(r);
             code = end(r, err);
             code = code != STN_OK ? code : begin(r, err);
@@ -244,56 +244,56 @@ static enum stn_code record_all(struct recorder *r, struct stn_err *err)
     return end(r, err);
 }
 
-enum stn_code stn_record_init(struct stn_record *record, struct stn_arena *arena, struct stn_pipelines *pipelines,
-                              struct stn_record_list *take_list, const struct stn_record_config *config, struct stn_err *err)
+enum stn_code stn_tape_init(struct stn_tape *tape, struct stn_vram *vram, struct stn_pipelines *pipelines,
+                              struct stn_tape_list *take_list, const struct stn_tape_config *config, struct stn_err *err)
 {
-    struct stn_device *device = arena->device;
-    *record = (struct stn_record){.arena = arena, .list = *take_list, .config = *config};
-    *take_list = (struct stn_record_list){0};
-    struct recorder r = {.record = record, .pipelines = pipelines};
-    VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, .queueFamilyIndex = device->family};
+    struct stn_gpu *gpu = vram->gpu;
+    *tape = (struct stn_tape){.vram = vram, .list = *take_list, .config = *config};
+    *take_list = (struct stn_tape_list){0};
+    struct recorder r = {.tape = tape, .pipelines = pipelines};
+    VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, .queueFamilyIndex = gpu->family};
     VkQueryPoolCreateInfo queries = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
                                      .queryType = VK_QUERY_TYPE_TIMESTAMP,
-                                     .queryCount = (uint32_t)record->list.n + 1};
-    assert(record->list.n > 0);
-    VkResult result = device->vk.CreateCommandPool(device->handle, &pool, NULL, &record->pool);
-    record->pool = result == VK_SUCCESS ? record->pool : VK_NULL_HANDLE;
-    if (result == VK_SUCCESS && config->times && device->caps.timestamp_ns > 0) {
-        result = device->vk.CreateQueryPool(device->handle, &queries, NULL, &record->queries);
-        record->queries = result == VK_SUCCESS ? record->queries : VK_NULL_HANDLE;
+                                     .queryCount = (uint32_t)tape->list.n + 1};
+    assert(tape->list.n > 0);
+    VkResult result = gpu->vk.CreateCommandPool(gpu->handle, &pool, NULL, &tape->pool);
+    tape->pool = result == VK_SUCCESS ? tape->pool : VK_NULL_HANDLE;
+    if (result == VK_SUCCESS && config->times && gpu->caps.timestamp_ns > 0) {
+        result = gpu->vk.CreateQueryPool(gpu->handle, &queries, NULL, &tape->queries);
+        tape->queries = result == VK_SUCCESS ? tape->queries : VK_NULL_HANDLE;
     }
     if (result == VK_SUCCESS) {
         result = new_sets(&r);
     }
-    enum stn_code code = stn_device_check(device, result, "a recording", err);
+    enum stn_code code = stn_gpu_check(gpu, result, "a recording", err);
     if (code == STN_OK) {
-        code = stn_arena_take_alone(arena, record->list.n * 12, true, "work groups", &record->groups, err);
+        code = stn_vram_take_alone(vram, tape->list.n * 12, true, "work groups", &tape->groups, err);
     }
     if (code == STN_OK) {
         code = record_all(&r, err);
     }
-    record->config.ins = record->config.outs = NULL; /* they were borrowed */
+    tape->config.ins = tape->config.outs = NULL; /* they were borrowed */
     if (code != STN_OK) {
-        stn_record_fini(record);
+        stn_tape_fini(tape);
     }
     return code;
 }
 
-void stn_record_fini(struct stn_record *record)
+void stn_tape_fini(struct stn_tape *tape)
 {
-    if (record->arena == NULL) {
+    if (tape->vram == NULL) {
         return;
     }
-    const struct stn_device *device = record->arena->device;
-    device->vk.DestroyQueryPool(device->handle, record->queries, NULL);
-    device->vk.DestroyDescriptorPool(device->handle, record->sets, NULL);
-    device->vk.DestroyCommandPool(device->handle, record->pool, NULL);
-    if (record->groups.buffer != VK_NULL_HANDLE) {
-        stn_arena_drop(record->arena, &record->groups);
+    const struct stn_gpu *gpu = tape->vram->gpu;
+    gpu->vk.DestroyQueryPool(gpu->handle, tape->queries, NULL);
+    gpu->vk.DestroyDescriptorPool(gpu->handle, tape->sets, NULL);
+    gpu->vk.DestroyCommandPool(gpu->handle, tape->pool, NULL);
+    if (tape->groups.buffer != VK_NULL_HANDLE) {
+        stn_vram_drop(tape->vram, &tape->groups);
     }
-    stn_mem_free(record->commands);
-    stn_record_list_fini(&record->list);
-    *record = (struct stn_record){0};
+    stn_mem_free(tape->commands);
+    stn_tape_list_fini(&tape->list);
+    *tape = (struct stn_tape){0};
 }
 
 /* ---- a run ---- */
@@ -305,11 +305,11 @@ static uint32_t today(uint32_t rows, size_t n_tokens, size_t n_targets)
 }
 
 /* How many work groups each dispatch has today. */
-static void fill_groups(const struct stn_record *record, size_t n_tokens, size_t n_targets)
+static void fill_groups(const struct stn_tape *tape, size_t n_tokens, size_t n_targets)
 {
-    uint32_t *groups = (uint32_t *)(void *)record->groups.mapped;
-    for (size_t i = 0; i < record->list.n; i++, groups += 3) {
-        const struct stn_record_dispatch *d = &record->list.dispatches[i];
+    uint32_t *groups = (uint32_t *)(void *)tape->groups.mapped;
+    for (size_t i = 0; i < tape->list.n; i++, groups += 3) {
+        const struct stn_tape_dispatch *d = &tape->list.dispatches[i];
         uint32_t rows = today(d->push.rows, n_tokens, n_targets), count;
         count = rows <= d->push.first ? 0 : rows - d->push.first < d->push.count ? rows - d->push.first : d->push.count;
         count = d->row->sums ? d->push.out_rows : count;
@@ -319,37 +319,37 @@ static void fill_groups(const struct stn_record *record, size_t n_tokens, size_t
     }
 }
 
-static enum stn_code take_times(struct stn_record *record, struct stn_err *err)
+static enum stn_code take_times(struct stn_tape *tape, struct stn_err *err)
 {
-    struct stn_device *device = record->arena->device;
-    size_t n = record->list.n + 1;
+    struct stn_gpu *gpu = tape->vram->gpu;
+    size_t n = tape->list.n + 1;
     uint64_t *times = stn_mem_new(n, sizeof *times);
     if (times == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for %zu times", n);
     }
-    VkResult result = device->vk.GetQueryPoolResults(device->handle, record->queries, 0, (uint32_t)n, n * sizeof *times, times,
+    VkResult result = gpu->vk.GetQueryPoolResults(gpu->handle, tape->queries, 0, (uint32_t)n, n * sizeof *times, times,
                                                      sizeof *times, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
     for (size_t i = 0; i + 1 < n && result == VK_SUCCESS; i++) {
         double ticks = times[i + 1] > times[i] ? (double)(times[i + 1] - times[i]) : 0;
-        record->times_ns[record->list.dispatches[i].node->op] += (uint64_t)(ticks * (double)device->caps.timestamp_ns);
+        tape->times_ns[tape->list.dispatches[i].node->op] += (uint64_t)(ticks * (double)gpu->caps.timestamp_ns);
     }
     stn_mem_free(times);
-    return stn_device_check(device, result, "reading times", err);
+    return stn_gpu_check(gpu, result, "reading times", err);
 }
 
-enum stn_code stn_record_run(struct stn_record *record, size_t n_tokens, size_t n_targets, uint64_t *n_submissions,
+enum stn_code stn_tape_run(struct stn_tape *tape, size_t n_tokens, size_t n_targets, uint64_t *n_submissions,
                              struct stn_err *err)
 {
     uint32_t step[2] = {(uint32_t)n_tokens, (uint32_t)n_targets};
-    memcpy(record->config.step.mapped, step, sizeof step);
-    fill_groups(record, n_tokens, n_targets);
+    memcpy(tape->config.step.mapped, step, sizeof step);
+    fill_groups(tape, n_tokens, n_targets);
     enum stn_code code = STN_OK;
-    for (size_t i = 0; i < record->n_commands && code == STN_OK; i++) {
-        code = stn_arena_submit(record->arena, &record->commands[i], 1, "a step", err);
+    for (size_t i = 0; i < tape->n_commands && code == STN_OK; i++) {
+        code = stn_vram_submit(tape->vram, &tape->commands[i], 1, "a step", err);
         ++*n_submissions;
     }
-    if (code == STN_OK && record->queries != VK_NULL_HANDLE) {
-        code = take_times(record, err);
+    if (code == STN_OK && tape->queries != VK_NULL_HANDLE) {
+        code = take_times(tape, err);
     }
     return code;
 }

@@ -1,4 +1,4 @@
-#include "compute/vulkan/device.h"
+#include "compute/vulkan/gpu.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "compute/vulkan/device_caps.h"
+#include "compute/vulkan/gpu_caps.h"
 
 #define MOST_DEVICES 16
 #define LAYER "VK_LAYER_KHRONOS_validation"
 
-enum stn_code stn_device_check(struct stn_device *device, VkResult result, const char *what, struct stn_err *err)
+enum stn_code stn_gpu_check(struct stn_gpu *gpu, VkResult result, const char *what, struct stn_err *err)
 {
     switch (result) {
     case VK_SUCCESS:
@@ -20,34 +20,34 @@ enum stn_code stn_device_check(struct stn_device *device, VkResult result, const
     case VK_ERROR_OUT_OF_DEVICE_MEMORY:
     case VK_ERROR_OUT_OF_POOL_MEMORY:
     case VK_ERROR_FRAGMENTED_POOL:
-        return stn_err_set(err, STN_MEMORY, "%.100s: no memory for %s", device->caps.name, what);
+        return stn_err_set(err, STN_MEMORY, "%.100s: no memory for %s", gpu->caps.name, what);
     case VK_ERROR_DEVICE_LOST:
-        device->lost = true;
-        return stn_err_set(err, STN_IO, "%.100s: the device was lost during %s", device->caps.name, what);
+        gpu->lost = true;
+        return stn_err_set(err, STN_IO, "%.100s: the device was lost during %s", gpu->caps.name, what);
     default:
-        return stn_err_set(err, STN_UNSUPPORTED, "%.100s: %s failed, the driver says %d", device->caps.name, what, (int)result);
+        return stn_err_set(err, STN_UNSUPPORTED, "%.100s: %s failed, the driver says %d", gpu->caps.name, what, (int)result);
     }
 }
 
 static VkBool32 complain(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
                          const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
 {
-    struct stn_device *device = user;
+    struct stn_gpu *gpu = user;
     (void)severity, (void)types;
-    device->n_complaints++;
+    gpu->n_complaints++;
     (void)fprintf(stderr, "vulkan: %s\n", data->pMessage);
     return VK_FALSE;
 }
 
 /* ---- the instance ---- */
 
-static enum stn_code open_library(struct stn_device *device, PFN_vkGetInstanceProcAddr *ret, struct stn_err *err)
+static enum stn_code open_library(struct stn_gpu *gpu, PFN_vkGetInstanceProcAddr *ret, struct stn_err *err)
 {
     static const char *const names[] = {"libvulkan.so.1", "libvulkan.so"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && device->library == NULL; i++) {
-        device->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && gpu->library == NULL; i++) {
+        gpu->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     }
-    void *symbol = device->library == NULL ? NULL : dlsym(device->library, "vkGetInstanceProcAddr");
+    void *symbol = gpu->library == NULL ? NULL : dlsym(gpu->library, "vkGetInstanceProcAddr");
     if (symbol == NULL) {
         return stn_err_set(err, STN_UNSUPPORTED, "no Vulkan here: libvulkan.so.1 is not installed");
     }
@@ -55,15 +55,15 @@ static enum stn_code open_library(struct stn_device *device, PFN_vkGetInstancePr
     return STN_OK;
 }
 
-static bool has_layer(const struct stn_device *device)
+static bool has_layer(const struct stn_gpu *gpu)
 {
     uint32_t n = 0;
     bool found = false;
-    if (device->vk.EnumerateInstanceLayerProperties(&n, NULL) != VK_SUCCESS) {
+    if (gpu->vk.EnumerateInstanceLayerProperties(&n, NULL) != VK_SUCCESS) {
         return false;
     }
     VkLayerProperties *list = stn_mem_new(n, sizeof *list);
-    if (list != NULL && device->vk.EnumerateInstanceLayerProperties(&n, list) == VK_SUCCESS) {
+    if (list != NULL && gpu->vk.EnumerateInstanceLayerProperties(&n, list) == VK_SUCCESS) {
         for (uint32_t i = 0; i < n && !found; i++) {
             found = strcmp(list[i].layerName, LAYER) == 0;
         }
@@ -72,15 +72,15 @@ static bool has_layer(const struct stn_device *device)
     return found;
 }
 
-static bool has_instance_extension(const struct stn_device *device, const char *name)
+static bool has_instance_extension(const struct stn_gpu *gpu, const char *name)
 {
     uint32_t n = 0;
     bool found = false;
-    if (device->vk.EnumerateInstanceExtensionProperties(NULL, &n, NULL) != VK_SUCCESS) {
+    if (gpu->vk.EnumerateInstanceExtensionProperties(NULL, &n, NULL) != VK_SUCCESS) {
         return false;
     }
     VkExtensionProperties *list = stn_mem_new(n, sizeof *list);
-    if (list != NULL && device->vk.EnumerateInstanceExtensionProperties(NULL, &n, list) == VK_SUCCESS) {
+    if (list != NULL && gpu->vk.EnumerateInstanceExtensionProperties(NULL, &n, list) == VK_SUCCESS) {
         for (uint32_t i = 0; i < n && !found; i++) {
             found = strcmp(list[i].extensionName, name) == 0;
         }
@@ -93,7 +93,7 @@ static bool has_instance_extension(const struct stn_device *device, const char *
 #define PORTABILITY "VK_KHR_portability_enumeration"
 #define PORTABILITY_FLAG 1
 
-static VkResult make_instance(struct stn_device *device)
+static VkResult make_instance(struct stn_gpu *gpu)
 {
     const char *layers[] = {LAYER}, *extensions[2];
     VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
@@ -104,81 +104,81 @@ static VkResult make_instance(struct stn_device *device)
         .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
         .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
         .pfnUserCallback = complain,
-        .pUserData = device};
+        .pUserData = gpu};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
-    if (device->validates) {
+    if (gpu->validates) {
         info.pNext = &messages;
         info.enabledLayerCount = 1;
         info.ppEnabledLayerNames = layers;
         extensions[info.enabledExtensionCount++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
     }
-    if (has_instance_extension(device, PORTABILITY)) {
+    if (has_instance_extension(gpu, PORTABILITY)) {
         info.flags |= PORTABILITY_FLAG;
         extensions[info.enabledExtensionCount++] = PORTABILITY;
     }
     info.ppEnabledExtensionNames = extensions;
-    return device->vk.CreateInstance(&info, NULL, &device->instance);
+    return gpu->vk.CreateInstance(&info, NULL, &gpu->instance);
 }
 
-static void listen(struct stn_device *device, PFN_vkGetInstanceProcAddr get)
+static void listen(struct stn_gpu *gpu, PFN_vkGetInstanceProcAddr get)
 {
     PFN_vkCreateDebugUtilsMessengerEXT create =
-        (PFN_vkCreateDebugUtilsMessengerEXT)get(device->instance, "vkCreateDebugUtilsMessengerEXT");
+        (PFN_vkCreateDebugUtilsMessengerEXT)get(gpu->instance, "vkCreateDebugUtilsMessengerEXT");
     VkDebugUtilsMessengerCreateInfoEXT messages = {
         .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
         .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
         .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
         .pfnUserCallback = complain,
-        .pUserData = device};
-    device->validates = create != NULL && create(device->instance, &messages, NULL, &device->messenger) == VK_SUCCESS;
-    if (device->validates) {
-        device->destroy_messenger =
-            (PFN_vkDestroyDebugUtilsMessengerEXT)get(device->instance, "vkDestroyDebugUtilsMessengerEXT");
+        .pUserData = gpu};
+    gpu->validates = create != NULL && create(gpu->instance, &messages, NULL, &gpu->messenger) == VK_SUCCESS;
+    if (gpu->validates) {
+        gpu->destroy_messenger =
+            (PFN_vkDestroyDebugUtilsMessengerEXT)get(gpu->instance, "vkDestroyDebugUtilsMessengerEXT");
     }
 }
 
-static enum stn_code open_instance(struct stn_device *device, bool validate, struct stn_err *err)
+static enum stn_code open_instance(struct stn_gpu *gpu, bool validate, struct stn_err *err)
 {
     PFN_vkGetInstanceProcAddr get = NULL;
-    enum stn_code code = open_library(device, &get, err);
+    enum stn_code code = open_library(gpu, &get, err);
     if (code != STN_OK) {
         return code;
     }
-#define X(name) device->vk.name = (PFN_vk##name)get(NULL, "vk" #name);
-    STN_DEVICE_GLOBAL(X)
+#define X(name) gpu->vk.name = (PFN_vk##name)get(NULL, "vk" #name);
+    STN_GPU_GLOBAL(X)
 #undef X
     uint32_t version = VK_API_VERSION_1_0;
-    if (device->vk.EnumerateInstanceVersion == NULL || device->vk.EnumerateInstanceVersion(&version) != VK_SUCCESS ||
+    if (gpu->vk.EnumerateInstanceVersion == NULL || gpu->vk.EnumerateInstanceVersion(&version) != VK_SUCCESS ||
         version < VK_API_VERSION_1_1) {
         return stn_err_set(err, STN_UNSUPPORTED, "libvulkan is older than 1.1");
     }
-    device->validates = validate && has_layer(device);
-    VkResult result = make_instance(device);
+    gpu->validates = validate && has_layer(gpu);
+    VkResult result = make_instance(gpu);
     if (result != VK_SUCCESS) {
-        device->instance = VK_NULL_HANDLE;
+        gpu->instance = VK_NULL_HANDLE;
         return stn_err_set(err, STN_UNSUPPORTED, "Vulkan does not start, it says %d", (int)result);
     }
-#define X(name) device->vk.name = (PFN_vk##name)get(device->instance, "vk" #name);
-    STN_DEVICE_INSTANCE(X)
+#define X(name) gpu->vk.name = (PFN_vk##name)get(gpu->instance, "vk" #name);
+    STN_GPU_INSTANCE(X)
 #undef X
-    if (device->validates) {
-        listen(device, get);
+    if (gpu->validates) {
+        listen(gpu, get);
     }
     return STN_OK;
 }
 
 /* ---- the choice ---- */
 
-static size_t find_devices(const struct stn_device *device, VkPhysicalDevice list[static MOST_DEVICES])
+static size_t find_devices(const struct stn_gpu *gpu, VkPhysicalDevice list[static MOST_DEVICES])
 {
     uint32_t n = MOST_DEVICES, kept = 0;
-    VkResult result = device->vk.EnumeratePhysicalDevices(device->instance, &n, list);
+    VkResult result = gpu->vk.EnumeratePhysicalDevices(gpu->instance, &n, list);
     if (result != VK_SUCCESS && result != VK_INCOMPLETE) {
         return 0;
     }
     for (uint32_t i = 0; i < n; i++) {
         VkPhysicalDeviceProperties p;
-        device->vk.GetPhysicalDeviceProperties(list[i], &p);
+        gpu->vk.GetPhysicalDeviceProperties(list[i], &p);
         if (p.apiVersion >= VK_API_VERSION_1_1) {
             list[kept++] = list[i];
         }
@@ -186,7 +186,7 @@ static size_t find_devices(const struct stn_device *device, VkPhysicalDevice lis
     return kept;
 }
 
-static unsigned strength(const struct stn_device_caps *caps)
+static unsigned strength(const struct stn_gpu_caps *caps)
 {
     switch (caps->type) {
     case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
@@ -202,48 +202,48 @@ static unsigned strength(const struct stn_device_caps *caps)
     }
 }
 
-static bool is_wanted(const char *wanted, size_t number, const struct stn_device_caps *caps)
+static bool is_wanted(const char *wanted, size_t number, const struct stn_gpu_caps *caps)
 {
     char text[16];
     (void)snprintf(text, sizeof text, "%zu", number);
     return wanted == NULL || strcmp(wanted, text) == 0 || (strlen(wanted) > 2 && strstr(caps->name, wanted) != NULL);
 }
 
-static enum stn_code choose(struct stn_device *device, const char *wanted, struct stn_err *err)
+static enum stn_code choose(struct stn_gpu *gpu, const char *wanted, struct stn_err *err)
 {
     VkPhysicalDevice list[MOST_DEVICES];
-    size_t n = find_devices(device, list);
+    size_t n = find_devices(gpu, list);
     if (n == 0) {
         return stn_err_set(err, STN_UNSUPPORTED, "Vulkan finds no device here");
     }
     for (size_t i = 0; i < n; i++) {
-        struct stn_device_caps caps;
-        stn_device_caps_read(device, list[i], &caps);
+        struct stn_gpu_caps caps;
+        stn_gpu_caps_read(gpu, list[i], &caps);
         if (is_wanted(wanted, i, &caps) &&
-            (device->physical == VK_NULL_HANDLE || strength(&caps) > strength(&device->caps))) {
-            device->physical = list[i];
-            device->caps = caps;
+            (gpu->physical == VK_NULL_HANDLE || strength(&caps) > strength(&gpu->caps))) {
+            gpu->physical = list[i];
+            gpu->caps = caps;
         }
     }
-    if (device->physical == VK_NULL_HANDLE) {
+    if (gpu->physical == VK_NULL_HANDLE) {
         return stn_err_set(err, STN_NOT_FOUND, "no Vulkan device is called %.60s, there are %zu", wanted, n);
     }
-    if (device->caps.n_buffers < STN_DEVICE_FLOOR_BUFFERS || device->caps.shared < STN_DEVICE_FLOOR_SHARED ||
-        device->caps.invocations < STN_DEVICE_FLOOR_INVOCATIONS) {
+    if (gpu->caps.n_buffers < STN_GPU_FLOOR_BUFFERS || gpu->caps.shared < STN_GPU_FLOOR_SHARED ||
+        gpu->caps.invocations < STN_GPU_FLOOR_INVOCATIONS) {
         return stn_err_set(err, STN_UNSUPPORTED,
                            "%.100s: %u storage buffers, %u bytes of shared memory, %u invocations; at least %u, %u, %u",
-                           device->caps.name, device->caps.n_buffers, device->caps.shared, device->caps.invocations,
-                           STN_DEVICE_FLOOR_BUFFERS, STN_DEVICE_FLOOR_SHARED, STN_DEVICE_FLOOR_INVOCATIONS);
+                           gpu->caps.name, gpu->caps.n_buffers, gpu->caps.shared, gpu->caps.invocations,
+                           STN_GPU_FLOOR_BUFFERS, STN_GPU_FLOOR_SHARED, STN_GPU_FLOOR_INVOCATIONS);
     }
     return STN_OK;
 }
 
-static enum stn_code find_family(struct stn_device *device, struct stn_err *err)
+static enum stn_code find_family(struct stn_gpu *gpu, struct stn_err *err)
 {
     enum { MOST = 16 };
     VkQueueFamilyProperties list[MOST];
     uint32_t n = MOST, best = MOST;
-    device->vk.GetPhysicalDeviceQueueFamilyProperties(device->physical, &n, list);
+    gpu->vk.GetPhysicalDeviceQueueFamilyProperties(gpu->physical, &n, list);
     for (uint32_t i = 0; i < n; i++) {
         bool computes = (list[i].queueFlags & VK_QUEUE_COMPUTE_BIT) != 0;
         bool alone = (list[i].queueFlags & VK_QUEUE_GRAPHICS_BIT) == 0; /* better than in the way of what draws the screen */
@@ -253,107 +253,107 @@ static enum stn_code find_family(struct stn_device *device, struct stn_err *err)
         }
     }
     if (best == MOST) {
-        return stn_err_set(err, STN_UNSUPPORTED, "%.100s: it does not compute", device->caps.name);
+        return stn_err_set(err, STN_UNSUPPORTED, "%.100s: it does not compute", gpu->caps.name);
     }
-    device->family = best;
+    gpu->family = best;
     if (list[best].timestampValidBits < 36) {
-        device->caps.timestamp_ns = 0; /* it would run over within seconds */
+        gpu->caps.timestamp_ns = 0; /* it would run over within seconds */
     }
     return STN_OK;
 }
 
-static enum stn_code open_device(struct stn_device *device, struct stn_err *err)
+static enum stn_code open_device(struct stn_gpu *gpu, struct stn_err *err)
 {
-    enum stn_code code = find_family(device, err);
+    enum stn_code code = find_family(gpu, err);
     if (code != STN_OK) {
         return code;
     }
     const float priority = 0.5f;
     const char *extensions[1];
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-                                     .queueFamilyIndex = device->family,
+                                     .queueFamilyIndex = gpu->family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
                                .ppEnabledExtensionNames = extensions};
-    if (stn_device_caps_extension(device, device->physical, "VK_KHR_portability_subset")) {
+    if (stn_gpu_caps_extension(gpu, gpu->physical, "VK_KHR_portability_subset")) {
         extensions[info.enabledExtensionCount++] = "VK_KHR_portability_subset"; /* who has it must be told so */
     }
-    VkResult result = device->vk.CreateDevice(device->physical, &info, NULL, &device->handle);
+    VkResult result = gpu->vk.CreateDevice(gpu->physical, &info, NULL, &gpu->handle);
     if (result != VK_SUCCESS) {
-        device->handle = VK_NULL_HANDLE;
-        return stn_device_check(device, result, "opening it", err);
+        gpu->handle = VK_NULL_HANDLE;
+        return stn_gpu_check(gpu, result, "opening it", err);
     }
-#define X(name) device->vk.name = (PFN_vk##name)device->vk.GetDeviceProcAddr(device->handle, "vk" #name);
-    STN_DEVICE_DEVICE(X)
+#define X(name) gpu->vk.name = (PFN_vk##name)gpu->vk.GetDeviceProcAddr(gpu->handle, "vk" #name);
+    STN_GPU_DEVICE(X)
 #undef X
-    device->vk.GetDeviceQueue(device->handle, device->family, 0, &device->queue);
-    device->vk.GetPhysicalDeviceMemoryProperties(device->physical, &device->memory);
+    gpu->vk.GetDeviceQueue(gpu->handle, gpu->family, 0, &gpu->queue);
+    gpu->vk.GetPhysicalDeviceMemoryProperties(gpu->physical, &gpu->memory);
     return STN_OK;
 }
 
-enum stn_code stn_device_open(struct stn_device **ret, const struct stn_device_config *config, struct stn_err *err)
+enum stn_code stn_gpu_open(struct stn_gpu **ret, const struct stn_gpu_config *config, struct stn_err *err)
 {
-    struct stn_device *device = stn_mem_new(1, sizeof *device);
-    if (device == NULL) {
+    struct stn_gpu *gpu = stn_mem_new(1, sizeof *gpu);
+    if (gpu == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a device");
     }
-    enum stn_code code = open_instance(device, config->validate, err);
+    enum stn_code code = open_instance(gpu, config->validate, err);
     if (code == STN_OK) {
-        code = choose(device, config->wanted, err);
+        code = choose(gpu, config->wanted, err);
     }
     if (code == STN_OK) {
-        code = open_device(device, err);
+        code = open_device(gpu, err);
     }
     if (code != STN_OK) {
-        stn_device_close(device);
+        stn_gpu_close(gpu);
         return code;
     }
     if (config->floor) {
-        stn_device_caps_clamp(&device->caps);
+        stn_gpu_caps_clamp(&gpu->caps);
     }
-    device->caps.unified = device->caps.unified && !config->staged;
-    *ret = device;
+    gpu->caps.unified = gpu->caps.unified && !config->staged;
+    *ret = gpu;
     return STN_OK;
 }
 
-void stn_device_close(struct stn_device *device)
+void stn_gpu_close(struct stn_gpu *gpu)
 {
-    if (device == NULL) {
+    if (gpu == NULL) {
         return;
     }
-    if (device->handle != VK_NULL_HANDLE) {
-        (void)device->vk.DeviceWaitIdle(device->handle); /* a lost device is idle */
-        device->vk.DestroyDevice(device->handle, NULL);
+    if (gpu->handle != VK_NULL_HANDLE) {
+        (void)gpu->vk.DeviceWaitIdle(gpu->handle); /* a lost device is idle */
+        gpu->vk.DestroyDevice(gpu->handle, NULL);
     }
-    if (device->messenger != VK_NULL_HANDLE) {
-        device->destroy_messenger(device->instance, device->messenger, NULL);
+    if (gpu->messenger != VK_NULL_HANDLE) {
+        gpu->destroy_messenger(gpu->instance, gpu->messenger, NULL);
     }
-    if (device->instance != VK_NULL_HANDLE) {
-        device->vk.DestroyInstance(device->instance, NULL);
+    if (gpu->instance != VK_NULL_HANDLE) {
+        gpu->vk.DestroyInstance(gpu->instance, NULL);
     }
     /* the library stays: drivers leave threads and thread-local destructors behind that point into it */
-    stn_mem_free(device);
+    stn_mem_free(gpu);
 }
 
-enum stn_code stn_device_list(void (*see)(void *user, const struct stn_device_caps *caps), void *user, struct stn_err *err)
+enum stn_code stn_gpu_list(void (*see)(void *user, const struct stn_gpu_caps *caps), void *user, struct stn_err *err)
 {
-    struct stn_device *device = stn_mem_new(1, sizeof *device);
-    if (device == NULL) {
+    struct stn_gpu *gpu = stn_mem_new(1, sizeof *gpu);
+    if (gpu == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a device");
     }
-    enum stn_code code = open_instance(device, false, err);
+    enum stn_code code = open_instance(gpu, false, err);
     if (code == STN_OK) {
         VkPhysicalDevice list[MOST_DEVICES];
-        size_t n = find_devices(device, list);
+        size_t n = find_devices(gpu, list);
         for (size_t i = 0; i < n; i++) {
-            struct stn_device_caps caps;
-            stn_device_caps_read(device, list[i], &caps);
+            struct stn_gpu_caps caps;
+            stn_gpu_caps_read(gpu, list[i], &caps);
             see(user, &caps);
         }
     }
-    stn_device_close(device);
+    stn_gpu_close(gpu);
     return code;
 }

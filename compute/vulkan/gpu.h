@@ -1,9 +1,9 @@
-/* device: one GPU through Vulkan 1.1, and what it can do. libvulkan is opened at run time: where there is none, or no device,
+/* gpu: one GPU through Vulkan 1.1, and what it can do. libvulkan is opened at run time: where there is none, or no gpu,
  * opening says so and nothing else happens. What the device can do is decided once, when it is opened; everybody else asks the
  * caps. Nothing here is touched before somebody opens a device: a process that forks does so first.
  * Thread: one at a time for each device. */
-#ifndef STN_COMPUTE_VULKAN_DEVICE_H
-#define STN_COMPUTE_VULKAN_DEVICE_H
+#ifndef STN_COMPUTE_VULKAN_GPU_H
+#define STN_COMPUTE_VULKAN_GPU_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,12 +13,12 @@
 #include "base/err.h"
 
 /* What we call, by where its address comes from. */
-#define STN_DEVICE_GLOBAL(X)                                                                                           \
+#define STN_GPU_GLOBAL(X)                                                                                           \
     X(CreateInstance)                                                                                                  \
     X(EnumerateInstanceVersion)                                                                                        \
     X(EnumerateInstanceLayerProperties)                                                                                \
     X(EnumerateInstanceExtensionProperties)
-#define STN_DEVICE_INSTANCE(X)                                                                                         \
+#define STN_GPU_INSTANCE(X)                                                                                         \
     X(DestroyInstance)                                                                                                 \
     X(EnumeratePhysicalDevices)                                                                                        \
     X(GetPhysicalDeviceProperties)                                                                                     \
@@ -29,7 +29,7 @@
     X(EnumerateDeviceExtensionProperties)                                                                              \
     X(CreateDevice)                                                                                                    \
     X(GetDeviceProcAddr)
-#define STN_DEVICE_DEVICE(X)                                                                                           \
+#define STN_GPU_DEVICE(X)                                                                                           \
     X(DestroyDevice)                                                                                                   \
     X(GetDeviceQueue)                                                                                                  \
     X(DeviceWaitIdle)                                                                                                  \
@@ -78,22 +78,22 @@
     X(DestroyQueryPool)                                                                                                \
     X(GetQueryPoolResults)
 
-struct stn_device_calls {
+struct stn_gpu_calls {
 #define X(name) PFN_vk##name name;
-    STN_DEVICE_GLOBAL(X)
-    STN_DEVICE_INSTANCE(X)
-    STN_DEVICE_DEVICE(X)
+    STN_GPU_GLOBAL(X)
+    STN_GPU_INSTANCE(X)
+    STN_GPU_DEVICE(X)
 #undef X
 };
 
 /* What the weakest phone that we support gives: valid for every kernel's plain variant. */
-#define STN_DEVICE_FLOOR_RANGE ((uint64_t)128 << 20)
-#define STN_DEVICE_FLOOR_SHARED 16384u
-#define STN_DEVICE_FLOOR_INVOCATIONS 128u
-#define STN_DEVICE_FLOOR_SUBGROUP 4u
-#define STN_DEVICE_FLOOR_BUFFERS 12u
+#define STN_GPU_FLOOR_RANGE ((uint64_t)128 << 20)
+#define STN_GPU_FLOOR_SHARED 16384u
+#define STN_GPU_FLOOR_INVOCATIONS 128u
+#define STN_GPU_FLOOR_SUBGROUP 4u
+#define STN_GPU_FLOOR_BUFFERS 12u
 
-struct stn_device_caps {
+struct stn_gpu_caps {
     char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     VkPhysicalDeviceType type;
     uint32_t vendor, model, driver, api;
@@ -112,15 +112,15 @@ struct stn_device_caps {
     float timestamp_ns;             /* 0: it measures no time */
 };
 
-struct stn_device_config {
+struct stn_gpu_config {
     bool floor;         /* caps are clamped to the weakest phone's */
     bool validate;      /* with the validation layer, where it is installed */
     bool staged;        /* copies to and from the device even where its memory is ours */
     const char *wanted; /* a part of the name, or the number in the list; NULL: the strongest */
 };
 
-struct stn_device {
-    struct stn_device_calls vk;
+struct stn_gpu {
+    struct stn_gpu_calls vk;
     void *library;
     VkInstance instance;
     VkPhysicalDevice physical;
@@ -128,7 +128,7 @@ struct stn_device {
     VkQueue queue;
     uint32_t family;
     VkPhysicalDeviceMemoryProperties memory;
-    struct stn_device_caps caps;
+    struct stn_gpu_caps caps;
     VkDebugUtilsMessengerEXT messenger;
     PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
     unsigned n_complaints; /* of the validation layer, which also go to stderr */
@@ -137,14 +137,14 @@ struct stn_device {
 
 /* STN_UNSUPPORTED when there is no Vulkan or no device for us, STN_NOT_FOUND when none is the wanted one. The caller closes
  * *ret. */
-enum stn_code stn_device_open(struct stn_device **ret, const struct stn_device_config *config, struct stn_err *err) STN_CHECKED;
-void stn_device_close(struct stn_device *device);
+enum stn_code stn_gpu_open(struct stn_gpu **ret, const struct stn_gpu_config *config, struct stn_err *err) STN_CHECKED;
+void stn_gpu_close(struct stn_gpu *gpu);
 
 /* Calls SEE for each device that could be opened, in the order of their numbers. */
-enum stn_code stn_device_list(void (*see)(void *user, const struct stn_device_caps *caps), void *user,
+enum stn_code stn_gpu_list(void (*see)(void *user, const struct stn_gpu_caps *caps), void *user,
                               struct stn_err *err) STN_CHECKED;
 
 /* What VkResult means for us: WHAT names what was being done. A lost device is marked as lost and stays so. */
-enum stn_code stn_device_check(struct stn_device *device, VkResult result, const char *what, struct stn_err *err) STN_CHECKED;
+enum stn_code stn_gpu_check(struct stn_gpu *gpu, VkResult result, const char *what, struct stn_err *err) STN_CHECKED;
 
 #endif
