@@ -1,0 +1,483 @@
+/* What the coordinator says, each message checked to the end before anything of it is believed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "client/core/secagg_client_state.h"
+#include "crypto/box.h"
+#include "crypto/entropy.h"
+#include "secagg/merkle.h"
+#include "secagg/roster.h"
+
+static void *need(void *p)
+{
+    if (p == NULL) {
+        abort(); /* a step cannot be undone */
+    }
+    return p;
+}
+
+static uint32_t fewest(const struct stn_secagg_client *client)
+{
+    uint32_t floor = client->config.n_min_floor;
+    return client->terms.n_min > floor ? client->terms.n_min : floor;
+}
+
+/* Calls for each of the receiver and its neighbours in the order of the roster: the receiver's slot
+ * is STN_HARARY_NOBODY. */
+static uint32_t slot_in_order(const struct stn_secagg_client *client, uint32_t i,
+                              uint32_t *ret_index)
+{
+    uint32_t before = 0; /* neighbours with lower indices: slots rise with them */
+    while (before < client->bound.k && client->neighbours[before].index < client->index) {
+        before++;
+    }
+    uint32_t slot = i < before ? i : i == before ? STN_HARARY_NOBODY : i - 1;
+    *ret_index = slot == STN_HARARY_NOBODY ? client->index : client->neighbours[slot].index;
+    return slot;
+}
+
+/* The k + 1 leaves, which make says, are in the tree of this root. */
+static enum stn_code check_proof(const struct stn_secagg_client *client,
+                                 const struct stn_digest *root, const struct stn_digest *leaves,
+                                 const struct stn_digest *proof, uint32_t n_proof)
+{
+    uint32_t n = client->bound.k + 1;
+    uint32_t *indices = need(stn_mem_new(n, sizeof *indices));
+    for (uint32_t i = 0; i < n; i++) {
+        (void)slot_in_order(client, i, &indices[i]);
+    }
+    enum stn_code code =
+        stn_merkle_check(root, client->round.n, indices, leaves, n, proof, n_proof, NULL);
+    stn_mem_free(indices);
+    return code;
+}
+
+static void ad_of(uint8_t ad[static 12], uint32_t from, uint32_t to, uint32_t slot)
+{
+    stn_buf_put_u32(ad, from);
+    stn_buf_put_u32(ad + 4, to);
+    stn_buf_put_u32(ad + 8, slot);
+}
+
+/* ---- roster ---- */
+
+/* The adverts are the neighbours', in the roster where the graph wants them, and each is vouched
+ * for by its device and the directory. */
+static enum stn_code check_adverts(struct stn_secagg_client *client,
+                                   const struct stn_msg_roster *roster)
+{
+    uint32_t n = client->bound.k + 1;
+    const struct stn_digest *cfg = &client->terms.cfg;
+    struct stn_digest *leaves = need(stn_mem_new(n, sizeof *leaves)), last = {{0}};
+    enum stn_code code = STN_OK;
+    for (uint32_t i = 0; i < n && code == STN_OK; i++) {
+        uint32_t index, slot = slot_in_order(client, i, &index);
+        const struct stn_advert *advert =
+            slot == STN_HARARY_NOBODY ? &client->advert : &roster->adverts[slot];
+        struct stn_digest order = stn_roster_order(advert, cfg);
+        leaves[i] = stn_roster_leaf(advert, cfg);
+        if ((i > 0 && stn_digest_compare(&last, &order) >= 0) ||
+            stn_buf_get_u64(advert->version) > client->terms.version) {
+            code = STN_INVALID;
+        } else if (slot != STN_HARARY_NOBODY) {
+            code = stn_roster_advert_verify(advert, cfg, client->config.directory, NULL);
+            client->neighbours[slot].advert = *advert;
+        }
+        last = order;
+    }
+    if (code == STN_OK) {
+        code = check_proof(client, &client->round.root, leaves, roster->proof, roster->n_proof);
+    }
+    for (uint32_t a = 0; a < client->bound.k && code == STN_OK; a++) { /* nobody is there twice */
+        const uint8_t *id = client->neighbours[a].advert.id;
+        bool twice = memcmp(id, client->advert.id, 32) == 0;
+        for (uint32_t b = 0; b < a; b++) {
+            twice = twice || memcmp(id, client->neighbours[b].advert.id, 32) == 0;
+        }
+        code = twice ? STN_INVALID : STN_OK;
+    }
+    stn_mem_free(leaves);
+    return code;
+}
+
+/* Both seeds in shares, sealed for each neighbour. */
+static enum stn_code deal(struct stn_secagg_client *client)
+{
+    uint32_t k = client->bound.k;
+    size_t n = client->bound.t - 1;
+    stn_shamir_coefficients *coefficients = need(stn_mem_new(2 * n + 1, sizeof *coefficients));
+    struct stn_stream stream;
+    stn_stream_init(&stream, client->entropy.deal, 0);
+    stn_shamir_draw(coefficients, 2 * n, &stream);
+    stn_stream_fini(&stream);
+    client->sealed = need(stn_mem_new(k, sizeof *client->sealed));
+    enum stn_code code = STN_OK;
+    for (uint32_t slot = 0; slot < k && code == STN_OK; slot++) {
+        const struct stn_secagg_client_neighbour *to = &client->neighbours[slot];
+        struct stn_shamir_share share;
+        uint8_t text[2 * STN_SHAMIR_BYTES], key[32], ad[12];
+        stn_shamir_deal(&share, client->entropy.self_seed,
+                        (const stn_shamir_coefficients *)coefficients, n, slot + 1);
+        stn_shamir_put(&share, text);
+        stn_shamir_deal(&share, client->entropy.mask_seed,
+                        (const stn_shamir_coefficients *)(coefficients + n), n, slot + 1);
+        stn_shamir_put(&share, text + STN_SHAMIR_BYTES);
+        code = stn_derive_transport(key, &client->round, client->entropy.transport,
+                                    to->advert.transport, client->advert.id, to->advert.id, NULL);
+        if (code == STN_OK) {
+            ad_of(ad, client->index, to->index, slot);
+            stn_box_seal(client->sealed[slot].bytes, key, ad, sizeof ad, text, sizeof text);
+        }
+        stn_entropy_wipe(&share, sizeof share);
+        stn_entropy_wipe(text, sizeof text);
+        stn_entropy_wipe(key, sizeof key);
+    }
+    stn_entropy_wipe(coefficients, (2 * n + 1) * sizeof *coefficients);
+    stn_mem_free(coefficients);
+    stn_entropy_wipe(client->entropy.deal, sizeof client->entropy.deal);
+    return code;
+}
+
+/* The roster is the coordinator's, of a size that will do, and has this device in its place. */
+static enum stn_code take_roster(struct stn_secagg_client *client,
+                                 const struct stn_msg_roster *roster)
+{
+    uint32_t n = roster->n_members;
+    client->round.n = n;
+    memcpy(client->round.root.bytes, roster->root, 32);
+    memcpy(client->roster_signature, roster->signature, 64);
+    enum stn_code code =
+        stn_roster_verify(roster->signature, &client->round, client->config.coordinator, NULL);
+    if (code != STN_OK) {
+        return code;
+    }
+    if (n < fewest(client) || n > client->terms.n_max) {
+        return STN_LIMIT;
+    }
+    code = stn_bound_for(n, &client->terms.params, &client->bound, NULL);
+    if (code != STN_OK) {
+        return code;
+    }
+    uint32_t k = client->bound.k;
+    if (roster->index >= n || roster->n_adverts != k) {
+        client->bound.k = 0;
+        return STN_INVALID;
+    }
+    uint8_t seed[32];
+    stn_derive_graph_seed(seed, &client->round);
+    code = stn_harary_init(&client->graph, n, k, seed, NULL);
+    need(code == STN_OK ? client : NULL);
+    client->index = roster->index;
+    client->neighbours = need(stn_mem_new(k, sizeof *client->neighbours));
+    client->slots = need(stn_mem_new(k, sizeof *client->slots));
+    client->opened = need(stn_mem_new(k, sizeof *client->opened));
+    stn_harary_neighbours(&client->graph, client->index, client->slots);
+    for (uint32_t slot = 0; slot < k; slot++) {
+        client->neighbours[slot].index = client->slots[slot];
+    }
+    return check_adverts(client, roster);
+}
+
+static void show_evidence(struct stn_secagg_client_turn *turn, bool of_rosters,
+                          const struct stn_digest *first_root, uint32_t first_n,
+                          const uint8_t *first_signature, const struct stn_digest *second_root,
+                          uint32_t second_n, const uint8_t *second_signature)
+{
+    struct stn_secagg_client_evidence evidence = {
+        .cfg = turn->client->terms.cfg,
+        .of_rosters = of_rosters,
+        .root = turn->client->round.root,
+        .statements = {{.root = *first_root, .n = first_n}, {.root = *second_root, .n = second_n}}};
+    memcpy(evidence.statements[0].signature, first_signature, 64);
+    memcpy(evidence.statements[1].signature, second_signature, 64);
+    stn_secagg_client_emit(turn, STN_SECAGG_CLIENT_EVIDENCE)->evidence = evidence;
+    stn_secagg_client_end(turn, STN_DENIED);
+}
+
+static void hear_roster(struct stn_secagg_client_turn *turn, const struct stn_msg_roster *roster)
+{
+    struct stn_secagg_client *client = turn->client;
+    if (client->stage != STN_STAGE_ADVERTISE) {
+        struct stn_derive_round other = {.cfg = client->terms.cfg, .n = roster->n_members};
+        memcpy(other.root.bytes, roster->root, 32);
+        if ((other.n != client->round.n || !stn_digest_equal(&other.root, &client->round.root)) &&
+            stn_roster_verify(roster->signature, &other, client->config.coordinator, NULL) ==
+                STN_OK) {
+            show_evidence(turn, true, &client->round.root, client->round.n,
+                          client->roster_signature, &other.root, other.n, roster->signature);
+        }
+        return;
+    }
+    enum stn_code code = take_roster(client, roster);
+    if (code == STN_OK) {
+        code = deal(client);
+    }
+    if (code != STN_OK) {
+        stn_secagg_client_end(turn, code);
+        return;
+    }
+    struct stn_msg_share share = {.round = client->terms.round,
+                                  .commitment = stn_derive_commitment(client->entropy.self_seed),
+                                  .n_sealed = client->bound.k,
+                                  .sealed = client->sealed};
+    stn_roster_share_sign(share.signature, &client->round, &share.commitment, share.sealed,
+                          share.n_sealed, &client->config.identity);
+    client->sent = (struct stn_msg){.type = STN_MSG_SHARE, .share = share};
+    struct stn_digest spoken = stn_digest_of(share.signature, sizeof share.signature);
+    stn_secagg_client_speak(turn, STN_STAGE_SHARE, &spoken);
+}
+
+/* ---- deliver ---- */
+
+/* A neighbour's shares, if they are what it sealed for this device. If not, it is the neighbour who
+ * has one share fewer, and its mask stays as agreed. */
+static void open_shares(struct stn_secagg_client *client, struct stn_secagg_client_neighbour *from,
+                        const struct stn_sealed *sealed)
+{
+    uint8_t key[32], ad[12], text[2 * STN_SHAMIR_BYTES];
+    if (stn_derive_transport(key, &client->round, client->entropy.transport, from->advert.transport,
+                             from->advert.id, client->advert.id, NULL) != STN_OK) {
+        return;
+    }
+    ad_of(ad, from->index, client->index,
+          stn_harary_slot(&client->graph, from->index, client->index));
+    from->is_open = stn_box_open(text, key, ad, sizeof ad, sealed->bytes, sizeof sealed->bytes,
+                                 NULL) == STN_OK &&
+                    stn_shamir_get(&from->self, text, NULL) == STN_OK &&
+                    stn_shamir_get(&from->mask, text + STN_SHAMIR_BYTES, NULL) == STN_OK;
+    stn_entropy_wipe(text, sizeof text);
+    stn_entropy_wipe(key, sizeof key);
+}
+
+static enum stn_code make_masks(struct stn_secagg_client *client, uint32_t n_shared)
+{
+    client->masks = need(stn_mem_new(n_shared + 1, sizeof *client->masks));
+    client->n_masks = n_shared + 1;
+    memcpy(client->masks[0].seed, client->entropy.self_seed, 32);
+    size_t n = 1;
+    struct stn_derive_party mine = {client->index, client->advert.mask};
+    for (uint32_t slot = 0; slot < client->bound.k; slot++) {
+        const struct stn_secagg_client_neighbour *with = &client->neighbours[slot];
+        if (with->has_shared) {
+            struct stn_derive_party theirs = {with->index, with->advert.mask};
+            struct stn_mask *mask = &client->masks[n++];
+            mask->is_minus = with->index < client->index;
+            enum stn_code code = stn_derive_pair(mask->seed, &client->round, client->mask_secret,
+                                                 &mine, &theirs, NULL);
+            if (code != STN_OK) {
+                return code;
+            }
+        }
+    }
+    return STN_OK;
+}
+
+static void hear_deliver(struct stn_secagg_client_turn *turn, const struct stn_msg_deliver *deliver)
+{
+    struct stn_secagg_client *client = turn->client;
+    if (client->stage != STN_STAGE_SHARE) {
+        return;
+    }
+    if (deliver->n_slots != deliver->n_sealed || deliver->n_slots < client->bound.t) {
+        stn_secagg_client_end(turn, STN_LIMIT);
+        return;
+    }
+    for (uint32_t i = 0; i < deliver->n_slots; i++) {
+        uint32_t slot = deliver->slots[i];
+        if (slot >= client->bound.k || client->neighbours[slot].has_shared) {
+            stn_secagg_client_end(turn, STN_INVALID);
+            return;
+        }
+        client->neighbours[slot].has_shared = true;
+        open_shares(client, &client->neighbours[slot], &deliver->sealed[i]);
+    }
+    enum stn_code code = make_masks(client, deliver->n_slots);
+    if (code != STN_OK) {
+        stn_secagg_client_end(turn, code);
+        return;
+    }
+    stn_entropy_wipe(&client->entropy, sizeof client->entropy);
+    stn_entropy_wipe(client->mask_secret, sizeof client->mask_secret);
+    client->sent = (struct stn_msg){.type = STN_MSG_NONE}; /* it has nothing to say before MASKED */
+    stn_secagg_client_speak(turn, STN_STAGE_UPLOAD, &(struct stn_digest){{0}});
+    struct stn_secagg_client_effect *effect = stn_secagg_client_emit(turn, STN_SECAGG_CLIENT_MASK);
+    effect->masks.items = client->masks;
+    effect->masks.n = client->n_masks;
+}
+
+/* ---- survivors ---- */
+
+static enum stn_code take_survivors(struct stn_secagg_client *client,
+                                    const struct stn_msg_survivors *msg)
+{
+    uint32_t k = client->bound.k, n_survived = 0, n_lost = 0;
+    if (msg->n_survivors < fewest(client) || msg->n_survivors > client->round.n) {
+        return STN_LIMIT;
+    }
+    if (msg->n_members != k + 1) {
+        return STN_INVALID;
+    }
+    struct stn_digest *leaves = need(stn_mem_new(k + 1, sizeof *leaves));
+    bool fits = true;
+    for (uint32_t i = 0; i <= k; i++) {
+        uint32_t index, slot = slot_in_order(client, i, &index);
+        const struct stn_survivor *member = &msg->members[i];
+        struct stn_digest upload;
+        memcpy(upload.bytes, member->upload, 32);
+        bool survived = member->survived == 1;
+        leaves[i] = stn_roster_survivor_leaf(index, survived ? &upload : NULL);
+        if (slot == STN_HARARY_NOBODY) {
+            fits = fits && survived && stn_digest_equal(&upload, &client->upload);
+        } else {
+            struct stn_secagg_client_neighbour *neighbour = &client->neighbours[slot];
+            neighbour->survived = survived;
+            fits = fits && (neighbour->has_shared || !survived);
+            n_survived += survived;
+            n_lost += neighbour->has_shared && !survived;
+        }
+    }
+    enum stn_code code =
+        fits ? check_proof(client, &msg->root, leaves, msg->proof, msg->n_proof) : STN_INVALID;
+    stn_mem_free(leaves);
+    if (code == STN_OK && (n_survived < client->bound.t || n_lost > k - client->bound.t)) {
+        code = STN_LIMIT;
+    }
+    return code;
+}
+
+static void hear_survivors(struct stn_secagg_client_turn *turn, const struct stn_msg_survivors *msg)
+{
+    struct stn_secagg_client *client = turn->client;
+    if (client->stage < STN_STAGE_UPLOAD || !client->has_uploaded) {
+        return;
+    }
+    struct stn_roster_survivors survivors = {.root = msg->root, .n = msg->n_survivors};
+    enum stn_code code =
+        stn_roster_survivors_verify(msg->signature, STN_ROSTER_SURVIVORS, &client->round,
+                                    &survivors, client->config.coordinator, NULL);
+    if (client->stage > STN_STAGE_UPLOAD) {
+        bool same = stn_digest_equal(&msg->root, &client->survivors.root) &&
+                    msg->n_survivors == client->survivors.n;
+        if (code == STN_OK && !same) {
+            show_evidence(turn, false, &client->survivors.root, client->survivors.n,
+                          client->survivors.signature, &msg->root, msg->n_survivors,
+                          msg->signature);
+        }
+        return;
+    }
+    if (code == STN_OK) {
+        code = take_survivors(client, msg);
+    }
+    if (code != STN_OK) {
+        stn_secagg_client_end(turn, code);
+        return;
+    }
+    client->survivors.root = msg->root;
+    client->survivors.n = msg->n_survivors;
+    memcpy(client->survivors.signature, msg->signature, 64);
+    client->sent = (struct stn_msg){
+        .type = STN_MSG_ACK,
+        .ack = {.round = client->terms.round, .survivors = client->survivors.root}};
+    stn_roster_survivors_sign(client->sent.ack.signature, STN_ROSTER_ACK, &client->round,
+                              &survivors, &client->config.identity);
+    stn_secagg_client_speak(turn, STN_STAGE_ACK, &client->survivors.root);
+}
+
+/* ---- acks ---- */
+
+static void hear_acks(struct stn_secagg_client_turn *turn, const struct stn_msg_acks *acks)
+{
+    struct stn_secagg_client *client = turn->client;
+    if (client->stage != STN_STAGE_ACK) {
+        return;
+    }
+    struct stn_roster_survivors survivors = {client->survivors.root, client->survivors.n};
+    uint32_t n_agree = 0, next = 0;
+    for (uint32_t i = 0; i < acks->n_slots && i < acks->n_signatures; i++) {
+        uint32_t slot = acks->slots[i];
+        if (slot < next || slot >= client->bound.k) {
+            break; /* slots rise: nobody counts twice */
+        }
+        next = slot + 1;
+        n_agree += client->neighbours[slot].survived &&
+                   stn_roster_survivors_verify(acks->signatures[i].bytes, STN_ROSTER_ACK,
+                                               &client->round, &survivors,
+                                               client->neighbours[slot].advert.id, NULL) == STN_OK;
+    }
+    if (n_agree < client->bound.t) {
+        stn_secagg_client_end(turn, STN_DENIED);
+        return;
+    }
+    client->n_opened = 0;
+    for (uint32_t slot = 0; slot < client->bound.k; slot++) {
+        const struct stn_secagg_client_neighbour *of = &client->neighbours[slot];
+        if (of->has_shared && of->is_open) {
+            client->slots[client->n_opened] = slot;
+            stn_shamir_put(of->survived ? &of->self : &of->mask,
+                           client->opened[client->n_opened++].bytes);
+        }
+    }
+    client->sent = (struct stn_msg){.type = STN_MSG_UNMASK,
+                                    .unmask = {.round = client->terms.round,
+                                               .survivors = client->survivors.root,
+                                               .n_slots = client->n_opened,
+                                               .slots = client->slots,
+                                               .n_opened = client->n_opened,
+                                               .opened = client->opened}};
+    struct stn_digest spoken =
+        stn_digest_of(client->opened, client->n_opened * sizeof *client->opened);
+    stn_secagg_client_speak(turn, STN_STAGE_UNMASK, &spoken);
+}
+
+static const struct stn_round_id *round_of(const struct stn_msg *msg)
+{
+    switch (msg->type) {
+    case STN_MSG_ROSTER:
+        return &msg->roster.round;
+    case STN_MSG_DELIVER:
+        return &msg->deliver.round;
+    case STN_MSG_SURVIVORS:
+        return &msg->survivors.round;
+    case STN_MSG_ACKS:
+        return &msg->acks.round;
+    case STN_MSG_RESULT:
+        return &msg->result.round;
+    case STN_MSG_VOIDED:
+        return &msg->voided.round;
+    default:
+        return NULL;
+    }
+}
+
+void stn_secagg_client_hear(struct stn_secagg_client_turn *turn, const struct stn_msg *msg)
+{
+    const struct stn_round_id *round = round_of(msg);
+    if (turn->client->stage == 0 || round == NULL ||
+        memcmp(round, &turn->client->terms.round, sizeof *round) != 0) {
+        return; /* not of this round */
+    }
+    switch (msg->type) {
+    case STN_MSG_ROSTER:
+        hear_roster(turn, &msg->roster);
+        return;
+    case STN_MSG_DELIVER:
+        hear_deliver(turn, &msg->deliver);
+        return;
+    case STN_MSG_SURVIVORS:
+        hear_survivors(turn, &msg->survivors);
+        return;
+    case STN_MSG_ACKS:
+        hear_acks(turn, &msg->acks);
+        return;
+    case STN_MSG_RESULT:
+        stn_secagg_client_end(turn, STN_OK);
+        return;
+    default: /* voided */
+        stn_secagg_client_end(turn, msg->voided.code < STN_N_CODES && msg->voided.code != STN_OK
+                                        ? (enum stn_code)msg->voided.code
+                                        : STN_INVALID);
+        return;
+    }
+}

@@ -1,0 +1,323 @@
+#include "tests/swarm/secagg_world.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "crypto/entropy.h"
+#include "crypto/shamir.h"
+
+struct stn_world stn_world;
+
+static struct stn_rng rng;
+
+static void draw(void *p, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        ((uint8_t *)p)[i] = (uint8_t)stn_rng_u64(&rng);
+    }
+}
+
+static void draw_ident(struct stn_ident *ident)
+{
+    uint8_t seed[32];
+    draw(seed, sizeof seed);
+    stn_ident_from_seed(ident, seed);
+}
+
+static struct stn_world_device *device_of(const struct stn_id *id)
+{
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        if (memcmp(&stn_world.devices[i].id, id, sizeof *id) == 0) {
+            return &stn_world.devices[i];
+        }
+    }
+    ck_abort_msg("a device that is none");
+    return NULL;
+}
+
+static void keep(const struct stn_secagg_server_record *record)
+{
+    size_t i = 0;
+    while (i < stn_world.n_records && (stn_world.records[i].kind != record->kind ||
+                                       stn_world.records[i].index != record->index)) {
+        i++;
+    }
+    ck_assert_uint_lt(i, STN_WORLD_RECORDS);
+    stn_world.n_records += i == stn_world.n_records;
+    stn_mem_free(stn_world.records[i].data);
+    stn_world.records[i] = (struct stn_world_record){
+        record->kind, record->index, stn_mem_copy(record->data, record->size), record->size};
+}
+
+/* The sum as the snapshots have it: of every upload that counts. */
+static void add_up(void)
+{
+    memset(stn_world.sum, 0, sizeof stn_world.sum);
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        for (int j = 0; j < STN_WORLD_VALUES && stn_world.devices[i].counts; j++) {
+            stn_world.sum[j] += stn_world.devices[i].y[j];
+        }
+    }
+}
+
+static enum stn_code tell(struct stn_secagg_server_event event)
+{
+    enum stn_code answer = STN_OK;
+    bool again = true;
+    event.now_ms = stn_world.now_ms;
+    while (again) {
+        again = false;
+        stn_secagg_server_step(stn_world.server, &event, &stn_world.effects);
+        for (size_t i = 0; i < stn_world.effects.n; i++) {
+            const struct stn_secagg_server_effect *effect = &stn_world.effects.items[i];
+            switch (effect->type) {
+            case STN_SECAGG_SERVER_SAVE:
+                keep(&effect->record);
+                break;
+            case STN_SECAGG_SERVER_ANSWER:
+                answer = effect->code;
+                break;
+            case STN_SECAGG_SERVER_COUNT:
+                device_of(&effect->device)->counts = true;
+                break;
+            case STN_SECAGG_SERVER_WAKE:
+                stn_world.wake_ms = effect->at_ms;
+                break;
+            case STN_SECAGG_SERVER_MASK:
+                if (effect->masks.is_first) {
+                    add_up();
+                }
+                stn_mask_apply(stn_world.sum, STN_WORLD_VALUES, 0, effect->masks.items,
+                               effect->masks.n);
+                event.type = STN_SECAGG_SERVER_MASKED;
+                again = true;
+                break;
+            case STN_SECAGG_SERVER_CLEAR:
+                stn_world.is_clear = true;
+                stn_world.n_clear = effect->n;
+                break;
+            case STN_SECAGG_SERVER_SUSPECT:
+                ck_assert(device_of(&effect->device)->lies);
+                stn_world.n_suspects++;
+                break;
+            case STN_SECAGG_SERVER_VOID:
+                stn_world.is_void = true;
+                stn_world.why_void = effect->code;
+                break;
+            case STN_SECAGG_SERVER_NEWS:
+                break;
+            }
+        }
+    }
+    return answer;
+}
+
+static void step(struct stn_world_device *device, struct stn_secagg_client_event event)
+{
+    struct stn_secagg_client_effects effects;
+    event.now_ms = stn_world.now_ms;
+    bool was_masked = false;
+    stn_secagg_client_step(device->client, &event, &effects);
+    for (size_t i = 0; i < effects.n; i++) {
+        const struct stn_secagg_client_effect *effect = &effects.items[i];
+        switch (effect->type) {
+        case STN_SECAGG_CLIENT_SAVE:
+            device->record = effect->record;
+            break;
+        case STN_SECAGG_CLIENT_SEND:
+            ck_assert(!device->is_over);
+            device->sent = effect->msg;
+            device->n_sent[effect->msg.type]++;
+            break;
+        case STN_SECAGG_CLIENT_MASK:
+            ck_assert(!device->has_put); /* a second vector would say the difference */
+            memcpy(device->y, device->x, sizeof device->y);
+            stn_mask_apply(device->y, STN_WORLD_VALUES, 0, effect->masks.items, effect->masks.n);
+            device->has_put = was_masked = true;
+            break;
+        case STN_SECAGG_CLIENT_EVIDENCE:
+            device->has_evidence = true;
+            break;
+        case STN_SECAGG_CLIENT_OVER:
+            device->is_over = true;
+            device->over = effect->code;
+            break;
+        case STN_SECAGG_CLIENT_WAKE:
+            break;
+        }
+    }
+    if (was_masked) {
+        step(device, (struct stn_secagg_client_event){
+                         .type = STN_SECAGG_CLIENT_MASKED,
+                         .masked = {.digest = stn_digest_of(device->y, sizeof device->y)}});
+    }
+}
+
+static void make_server(void)
+{
+    struct stn_secagg_server_config config = {
+        .terms = stn_world.terms, .target = stn_world.target, .coordinator = stn_world.coordinator};
+    memcpy(config.directory, stn_world.directory.pub, 32);
+    ck_assert_int_eq(stn_secagg_server_new(&stn_world.server, &config, NULL), STN_OK);
+}
+
+void stn_world_begin(uint32_t n, uint32_t n_min, uint64_t seed)
+{
+    ck_assert_int_eq(stn_entropy_start(NULL), STN_OK);
+    stn_rng_init(&rng, seed);
+    memset(&stn_world, 0, sizeof stn_world);
+    stn_world.n = stn_world.target = n;
+    stn_world.now_ms = 1000;
+    draw_ident(&stn_world.coordinator);
+    draw_ident(&stn_world.directory);
+    struct stn_msg_round_config config = {.secure = true,
+                                          .version = 3,
+                                          .n_min = n_min,
+                                          .n_max = n,
+                                          .gamma = 0.1,
+                                          .delta = 0.1,
+                                          .sigma = 64,
+                                          .eta = 30,
+                                          .join_ms = 60000,
+                                          .share_ms = 20000,
+                                          .upload_ms = 180000,
+                                          .ack_ms = 15000,
+                                          .unmask_ms = 20000};
+    struct stn_digest cfg;
+    draw(&config.round, sizeof config.round);
+    draw(&cfg, sizeof cfg);
+    ck_assert_int_eq(stn_terms_of(&config, &cfg, &stn_world.terms, NULL), STN_OK);
+    for (uint32_t i = 0; i < n; i++) {
+        struct stn_world_device *device = &stn_world.devices[i];
+        draw_ident(&device->ident);
+        memcpy(&device->id, device->ident.pub, sizeof device->id);
+        device->config = (struct stn_secagg_client_config){
+            .identity = device->ident, .n_min_floor = n_min, .gamma_floor = 0.1, .sigma_floor = 64};
+        memcpy(device->config.coordinator, stn_world.coordinator.pub, 32);
+        memcpy(device->config.directory, stn_world.directory.pub, 32);
+        memcpy(device->config.certificate.device, device->ident.pub, 32);
+        stn_ident_cert_sign(&device->config.certificate, &stn_world.directory);
+        ck_assert_int_eq(stn_secagg_client_new(&device->client, &device->config, NULL), STN_OK);
+        draw(&device->entropy, sizeof device->entropy);
+        draw(device->x, sizeof device->x);
+    }
+    make_server();
+    (void)tell((struct stn_secagg_server_event){.type = STN_SECAGG_SERVER_OPEN});
+}
+
+void stn_world_end(void)
+{
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        stn_secagg_client_free(stn_world.devices[i].client);
+    }
+    for (size_t i = 0; i < stn_world.n_records; i++) {
+        stn_mem_free(stn_world.records[i].data);
+    }
+    stn_secagg_server_free(stn_world.server);
+    stn_secagg_server_effects_fini(&stn_world.effects);
+}
+
+void stn_world_enter(uint32_t i)
+{
+    struct stn_world_device *device = &stn_world.devices[i];
+    step(device, (struct stn_secagg_client_event){.type = STN_SECAGG_CLIENT_START,
+                                                  .start = {.terms = &stn_world.terms,
+                                                            .entropy = &device->entropy,
+                                                            .record = &device->record}});
+}
+
+enum stn_code stn_world_deliver(uint32_t i)
+{
+    struct stn_world_device *device = &stn_world.devices[i];
+    struct stn_opened opened[STN_WORLD_DEVICES];
+    struct stn_msg msg = device->sent;
+    if (msg.type == STN_MSG_PUT_END) {
+        return tell((struct stn_secagg_server_event){
+            .type = STN_SECAGG_SERVER_UPLOAD, .device = device->id, .upload = &msg.put_end});
+    }
+    if (msg.type == STN_MSG_UNMASK && device->lies) {
+        for (uint32_t j = 0; j < msg.unmask.n_opened; j++) {
+            opened[j] = msg.unmask.opened[j];
+            opened[j].bytes[8 * (j % 5) + 3] ^= (uint8_t)(1 + i);
+        }
+        msg.unmask.opened = opened;
+    }
+    return tell((struct stn_secagg_server_event){
+        .type = STN_SECAGG_SERVER_REQUEST, .device = device->id, .msg = &msg});
+}
+
+void stn_world_hear(uint32_t i, const struct stn_msg *msg)
+{
+    step(&stn_world.devices[i],
+         (struct stn_secagg_client_event){.type = STN_SECAGG_CLIENT_MESSAGE, .msg = msg});
+}
+
+enum stn_code stn_world_poll(uint32_t i, enum stn_stage stage)
+{
+    struct stn_msg msg;
+    enum stn_code code =
+        stn_secagg_server_answer(stn_world.server, &stn_world.devices[i].id, stage, &msg);
+    if (code == STN_OK) {
+        stn_world_hear(i, &msg);
+    }
+    return code;
+}
+
+void stn_world_expire(enum stn_stage stage)
+{
+    struct stn_secagg_server_view view = stn_secagg_server_view(stn_world.server);
+    if (view.stage == stage && !view.is_void) {
+        ck_assert_uint_ne(stn_world.wake_ms, UINT64_MAX);
+        stn_world.now_ms = stn_world.wake_ms;
+        (void)tell((struct stn_secagg_server_event){.type = STN_SECAGG_SERVER_TIME});
+        view = stn_secagg_server_view(stn_world.server);
+        ck_assert(view.stage > stage || view.is_void); /* every stage ends by its deadline */
+    }
+}
+
+static int by_kind(const void *a, const void *b)
+{
+    const struct stn_world_record *x = a, *y = b;
+    return x->kind != y->kind ? (x->kind > y->kind) - (x->kind < y->kind)
+                              : (x->index > y->index) - (x->index < y->index);
+}
+
+void stn_world_crash(void)
+{
+    stn_secagg_server_free(stn_world.server);
+    make_server();
+    qsort(stn_world.records, stn_world.n_records, sizeof *stn_world.records, by_kind);
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        stn_world.devices[i].counts = false;
+    }
+    for (size_t i = 0; i < stn_world.n_records; i++) {
+        const struct stn_world_record *record = &stn_world.records[i];
+        (void)tell((struct stn_secagg_server_event){
+            .type = STN_SECAGG_SERVER_RESTORE,
+            .record = {record->kind, record->index, record->data, record->size}});
+    }
+    (void)tell((struct stn_secagg_server_event){.type = STN_SECAGG_SERVER_RESUME});
+}
+
+void stn_world_stage(enum stn_stage stage, const bool *is_there)
+{
+    for (uint32_t i = 0; i < stn_world.n && !stn_world.is_void; i++) {
+        struct stn_world_device *device = &stn_world.devices[i];
+        if (!is_there[i] || device->is_over) {
+            continue;
+        }
+        if (stage == STN_STAGE_ADVERTISE) {
+            stn_world_enter(i);
+        } else if (stn_world_poll(i, (enum stn_stage)(stage - 1)) != STN_OK) {
+            continue;
+        }
+        stn_world.now_ms += 7;
+        if (!device->is_over) {
+            (void)stn_world_deliver(i);
+        }
+    }
+    stn_world_expire(stage);
+}

@@ -1,0 +1,297 @@
+#include "tests/lib/run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "tests/swarm/secagg_world.h"
+
+/* A device's fate is how many messages it says: 0 not even its advert, 5 all. */
+enum { FATES = 6, ALL = 5 };
+
+static uint32_t fate[STN_WORLD_DEVICES];
+
+static uint32_t n_with(uint32_t least)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        n += fate[i] >= least;
+    }
+    return n;
+}
+
+static bool is_sum_right(void)
+{
+    for (int j = 0; j < STN_WORLD_VALUES; j++) {
+        uint32_t sum = 0;
+        for (uint32_t i = 0; i < stn_world.n; i++) {
+            sum += fate[i] >= STN_STAGE_UPLOAD ? stn_world.devices[i].x[j] : 0;
+        }
+        if (sum != stn_world.sum[j]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether a round of a complete graph succeeds, from the document alone. */
+static bool should_succeed(void)
+{
+    uint32_t n = n_with(1), n_min = stn_world.terms.n_min;
+    if (n < n_min || n < STN_BOUND_MEMBERS_MIN) {
+        return false;
+    }
+    uint32_t t = (n + n / 10) / 2 + 1, k = n - 1, shared = n_with(2), survived = n_with(3);
+    return shared - 1 >= t && survived >= n_min && survived - 1 >= t &&
+           shared - survived <= k - t && n_with(4) >= t + 1 && n_with(5) >= t + 1;
+}
+
+static void check_end(void)
+{
+    bool should = should_succeed();
+    ck_assert_msg(stn_world.is_clear == should && stn_world.is_void == !should,
+                  "clear %d, void %d of fates %u %u %u %u %u ...", stn_world.is_clear,
+                  stn_world.is_void, fate[0], fate[1], fate[2], fate[3], fate[4]);
+    if (should) {
+        ck_assert_uint_eq(stn_world.n_clear, n_with(STN_STAGE_UPLOAD));
+        ck_assert(is_sum_right());
+    }
+}
+
+static void run_stage(enum stn_stage stage)
+{
+    bool is_there[STN_WORLD_DEVICES];
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        is_there[i] = fate[i] >= (uint32_t)stage;
+    }
+    stn_world_stage(stage, is_there);
+}
+
+static uint32_t *n_leaves, *n_clear; /* shared by all processes of an exploration */
+
+static void explore(uint32_t stage, bool any_order);
+
+/* One choice of who is lost before a stage, in a process of its own: what was done up to here is
+ * done once for all choices. */
+static void branch(uint32_t stage, bool any_order)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        run_stage((enum stn_stage)stage);
+        if (stage == ALL) {
+            check_end();
+            ++*n_leaves;
+            *n_clear += stn_world.is_clear;
+        } else {
+            explore(stage + 1, any_order);
+        }
+        _exit(0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a branch at stage %u fails",
+                  stage);
+}
+
+/* Every subset of those who are still there, or every number of them. */
+static void explore(uint32_t stage, bool any_order)
+{
+    uint32_t there[STN_WORLD_DEVICES], n = 0;
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        if (fate[i] >= stage) {
+            there[n++] = i;
+        }
+    }
+    uint32_t n_choices = any_order ? n + 1 : (uint32_t)1 << n;
+    for (uint32_t choice = 0; choice < n_choices; choice++) {
+        for (uint32_t i = 0; i < n; i++) {
+            bool is_lost = any_order ? i < choice : (choice >> i & 1) != 0;
+            fate[there[i]] = is_lost ? stage - 1 : ALL;
+        }
+        branch(stage, any_order);
+    }
+}
+
+static void explore_all(uint32_t n, uint32_t n_min, bool any_order, uint32_t n_expected)
+{
+    uint32_t *counters =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(counters, MAP_FAILED);
+    n_leaves = &counters[0];
+    n_clear = &counters[1];
+    stn_world_begin(n, n_min, n);
+    for (uint32_t i = 0; i < n; i++) {
+        fate[i] = ALL;
+    }
+    explore(1, any_order);
+    printf("secagg: %u devices, %u patterns of losses, %u sums\n", n, *n_leaves, *n_clear);
+    ck_assert_uint_eq(*n_leaves, n_expected);
+    ck_assert_uint_gt(*n_clear, 0);
+    stn_world_end();
+    (void)munmap(counters, 4096);
+}
+
+START_TEST(masks_cancel_for_every_pattern_of_losses_of_five)
+{
+    explore_all(5, 3, false, 7776);
+}
+END_TEST
+
+/* Nobody is special but by the place in the roster, which the seed draws. */
+START_TEST(masks_cancel_for_every_multiset_of_stages)
+{
+    static const uint32_t n_expected[] = {462, 792, 1287, 2002, 3003, 4368, 6188};
+    uint32_t n = 6 + (uint32_t)_i;
+    explore_all(n, 3, true, n_expected[_i]);
+}
+END_TEST
+
+static void run_all(void)
+{
+    for (uint32_t stage = 1; stage <= ALL; stage++) {
+        run_stage((enum stn_stage)stage);
+    }
+}
+
+START_TEST(masks_cancel_on_a_graph_that_is_not_complete)
+{
+    stn_world_begin(100, 50, 77);
+    for (uint32_t i = 0; i < 100; i++) {
+        fate[i] = i < 8 ? 2 + i % 3 : ALL;
+    }
+    fate[0] = 1;
+    run_all();
+    ck_assert(stn_world.is_clear);
+    ck_assert_uint_eq(stn_world.n_clear, n_with(3));
+    ck_assert(is_sum_right());
+    stn_world_end();
+}
+END_TEST
+
+START_TEST(false_shares_are_found_out_and_passed_over)
+{
+    stn_world_begin(12, 5, 3);
+    for (uint32_t i = 0; i < 12; i++) {
+        fate[i] = i == 5 ? 2 : ALL;
+    }
+    stn_world.devices[0].lies = stn_world.devices[7].lies = true;
+    run_all();
+    ck_assert(stn_world.is_clear && is_sum_right());
+    ck_assert_uint_ge(stn_world.n_suspects, 2);
+    stn_world_end();
+}
+END_TEST
+
+START_TEST(too_many_false_shares_make_the_round_void)
+{
+    stn_world_begin(8, 5, 3);
+    for (uint32_t i = 0; i < 8; i++) {
+        fate[i] = ALL;
+        stn_world.devices[i].lies = i < 4;
+    }
+    run_all();
+    ck_assert(stn_world.is_void && !stn_world.is_clear);
+    ck_assert_int_eq(stn_world.why_void, STN_CORRUPT);
+    stn_world_end();
+}
+END_TEST
+
+/* The coordinator crashes before and after every stage: the same survivors, the same sum. */
+START_TEST(a_coordinator_that_crashes_at_any_stage_goes_on)
+{
+    for (uint32_t when = 1; when <= ALL; when++) {
+        stn_world_begin(9, 5, 100 + when);
+        for (uint32_t i = 0; i < 9; i++) {
+            fate[i] = i == 4 ? 2 : i == 5 ? 4 : ALL;
+        }
+        for (uint32_t stage = 1; stage <= ALL; stage++) {
+            if (stage == when) {
+                stn_world_crash();
+            }
+            run_stage((enum stn_stage)stage);
+            if (stage == when) {
+                stn_world_crash();
+            }
+        }
+        ck_assert(stn_world.is_clear && !stn_world.is_void && is_sum_right());
+        stn_world_end();
+    }
+}
+END_TEST
+
+START_TEST(survivors_are_never_made_up_after_a_crash)
+{
+    stn_world_begin(9, 5, 8);
+    for (uint32_t i = 0; i < 9; i++) {
+        fate[i] = ALL;
+    }
+    for (uint32_t stage = 1; stage <= STN_STAGE_ACK; stage++) {
+        run_stage((enum stn_stage)stage);
+    }
+    for (size_t i = 0; i < stn_world.n_records; i++) { /* planted: an upload is forgotten */
+        if (stn_world.records[i].kind == STN_SECAGG_SERVER_UPLOADED) {
+            stn_world.records[i].kind = 99;
+            break;
+        }
+    }
+    stn_world_crash();
+    ck_assert(stn_world.is_void);
+    ck_assert_int_eq(stn_world.why_void, STN_CORRUPT);
+    stn_world_end();
+}
+END_TEST
+
+START_TEST(a_repetition_is_ok_and_another_word_or_a_late_one_is_not)
+{
+    stn_world_begin(6, 5, 4);
+    for (uint32_t i = 0; i < 6; i++) {
+        fate[i] = ALL;
+    }
+    run_stage(STN_STAGE_ADVERTISE);
+    ck_assert_int_eq(stn_world_deliver(0), STN_OK);
+    struct stn_msg first = stn_world.devices[0].sent;
+    stn_world.devices[0].sent.advertise.advert.nonce[0] ^= 1;
+    ck_assert_int_eq(stn_world_deliver(0), STN_EXISTS);
+    run_stage(STN_STAGE_SHARE);
+    ck_assert_int_eq(stn_world_deliver(0), STN_OK);
+    fate[5] = 2;
+    run_stage(STN_STAGE_UPLOAD);
+    ck_assert_int_eq(stn_world_deliver(0), STN_OK);
+    ck_assert_int_eq(stn_world_poll(5, STN_STAGE_SHARE), STN_LATE);
+    stn_world.devices[0].sent.put_end.digest.bytes[0] ^= 1;
+    ck_assert_int_eq(stn_world_deliver(0), STN_EXISTS);
+    ck_assert_int_eq(stn_world_poll(5, STN_STAGE_UPLOAD), STN_LATE);
+    run_stage(STN_STAGE_ACK);
+    ck_assert_int_eq(stn_world_deliver(0), STN_OK);
+    run_stage(STN_STAGE_UNMASK);
+    ck_assert_int_eq(stn_world_deliver(0), STN_OK);
+    ck_assert(stn_world.is_clear && is_sum_right());
+    stn_world.devices[0].sent = first;
+    ck_assert_int_eq(stn_world_deliver(0), STN_OK);
+    stn_world_end();
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("secagg");
+    TCase *tc = tcase_create("secagg");
+    bool is_full = getenv("STERNA_FULL") != NULL;
+    tcase_set_timeout(tc, 300);
+    tcase_add_test(tc, masks_cancel_for_every_pattern_of_losses_of_five);
+    tcase_add_loop_test(tc, masks_cancel_for_every_multiset_of_stages, is_full ? 0 : 2,
+                        is_full ? 7 : 4);
+    tcase_add_test(tc, masks_cancel_on_a_graph_that_is_not_complete);
+    tcase_add_test(tc, false_shares_are_found_out_and_passed_over);
+    tcase_add_test(tc, too_many_false_shares_make_the_round_void);
+    tcase_add_test(tc, a_coordinator_that_crashes_at_any_stage_goes_on);
+    tcase_add_test(tc, survivors_are_never_made_up_after_a_crash);
+    tcase_add_test(tc, a_repetition_is_ok_and_another_word_or_a_late_one_is_not);
+    suite_add_tcase(s, tc);
+    return s;
+}
