@@ -89,6 +89,16 @@ static uint32_t size_of(const struct stn_arch *arch, enum axis axis)
     }
 }
 
+bool stn_arch_interleaves(const char *name)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (strcmp(families[i].name, name) == 0) {
+            return families[i].rope == STN_ARCH_INTERLEAVED;
+        }
+    }
+    return false;
+}
+
 uint32_t stn_arch_in(const struct stn_arch *arch, enum stn_arch_target target)
 {
     return size_of(arch, targets[target].in);

@@ -77,6 +77,9 @@ enum stn_code stn_arch_new(struct stn_arch **ret, const struct stn_gguf *gguf,
                            struct stn_err *err) STN_CHECKED;
 void stn_arch_free(struct stn_arch *arch);
 
+/* Whether the family of this name turns neighbouring rows of q and k; false for a name that is none. */
+bool stn_arch_interleaves(const char *name);
+
 /* A target's columns and rows, without its tensor: from the hyperparameters alone. */
 uint32_t stn_arch_in(const struct stn_arch *arch, enum stn_arch_target target);
 uint32_t stn_arch_out(const struct stn_arch *arch, enum stn_arch_target target);

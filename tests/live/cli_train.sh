@@ -70,7 +70,7 @@ check "without a limit all is kept" ends 0 train -m "$model" -d "$dir/good.jsonl
 check "as it says" says '"recompute": false'
 # what it takes, without the slack that a limit must leave
 limit=$(sed 's/.*"plan": {\([^}]*\)}.*/\1/' "$dir/out" | tr ',' '\n' | awk '/_bytes/ { n += $2 } END { printf "%d", n }')
-check "the plan is told first" sh -c '"$1" train -m "$2" -d "$3/good.jsonl" -o "$3/c.gguf" --steps 1 | head -1 | grep -q "^plan "' \
+check "the plan is told first" sh -c '"$1" train -m "$2" -d "$3/good.jsonl" -o "$3/c.gguf" --steps 1 2>/dev/null | head -1 | grep -q "^plan "' \
     - "$sterna" "$model" "$dir"
 check "a tight limit computes activations again" ends 0 train -m "$model" -d "$dir/good.jsonl" -o "$dir/c.gguf" --steps 3 \
     --batch-tokens 1024 --ctx 64 --memory-limit "$limit" --json
@@ -84,6 +84,14 @@ check "exactly" says '"exact_match": 1.0'
 check "text has no exact match" ends 0 eval -m "$model" -d "$2/tests/fuzz/corpus/jsonl/text.json" --json
 check "but null" says '"exact_match": null'
 
+check "train another rank" ends 0 train -m "$model" -d "$dir/good.jsonl" -o "$dir/small.gguf" --steps 1 --rank 2
+check "an adapter leaves as a PEFT folder" ends 0 adapter export "$dir/a.gguf" "$dir/peft" --to peft --json
+check "with a config and its weights" test -s "$dir/peft/adapter_config.json" -a -s "$dir/peft/adapter_model.safetensors"
+check "and comes back" ends 0 adapter import "$dir/peft" -o "$dir/back.gguf"
+check "bit for bit" cmp "$dir/a.gguf" "$dir/back.gguf"
+check "the mean of an adapter and itself" ends 0 adapter average "$dir/a.gguf" "$dir/back.gguf" -o "$dir/mean.gguf"
+check "is the same" sh -c '"$1" adapter diff "$2/a.gguf" "$2/mean.gguf" | grep -q "the same values"' - "$sterna" "$dir"
+check "the mean of different shapes is refused" fails "another shape" adapter average "$dir/a.gguf" "$dir/small.gguf" -o "$dir/mean.gguf"
 check "generate goes on greedily" ends 0 generate -m "$model" -a "$dir/a.gguf" -p "lamp in room 5 ->" --temperature 0
 check "as it was taught, and stops" test "$(cat "$dir/out")" = " on lamp"
 check "generate draws" ends 0 generate -m "$model" -p "The" -n 24 --seed 7
