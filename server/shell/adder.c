@@ -47,6 +47,7 @@ struct sum { /* a round */
 struct stn_adder {
     struct stn_adder_config config;
     struct stn_map sums; /* round -> struct sum */
+    bool is_stopped;
 };
 
 static void go_on(struct sum *sum);
@@ -80,6 +81,13 @@ static void free_sum(struct sum *sum)
     free_order(sum->order);
     stn_aggregate_close(sum->aggregate);
     stn_mem_free(sum);
+}
+
+void stn_adder_stop(struct stn_adder *adder)
+{
+    if (adder != NULL) {
+        adder->is_stopped = true;
+    }
 }
 
 void stn_adder_free(struct stn_adder *adder)
@@ -212,7 +220,7 @@ static void done(struct stn_job *job)
 {
     struct sum *sum = STN_LIST_OF(job, struct sum, job);
     struct order *order = sum->order;
-    if (!job->ran) {
+    if (!job->ran || sum->adder->is_stopped) {
         return; /* the process stops: what was asked for is asked again after the start */
     }
     bool is_merge = order != NULL && order->step == STEP_MERGE;
@@ -238,7 +246,7 @@ static void done(struct stn_job *job)
 /* The next thing to do for this round, if nothing is under way. The sum may be gone after it. */
 static void go_on(struct sum *sum)
 {
-    if (sum->is_busy) {
+    if (sum->is_busy || sum->adder->is_stopped) {
         return;
     }
     if (sum->is_closed) {

@@ -28,6 +28,9 @@ struct stn_adder_config { /* all borrowed; they outlive the adder */
 };
 
 enum stn_code stn_adder_new(struct stn_adder **ret, const struct stn_adder_config *config, struct stn_err *err) STN_CHECKED;
+/* Before the worker is closed: no job is begun any more, and what comes back is not told. The next process does it again.
+ * NULL is fine. */
+void stn_adder_stop(struct stn_adder *adder);
 /* No job may be out: the worker is closed. NULL is fine. */
 void stn_adder_free(struct stn_adder *adder);
 

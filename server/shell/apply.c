@@ -133,19 +133,21 @@ static bool is_open(struct stn_service *service, const struct stn_round_id *roun
 static void checked(struct stn_job *job)
 {
     struct checking *checking = STN_LIST_OF(job, struct checking, job);
-    if (job->ran && checking->code != STN_OK && !is_open(checking->service, &checking->upload.round)) {
+    if (!job->ran || checking->service->is_stopping) {
+        stn_mem_free(checking); /* the device asks again, and it is checked again */
+        return;
+    }
+    if (checking->code != STN_OK && !is_open(checking->service, &checking->upload.round)) {
         checking->code = STN_CORRUPT; /* the round ended meanwhile, and its files went under the check */
     }
-    if (job->ran && checking->code != STN_OK && checking->code != STN_INVALID && checking->code != STN_CORRUPT) {
+    if (checking->code != STN_OK && checking->code != STN_INVALID && checking->code != STN_CORRUPT) {
         stn_turn_die("check_failed", &checking->err);
     }
-    if (job->ran) {
-        struct stn_server_event event = {.type = STN_SERVER_UPLOAD_CHECKED};
-        event.checked.round = checking->upload.round;
-        event.checked.device = checking->upload.device;
-        event.checked.code = checking->code;
-        stn_apply_event(checking->service, &event);
-    }
+    struct stn_server_event event = {.type = STN_SERVER_UPLOAD_CHECKED};
+    event.checked.round = checking->upload.round;
+    event.checked.device = checking->upload.device;
+    event.checked.code = checking->code;
+    stn_apply_event(checking->service, &event);
     stn_mem_free(checking);
 }
 
@@ -168,46 +170,35 @@ static void check(struct stn_service *service, const struct stn_server_upload *u
     stn_worker_submit(service->worker, &checking->job);
 }
 
+/* At once: nothing was promised of it, and the same upload may be checked again within this turn, which must not find
+ * bytes that go later. */
+static void drop(struct stn_service *service, const struct stn_server_upload *upload)
+{
+    stn_spool_remove(&service->spool, &upload->round, &upload->device);
+}
+
 /* ---- what waits for the commit because it cannot be undone ---- */
 
 struct ending {
     struct stn_after after;
     struct stn_service *service;
-    struct stn_server_upload upload; /* of DROP; of CLOSE the round alone */
-    bool is_close, is_released;
+    struct stn_round_id round;
+    bool is_released;
 };
 
 static void end(struct stn_after *after)
 {
     struct ending *ending = STN_LIST_OF(after, struct ending, after);
-    if (ending->is_close) {
-        stn_adder_close(ending->service->adder, &ending->upload.round, ending->is_released);
-    } else {
-        stn_spool_remove(&ending->service->spool, &ending->upload.round, &ending->upload.device);
-    }
+    stn_adder_close(ending->service->adder, &ending->round, ending->is_released);
     stn_mem_free(ending);
-}
-
-static struct ending *end_after_commit(struct stn_service *service)
-{
-    struct ending *ending = need(stn_mem_new(1, sizeof *ending));
-    ending->service = service;
-    ending->after.run = end;
-    stn_turn_after(&service->turn, &ending->after);
-    return ending;
-}
-
-static void drop(struct stn_service *service, const struct stn_server_upload *upload)
-{
-    end_after_commit(service)->upload = *upload;
 }
 
 static void close_round(struct stn_service *service, const struct stn_round_id *round)
 {
     struct stn_record record = {.type = STN_RECORD_ROUND, .round = {.round = *round}};
-    struct ending *ending = end_after_commit(service);
-    ending->upload.round = *round;
-    ending->is_close = true;
+    struct ending *ending = need(stn_mem_new(1, sizeof *ending));
+    *ending = (struct ending){.after.run = end, .service = service, .round = *round};
+    stn_turn_after(&service->turn, &ending->after);
     ending->is_released = stn_store_get(service->store, &record, NULL) == STN_OK && record.round.state == STN_ROUND_DONE;
 }
 

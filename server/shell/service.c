@@ -149,6 +149,7 @@ static void stop(struct stn_service *service)
     stn_inbox_clear(service);
     stn_local_close(service->local, NULL, NULL);
     service->local = NULL;
+    stn_adder_stop(service->adder);
     stn_worker_close(service->worker);
     stn_worker_close(service->asker);
     service->worker = service->asker = NULL;

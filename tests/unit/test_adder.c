@@ -1,0 +1,184 @@
+#include "tests/lib/run.h"
+
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "io/mailbox.h"
+#include "server/shell/adder.h"
+#include "update/round.h"
+
+/* Sums on a real worker thread, and what becomes of them when the process stops in their midst. */
+enum { D = 700, N = 3 };
+
+static char folder[64];
+static struct stn_err err;
+static struct stn_loop *loop;
+static struct stn_mailbox *mailbox;
+static struct stn_worker *worker;
+static struct stn_store *store;
+static struct stn_turn turn;
+static struct stn_spool spool;
+static struct stn_adder *adder;
+static struct stn_msg_round_config config;
+static int n_merged;
+
+static void ok(enum stn_code code)
+{
+    ck_assert_msg(code == STN_OK, "%s", err.text);
+}
+
+static struct stn_server_upload upload(int i)
+{
+    return (struct stn_server_upload){.round = config.round, .device = {{(uint8_t)(i + 1), 0xbb}}};
+}
+
+/* Device i's upload, whole and checked. */
+static void put(int i)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_encode_config encoding;
+    const struct stn_server_upload up = upload(i);
+    ok(stn_round_encoding(&config, &encoding, &err));
+    size_t size = (size_t)stn_round_upload_size(&encoding);
+    uint8_t *bytes = stn_mem_new(size, 1);
+    ck_assert_ptr_nonnull(bytes);
+    stn_spool_folder(&spool, &up.round, path);
+    ok(stn_file_make_folder(path, 0700, &err));
+    stn_spool_path(&spool, &up.round, &up.device, path);
+    ok(stn_file_replace(path, bytes, size, STN_FILE_SECRET, &err));
+    stn_mem_free(bytes);
+}
+
+static void merged(void *user, struct stn_server_event *event)
+{
+    (void)user;
+    (void)event;
+    n_merged++;
+}
+
+static void open_all(uint64_t snapshot)
+{
+    char path[STN_FILE_PATH_MAX];
+    ok(stn_loop_open(&loop, &err));
+    ok(stn_mailbox_open(&mailbox, loop, &err));
+    ok(stn_worker_open(&worker, mailbox, 1, &err));
+    ok(stn_file_join(path, folder, "state.db", &err));
+    ok(stn_store_open(&store, path, &err));
+    ok(stn_file_join(path, folder, "rounds", &err));
+    ok(stn_spool_open(&spool, path, &err));
+    stn_turn_open(&turn, loop, store);
+    config = (struct stn_msg_round_config){.protocol = STN_MSG_VERSION, .n_values = D, .bits = 24, .n_max = N,
+                                           .n_min = 2, .clip_norm = 1, .join_ms = 1, .upload_ms = 1};
+    (void)snprintf(config.task, sizeof config.task, "home");
+    memset(&config.round, 5, sizeof config.round);
+    struct stn_record record = {.type = STN_RECORD_ROUND};
+    record.round = (struct stn_round_record){.round = config.round, .state = STN_ROUND_UPLOADING, .config = config};
+    (void)snprintf(record.round.task, sizeof record.round.task, "home");
+    ok(stn_store_save(store, &record, &err));
+    ok(stn_store_commit(store, &err));
+    const struct stn_adder_config wiring = {
+        .worker = worker, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .merged = merged};
+    ok(stn_adder_new(&adder, &wiring, &err));
+}
+
+struct marker {
+    struct stn_job job;
+    sem_t ran;
+};
+
+static void mark(struct stn_job *job)
+{
+    struct marker *marker = STN_LIST_OF(job, struct marker, job);
+    (void)sem_post(&marker->ran);
+}
+
+static void marked(struct stn_job *job)
+{
+    (void)job;
+}
+
+/* Everything that was submitted so far has run, and the loop has not heard of it. */
+static void wait_for_worker(struct marker *marker)
+{
+    *marker = (struct marker){.job = {.run = mark, .done = marked}};
+    ck_assert_int_eq(sem_init(&marker->ran, 0, 0), 0);
+    stn_worker_submit(worker, &marker->job);
+    ck_assert_int_eq(sem_wait(&marker->ran), 0);
+}
+
+/* As the service stops. */
+static void stop_all(void)
+{
+    stn_adder_stop(adder);
+    stn_worker_close(worker);
+    stn_mailbox_close(mailbox, NULL, NULL);
+    stn_loop_run(loop);
+    stn_turn_close(&turn);
+    stn_adder_free(adder);
+    stn_store_close(store);
+    stn_loop_close(loop);
+}
+
+/* The worker is closed, so that asking it for the next upload would be a use of what is freed. */
+START_TEST(a_stop_between_two_uploads_begins_nothing_new)
+{
+    struct marker marker;
+    open_all(100);
+    for (int i = 0; i < N; i++) {
+        put(i);
+        const struct stn_server_upload up = upload(i);
+        stn_adder_add(adder, &up);
+    }
+    wait_for_worker(&marker);
+    stop_all();
+    ck_assert_int_eq(n_merged, 0);
+}
+END_TEST
+
+START_TEST(a_stop_behind_a_snapshot_leaves_it_to_the_next_process)
+{
+    struct marker marker;
+    struct stn_store_snapshot snapshot;
+    char path[STN_FILE_PATH_MAX];
+    open_all(1);
+    const struct stn_server_upload first = upload(0), second = upload(1);
+    put(0);
+    put(1);
+    stn_adder_add(adder, &first);
+    wait_for_worker(&marker);
+    stn_adder_add(adder, &second);
+    stop_all();
+    ok(stn_file_join(path, folder, "state.db", &err));
+    ok(stn_store_open(&store, path, &err));
+    ck_assert_int_eq(stn_store_get_snapshot(store, &config.round, &snapshot, NULL, NULL, &err), STN_NOT_FOUND);
+    stn_store_close(store);
+    stn_spool_path(&spool, &first.round, &first.device, path);
+    ck_assert(stn_file_exists(path));
+}
+END_TEST
+
+static void set_up(void)
+{
+    (void)snprintf(folder, sizeof folder, "/tmp/sterna-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    n_merged = 0;
+}
+
+static void tear_down(void)
+{
+    ok(stn_file_remove_tree(folder, &err));
+}
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("adder");
+    TCase *t = tcase_create("adder");
+    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_test(t, a_stop_between_two_uploads_begins_nothing_new);
+    tcase_add_test(t, a_stop_behind_a_snapshot_leaves_it_to_the_next_process);
+    suite_add_tcase(s, t);
+    return s;
+}
