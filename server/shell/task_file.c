@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "crypto/digest.h"
 #include "io/conf.h"
+#include "update/encode.h"
 
 #define SECOND_MS 1000
 
@@ -113,6 +114,12 @@ static enum stn_code check(const struct raw *raw, const char *path, struct stn_e
     if (raw->bits != 16 && raw->bits != 24 && raw->bits != 32) {
         return stn_err_set(err, STN_INVALID, "%s: bits in [merge] is %llu, expected 16, 24 or 32", path,
                            (unsigned long long)raw->bits);
+    }
+    struct stn_err why;
+    struct stn_encode_config encoding = {.n_values = 1, .n_members = (uint32_t)raw->target, .n_tiers = 1,
+                                         .bits = (unsigned)raw->bits, .clip = raw->clip_norm};
+    if (stn_encode_config_for(&encoding, &why) != STN_OK) { /* no round of it could ever be added up */
+        return stn_err_set(err, STN_INVALID, "%s: target in [cohort] and bits in [merge]: %.200s", path, why.text);
     }
     if (raw->ctx > raw->batch_tokens) {
         return stn_err_set(err, STN_INVALID, "%s: ctx in [train] is %llu, above batch_tokens of %llu", path,

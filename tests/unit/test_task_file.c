@@ -55,6 +55,7 @@ START_TEST(what_is_wrong_is_named)
         {LEAST "[train]\nlocal_steps = 3\nlocal_epochs = 2\n", "one of local_steps and local_epochs"},
         {LEAST "[merge]\nouter = sgd\n", "expected one of avg, nesterov"},
         {LEAST "[merge]\nbits = 17\n", "bits"},
+        {LEAST "[cohort]\ntarget = 1001\n[merge]\nbits = 16\n", "16 bits are for 1000 members, not 1001"},
         {LEAST "[train]\nctx = 1024\n", "above batch_tokens"},
         {LEAST "colour = red\n", "no setting is called model.colour"},
         {LEAST "[train\n", "t.ini line 5"},
