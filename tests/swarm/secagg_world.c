@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "client/core/secagg_client_state.h"
 #include "crypto/entropy.h"
 #include "crypto/shamir.h"
 
@@ -115,6 +116,27 @@ static enum stn_code tell(struct stn_secagg_server_event event)
     return answer;
 }
 
+/* What an honest device never lets happen, seen from outside: both shares of one neighbour, and a
+ * seed in two vectors. */
+static void look_at_unmask(struct stn_world_device *device, const struct stn_msg_unmask *unmask)
+{
+    for (uint32_t i = 0; i < unmask->n_slots; i++) {
+        uint32_t slot = unmask->slots[i];
+        device->shown[slot] |= device->client->neighbours[slot].survived ? 1 : 2;
+        stn_world.n_breaks += device->shown[slot] == 3;
+    }
+}
+
+static void look_at_seed(struct stn_world_device *device, const uint8_t *seed)
+{
+    struct stn_digest digest = stn_digest_of(seed, 32);
+    for (uint32_t i = 0; i < device->n_seeds; i++) {
+        stn_world.n_breaks += stn_digest_equal(&digest, &device->seeds[i]);
+    }
+    ck_assert_uint_lt(device->n_seeds, 4);
+    device->seeds[device->n_seeds++] = digest;
+}
+
 static void step(struct stn_world_device *device, struct stn_secagg_client_event event)
 {
     struct stn_secagg_client_effects effects;
@@ -131,9 +153,12 @@ static void step(struct stn_world_device *device, struct stn_secagg_client_event
             ck_assert(!device->is_over);
             device->sent = effect->msg;
             device->n_sent[effect->msg.type]++;
+            if (effect->msg.type == STN_MSG_UNMASK) {
+                look_at_unmask(device, &effect->msg.unmask);
+            }
             break;
         case STN_SECAGG_CLIENT_MASK:
-            ck_assert(!device->has_put); /* a second vector would say the difference */
+            look_at_seed(device, effect->masks.items[0].seed);
             memcpy(device->y, device->x, sizeof device->y);
             stn_mask_apply(device->y, STN_WORLD_VALUES, 0, effect->masks.items, effect->masks.n);
             device->has_put = was_masked = true;

@@ -23,9 +23,12 @@ struct stn_world_device {
     uint32_t y[STN_WORLD_VALUES];           /* its spool, once it has uploaded */
     bool is_over, has_evidence, has_put, counts;
     enum stn_code over;
-    struct stn_msg sent; /* the last; points into the client */
-    uint32_t n_sent[64]; /* by type */
-    bool lies;           /* its share of everything is false by one */
+    struct stn_msg sent;              /* the last; points into the client */
+    uint32_t n_sent[64];              /* by type */
+    uint8_t shown[STN_WORLD_DEVICES]; /* by slot: 1 a share of b, 2 of mseed, 3 both: a break */
+    struct stn_digest seeds[4];       /* of every self seed that went into a vector */
+    uint32_t n_seeds;
+    bool lies; /* its share of everything is false by one */
 };
 
 struct stn_world {
@@ -40,6 +43,7 @@ struct stn_world {
     bool is_clear, is_void;
     enum stn_code why_void;
     uint32_t n_clear, n_suspects;
+    uint32_t n_breaks; /* of what is promised to a device, as a coordinator would profit by them */
     struct stn_world_record { /* the coordinator's disk */
         uint32_t kind, index;
         uint8_t *data;

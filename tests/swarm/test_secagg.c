@@ -52,6 +52,7 @@ static bool should_succeed(void)
 static void check_end(void)
 {
     bool should = should_succeed();
+    ck_assert_uint_eq(stn_world.n_breaks, 0);
     ck_assert_msg(stn_world.is_clear == should && stn_world.is_void == !should,
                   "clear %d, void %d of fates %u %u %u %u %u ...", stn_world.is_clear,
                   stn_world.is_void, fate[0], fate[1], fate[2], fate[3], fate[4]);
