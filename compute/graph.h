@@ -43,6 +43,7 @@ struct stn_shape {
 struct stn_matrix {
     struct stn_ternary_source source;
     const struct stn_ternary *packed;
+    bool streams; /* packed lies in a mapped file and there is no room for all: dropped after each use */
 };
 
 struct stn_tensor {

@@ -69,9 +69,10 @@ enum stn_code stn_bench_model_open(struct stn_bench_model *ret, const struct stn
     struct stn_bench_model bench = {.n_threads = stn_session_threads(options->threads)};
     enum stn_code code;
     if (options->model != NULL) {
+        char cache[STN_FILE_PATH_MAX];
         const char *slash = strrchr(options->model, '/');
         (void)snprintf(bench.name, sizeof bench.name, "%s", slash == NULL ? options->model : slash + 1);
-        code = stn_model_open(&bench.model, options->model, err);
+        code = stn_model_open_shared(&bench.model, options->model, stn_session_cache(cache), err);
     } else {
         code = open_random(&bench, options, err);
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -56,7 +57,8 @@ enum stn_code stn_session_open(struct stn_session *ret, const char *model, const
     enum stn_code code = stn_session_check_backend(backend, err);
     uint64_t before = rss();
     if (code == STN_OK) {
-        code = stn_model_open(&session.model, model, err);
+        char cache[STN_FILE_PATH_MAX];
+        code = stn_model_open_shared(&session.model, model, stn_session_cache(cache), err);
     }
     uint64_t after = rss();
     session.model_rss = after > before ? after - before : 0;
@@ -72,6 +74,20 @@ enum stn_code stn_session_open(struct stn_session *ret, const char *model, const
     }
     *ret = session;
     return STN_OK;
+}
+
+const char *stn_session_cache(char ret[static STN_FILE_PATH_MAX])
+{
+    const char *own = getenv("STERNA_CACHE"), *shared = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n = 0;
+    if (own != NULL) {
+        n = snprintf(ret, STN_FILE_PATH_MAX, "%s", own);
+    } else if (shared != NULL && shared[0] == '/') {
+        n = snprintf(ret, STN_FILE_PATH_MAX, "%s/sterna", shared);
+    } else if (home != NULL && home[0] == '/') {
+        n = snprintf(ret, STN_FILE_PATH_MAX, "%s/.cache/sterna", home);
+    }
+    return n > 0 && n < STN_FILE_PATH_MAX ? ret : NULL;
 }
 
 void stn_session_close(struct stn_session *session)
@@ -158,17 +174,25 @@ static enum stn_code too_little(const struct stn_session *session, const struct 
                        mib(sum), mib(m->weights), mib(m->adapter), mib(m->activations), mib(m->scratch), mib(limit), advice);
 }
 
-enum stn_code stn_session_fit(const struct stn_session *session, const struct stn_network_config *config, size_t least,
-                              uint64_t base, uint64_t limit, const char *advice, struct stn_fit *ret, struct stn_err *err)
+/* Bytes that choices may fill. */
+static size_t room_in(const struct stn_session *session, uint64_t base, uint64_t limit)
+{
+    struct stn_network_memory m = {.weights = stn_model_size(session->model)};
+    uint64_t fixed = fixed_part(session, &m, base);
+    return limit > fixed ? (size_t)(limit - fixed) : 0;
+}
+
+enum stn_code stn_session_fit(struct stn_session *session, const struct stn_network_config *config, size_t least, uint64_t base,
+                              uint64_t limit, const char *advice, struct stn_fit *ret, struct stn_err *err)
 {
     *ret = (struct stn_fit){.rows = config->max_tokens, .recompute = config->recompute};
     if (limit == 0) {
         return STN_OK;
     }
-    struct stn_network_memory m = {.weights = stn_model_size(session->model)};
-    uint64_t fixed = fixed_part(session, &m, base);
-    size_t room = limit > fixed ? (size_t)(limit - fixed) : 0;
-    enum stn_code code = stn_fit_find(ret, session->model, session->adapter, config, least, room, err);
+    enum stn_code code = stn_fit_find(ret, session->model, session->adapter, config, least, room_in(session, base, limit), err);
+    if (code == STN_OK && ret->rows == 0 && stn_model_stream(session->model)) {
+        code = stn_fit_find(ret, session->model, session->adapter, config, least, room_in(session, base, limit), err);
+    }
     if (code == STN_OK && ret->rows == 0) {
         code = too_little(session, &ret->memory, base, limit, advice, err);
     }

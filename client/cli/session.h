@@ -15,6 +15,7 @@
 #include "compute/model/tokenizer.h"
 #include "compute/train/dataset.h"
 #include "crypto/digest.h"
+#include "io/file.h"
 
 #define STN_SESSION_THREADS_MAX 256
 
@@ -46,6 +47,10 @@ void stn_session_close(struct stn_session *session);
 /* BLAKE2b-256 of a file's bytes, read in pieces so that none of it stays in memory. */
 enum stn_code stn_session_file_digest(const char *path, struct stn_digest *ret, struct stn_err *err) STN_CHECKED;
 
+/* Where packed weights are kept: STERNA_CACHE, else the user's folder for such things (XDG_CACHE_HOME or ~/.cache). NULL, and
+ * nothing is kept, where STERNA_CACHE is empty or there is none. */
+const char *stn_session_cache(char ret[static STN_FILE_PATH_MAX]);
+
 /* Whether a file could be written at path, asked before the work that will fill it: its folder is there and can be
  * written to, and path is no folder. */
 enum stn_code stn_session_can_write(const char *path, struct stn_err *err) STN_CHECKED;
@@ -54,8 +59,8 @@ enum stn_code stn_session_can_write(const char *path, struct stn_err *err) STN_C
 uint64_t stn_session_base(const struct stn_session *session);
 
 /* How to build the network of config (with the rows that are wanted, at least `least`) beside base within limit; 0 is no
- * limit, and nothing is changed. STN_LIMIT, with the plan in numbers and what can be done (advice), when nothing fits. */
-enum stn_code stn_session_fit(const struct stn_session *session, const struct stn_network_config *config, size_t least,
+ * limit, and nothing is changed. Where nothing else fits, weights that lie in a file are streamed. STN_LIMIT, with the plan in numbers and what can be done (advice), when nothing fits. */
+enum stn_code stn_session_fit(struct stn_session *session, const struct stn_network_config *config, size_t least,
                               uint64_t base, uint64_t limit, const char *advice, struct stn_fit *ret,
                               struct stn_err *err) STN_CHECKED;
 

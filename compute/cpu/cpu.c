@@ -244,6 +244,31 @@ static void run_call(struct cpu *cpu, const struct stn_kernel_call *call)
     }
 }
 
+/* The frozen weights that a call reads and that leave memory again, or NULL. */
+static const struct stn_ternary *streamed(const struct stn_kernel_call *call)
+{
+    const struct stn_matrix *matrix = call->in[1].data;
+    bool is_ternary = call->node->op == STN_OP_TERNARY || call->node->op == STN_OP_TERNARY_BACK;
+    return is_ternary && matrix->streams ? matrix->packed : NULL;
+}
+
+/* While a product runs the next one's weights are read ahead; its own are dropped behind it. */
+static void run_streamed(struct cpu *cpu, const struct recording *recording, size_t number)
+{
+    const struct stn_ternary *own = streamed(&recording->calls[number]);
+    for (size_t next = number + 1; own != NULL && next < recording->n_calls; next++) {
+        const struct stn_ternary *other = streamed(&recording->calls[next]);
+        if (other != NULL) {
+            stn_ternary_will_read(other);
+            break;
+        }
+    }
+    run_call(cpu, &recording->calls[number]);
+    if (own != NULL) {
+        stn_ternary_drop(own);
+    }
+}
+
 static void set_rows(const struct cpu *cpu, struct stn_kernel_view *views, const uint32_t *tensors, size_t n, size_t n_tokens,
                      size_t n_targets)
 {
@@ -265,7 +290,7 @@ static enum stn_code cpu_run(struct stn_backend *backend, size_t pass, size_t n_
         const struct stn_op_row *row = stn_op_row(call->node->op);
         set_rows(cpu, call->in, call->node->in, row->n_inputs, n_tokens, n_targets);
         set_rows(cpu, call->out, call->node->out, row->n_outputs, n_tokens, n_targets);
-        run_call(cpu, call);
+        run_streamed(cpu, recording, n);
     }
     return STN_OK;
 }

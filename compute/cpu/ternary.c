@@ -1,7 +1,10 @@
 #include "compute/cpu/ternary.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -27,6 +30,7 @@ struct stn_ternary {
     float scale;         /* of the tensor, where block_scales is NULL */
     float *block_scales; /* (n_panels, n_blocks, 64) */
     uint8_t *panels;     /* (n_panels, stride / 4, 64) */
+    bool is_borrowed;    /* both lie elsewhere, and are never written */
 };
 
 static const struct stn_ternary_kernel *const kernels[STN_CPUID_N_SETS] = {
@@ -174,9 +178,62 @@ void stn_ternary_free(struct stn_ternary *w)
     if (w == NULL) {
         return;
     }
-    stn_mem_free(w->panels);
-    stn_mem_free(w->block_scales);
+    if (!w->is_borrowed) {
+        stn_mem_free(w->panels);
+        stn_mem_free(w->block_scales);
+    }
     stn_mem_free(w);
+}
+
+void stn_ternary_measure(size_t rows, size_t cols, struct stn_ternary_parts *ret)
+{
+    size_t n_panels = pad(rows) / LANES, n_blocks = (cols + BLOCK - 1) / BLOCK;
+    ret->panels_size = n_panels * (pad(cols) / 4 * UNIT);
+    ret->scales_size = n_panels * n_blocks * LANES * sizeof(float);
+}
+
+void stn_ternary_apart(const struct stn_ternary *w, struct stn_ternary_parts *ret)
+{
+    *ret = (struct stn_ternary_parts){.panels = w->panels, .block_scales = w->block_scales, .scale = w->scale};
+    stn_ternary_measure(w->rows, w->cols, ret);
+    ret->scales_size = w->block_scales == NULL ? 0 : ret->scales_size;
+}
+
+enum stn_code stn_ternary_borrow(struct stn_ternary **ret, size_t rows, size_t cols, const struct stn_ternary_parts *parts,
+                                 struct stn_err *err)
+{
+    assert(rows > 0 && cols > 0 && rows <= STN_TERNARY_MAX && cols <= STN_TERNARY_MAX);
+    struct stn_ternary *w = stn_mem_new(1, sizeof *w);
+    if (w == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a ternary matrix");
+    }
+    *w = (struct stn_ternary){.rows = rows, .cols = cols, .n_panels = pad(rows) / LANES,
+                              .n_blocks = (cols + BLOCK - 1) / BLOCK, .size = parts->panels_size + parts->scales_size,
+                              .scale = parts->scale, .panels = (uint8_t *)(uintptr_t)parts->panels,
+                              .block_scales = (float *)(uintptr_t)parts->block_scales, .is_borrowed = true};
+    *ret = w;
+    return STN_OK;
+}
+
+/* For whole pages inside the panels. A hint that is refused changes nothing. */
+static void advise(const struct stn_ternary *w, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)w->panels;
+    uintptr_t end = (from + w->n_panels * panel_size(w)) / page * page;
+    from = (from + page - 1) / page * page;
+    if (w->is_borrowed && from < end) {
+        (void)madvise((void *)from, end - from, advice);
+    }
+}
+
+void stn_ternary_will_read(const struct stn_ternary *w)
+{
+    advise(w, MADV_WILLNEED);
+}
+
+void stn_ternary_drop(const struct stn_ternary *w)
+{
+    advise(w, MADV_DONTNEED);
 }
 
 size_t stn_ternary_rows(const struct stn_ternary *w)

@@ -31,6 +31,25 @@ struct stn_ternary_source {
 enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary_source *source,
                               struct stn_err *err) STN_CHECKED;
 void stn_ternary_free(struct stn_ternary *w);
+
+/* A packed matrix apart: what a file must keep of it so that it can be used where it lies. The layout is the same for all
+ * kernels; STN_TERNARY_LAYOUT changes with it. */
+#define STN_TERNARY_LAYOUT 1
+struct stn_ternary_parts {
+    const uint8_t *panels;     /* panels_size bytes, aligned to 64 */
+    const float *block_scales; /* scales_size bytes, or NULL and one scale for all */
+    float scale;
+    size_t panels_size, scales_size;
+};
+void stn_ternary_apart(const struct stn_ternary *w, struct stn_ternary_parts *ret);
+/* How large the parts of a matrix are: fills the sizes, scales_size as if every block had its scale. */
+void stn_ternary_measure(size_t rows, size_t cols, struct stn_ternary_parts *ret);
+/* A matrix whose parts are borrowed, read only, until it is freed. Their sizes must be measure's. */
+enum stn_code stn_ternary_borrow(struct stn_ternary **ret, size_t rows, size_t cols, const struct stn_ternary_parts *parts,
+                                 struct stn_err *err) STN_CHECKED;
+/* Hints to the pager for a borrowed matrix that lies in a mapped file: soon, or no more for now. */
+void stn_ternary_will_read(const struct stn_ternary *w);
+void stn_ternary_drop(const struct stn_ternary *w);
 size_t stn_ternary_rows(const struct stn_ternary *w);
 size_t stn_ternary_cols(const struct stn_ternary *w);
 size_t stn_ternary_size(const struct stn_ternary *w); /* bytes in memory */

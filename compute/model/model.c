@@ -53,8 +53,9 @@ static void take_row(const void *user, size_t row, int8_t *values, float *scales
     }
 }
 
-static enum stn_code pack(struct stn_model *model, struct stn_model_weight *w, const struct stn_arch_linear *linear,
-                          struct stn_err *err)
+/* All but the packed matrix. */
+static enum stn_code describe(struct stn_model *model, struct stn_model_weight *w, const struct stn_arch_linear *linear,
+                              struct stn_err *err)
 {
     const struct stn_quant_format *format = stn_quant_format(linear->weight->type);
     *w = (struct stn_model_weight){.tensor = linear->weight, .scale = 1, .is_broken = &model->is_broken};
@@ -66,19 +67,74 @@ static enum stn_code pack(struct stn_model *model, struct stn_model_weight *w, c
         return stn_err_set(err, STN_UNSUPPORTED, "%.200s: its scale is no float", linear->weight->name);
     }
     w->matrix.source = (struct stn_ternary_source){.rows = linear->out, .cols = linear->in, .row = take_row, .user = w};
-    stn_gguf_will_read(model->gguf, linear->weight);
-    enum stn_code code = stn_ternary_new(&w->packed, &w->matrix.source, err);
-    if (code != STN_OK) {
-        return stn_err_prefix(err, "%.100s", linear->weight->name);
-    }
-    if (model->is_broken) {
-        return stn_err_set(err, STN_UNSUPPORTED, "%.150s (%s) is not ternary: convert the model first",
-                           linear->weight->name, format->name);
-    }
-    stn_gguf_drop(model->gguf, linear->weight);
-    w->matrix.packed = w->packed;
-    model->size += stn_ternary_size(w->packed);
     return STN_OK;
+}
+
+static struct stn_model_weight *weight_at(const struct stn_model *model, size_t i)
+{
+    return &model->layers[i / STN_ARCH_N_TARGETS].weights[i % STN_ARCH_N_TARGETS];
+}
+
+static enum stn_code pack(void *context, size_t i, struct stn_ternary **ret, struct stn_err *err)
+{
+    struct stn_model *model = context;
+    const struct stn_model_weight *w = weight_at(model, i);
+    stn_gguf_will_read(model->gguf, w->tensor);
+    enum stn_code code = stn_ternary_new(ret, &w->matrix.source, err);
+    if (code == STN_OK && model->is_broken) {
+        code = stn_err_set(err, STN_UNSUPPORTED, "%.150s (%s) is not ternary: convert the model first", w->tensor->name,
+                           stn_quant_format(w->tensor->type)->name);
+        stn_ternary_free(*ret);
+        *ret = NULL;
+    } else if (code != STN_OK) {
+        code = stn_err_prefix(err, "%.100s", w->tensor->name);
+    }
+    stn_gguf_drop(model->gguf, w->tensor);
+    return code;
+}
+
+/* From the file of packed weights, which is made if need be. Without one there is no harm: packing is done again. */
+static void find_panels(struct stn_model *model, const char *folder)
+{
+    size_t n = (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS, size = 0;
+    struct stn_panels_matrix *matrices = stn_mem_new(n, sizeof *matrices);
+    struct stn_err err;
+    if (matrices == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct stn_ternary_source *source = &weight_at(model, i)->matrix.source;
+        matrices[i] = (struct stn_panels_matrix){.rows = source->rows, .cols = source->cols};
+        size += source->rows * source->cols / 4;
+    }
+    if (size >= STN_PANELS_LEAST &&
+        stn_panels_open(&model->panels, folder, model->gguf, matrices, n, &err) != STN_OK &&
+        stn_panels_make(folder, model->gguf, matrices, n, pack, model, &err) == STN_OK) {
+        stn_err_ignore(stn_panels_open(&model->panels, folder, model->gguf, matrices, n, &err)); /* packed in memory then */
+    }
+    stn_mem_free(matrices);
+}
+
+static enum stn_code take_weights(struct stn_model *model, const char *folder, struct stn_err *err)
+{
+    enum stn_code code = STN_OK;
+    size_t n = (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS;
+    for (size_t i = 0; i < n && code == STN_OK; i++) {
+        code = describe(model, weight_at(model, i),
+                        &model->arch->layers[i / STN_ARCH_N_TARGETS].linears[i % STN_ARCH_N_TARGETS], err);
+    }
+    if (code == STN_OK && folder != NULL) {
+        find_panels(model, folder);
+    }
+    for (size_t i = 0; i < n && code == STN_OK; i++) {
+        struct stn_model_weight *w = weight_at(model, i);
+        code = model->panels != NULL ? stn_panels_take(model->panels, i, &w->packed, err) : pack(model, i, &w->packed, err);
+        if (code == STN_OK) {
+            w->matrix.packed = w->packed;
+            model->size += stn_ternary_size(w->packed);
+        }
+    }
+    return code;
 }
 
 static enum stn_code no_memory(const struct stn_gguf_tensor *tensor, struct stn_err *err)
@@ -137,13 +193,10 @@ static enum stn_code take_layer(struct stn_model *model, size_t number, struct s
     for (size_t i = 0; i < sizeof norms / sizeof norms[0] && code == STN_OK; i++) {
         code = norms[i].from == NULL ? STN_OK : take_table(model, norms[i].to, norms[i].from, false, err);
     }
-    for (size_t i = 0; i < STN_ARCH_N_TARGETS && code == STN_OK; i++) {
-        code = pack(model, &to->weights[i], &from->linears[i], err);
-    }
     return code;
 }
 
-static enum stn_code take_all(struct stn_model *model, struct stn_err *err)
+static enum stn_code take_all(struct stn_model *model, const char *folder, struct stn_err *err)
 {
     const struct stn_arch *arch = model->arch;
     model->layers = stn_mem_new(arch->n_layers, sizeof *model->layers);
@@ -163,10 +216,15 @@ static enum stn_code take_all(struct stn_model *model, struct stn_err *err)
     for (size_t i = 0; i < arch->n_layers && code == STN_OK; i++) {
         code = take_layer(model, i, err);
     }
-    return code;
+    return code != STN_OK ? code : take_weights(model, folder, err);
 }
 
 enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct stn_err *err)
+{
+    return stn_model_open_shared(ret, path, NULL, err);
+}
+
+enum stn_code stn_model_open_shared(struct stn_model **ret, const char *path, const char *folder, struct stn_err *err)
 {
     struct stn_model *model = stn_mem_new(1, sizeof *model);
     if (model == NULL) {
@@ -177,7 +235,7 @@ enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct st
         code = stn_arch_new(&model->arch, model->gguf, err);
     }
     if (code == STN_OK) {
-        code = take_all(model, err);
+        code = take_all(model, folder, err);
     }
     if (code != STN_OK) {
         stn_model_close(model);
@@ -202,6 +260,7 @@ void stn_model_close(struct stn_model *model)
         stn_mem_free(layer->ffn_norm.own);
         stn_mem_free(layer->ffn_sub_norm.own);
     }
+    stn_panels_close(model->panels);
     stn_mem_free(model->layers);
     stn_mem_free(model->embeddings.own);
     stn_mem_free(model->output_norm.own);
@@ -224,4 +283,25 @@ const struct stn_gguf *stn_model_gguf(const struct stn_model *model)
 size_t stn_model_size(const struct stn_model *model)
 {
     return model->size;
+}
+
+bool stn_model_stream(struct stn_model *model)
+{
+    size_t n = (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS, largest = 0;
+    if (model->panels == NULL) {
+        return false;
+    }
+    if (weight_at(model, 0)->matrix.streams) {
+        return true;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct stn_model_weight *w = weight_at(model, i);
+        size_t size = stn_ternary_size(w->packed);
+        largest = size > largest ? size : largest;
+        model->size -= size;
+        w->matrix.streams = true;
+        stn_ternary_drop(w->packed);
+    }
+    model->size += 2 * largest; /* one in use, one on its way */
+    return true;
 }

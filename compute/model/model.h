@@ -6,6 +6,7 @@
 #include "compute/model/arch.h"
 #include "compute/model/gguf.h"
 #include "compute/model/network.h"
+#include "compute/model/panels.h"
 
 /* A ternary tensor of the file, and as products want it. */
 struct stn_model_weight {
@@ -34,7 +35,8 @@ struct stn_model {
     struct stn_arch *arch;
     struct stn_model_table embeddings, output_norm, head; /* head.own is NULL and data the embeddings' where tied */
     struct stn_model_layer *layers;
-    size_t size; /* bytes: packed weights, and tables here or in the file */
+    struct stn_panels *panels; /* where packed weights lie in a file of their own; else NULL */
+    size_t size;               /* bytes: packed weights, and tables here or in the file */
     bool is_broken;
 };
 

@@ -18,6 +18,13 @@ struct stn_model; /* the base: mapped file, architecture, weights repacked for t
 
 /* Maps and checks PATH and packs its ternary weights. The caller closes *ret, after every network on it. */
 enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct stn_err *err) STN_CHECKED;
+/* The same with the packed weights in a file of folder (panels.h), mapped, where the model is worth it and there is room.
+ * folder NULL: as above. */
+enum stn_code stn_model_open_shared(struct stn_model **ret, const char *path, const char *folder,
+                                    struct stn_err *err) STN_CHECKED;
+/* From now on packed weights leave memory after each use and are read ahead before it; what that leaves is the model's size.
+ * False, and nothing changed, where they do not lie in a file. Nobody may be computing. */
+bool stn_model_stream(struct stn_model *model);
 void stn_model_close(struct stn_model *model);
 const struct stn_arch *stn_model_arch(const struct stn_model *model);
 const struct stn_gguf *stn_model_gguf(const struct stn_model *model);
