@@ -31,6 +31,8 @@ struct stn_backend_row {
     void (*write)(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size);
     void (*read)(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size);
     struct stn_backend_memory (*memory)(const struct stn_backend *backend);
+    /* What does the work: the kernel's name, or the device's. */
+    const char *(*kernel)(const struct stn_backend *backend);
 };
 
 /* The row of that name ("cpu", "vulkan" where it is built in), or of the default for NULL; NULL when there is none. */

@@ -229,7 +229,7 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
         const struct stn_network_config config = {
             .max_tokens = n_pass, .max_targets = n_pass, .context = o->context, .train = true, .recompute = o->recompute,
             .backward = (enum stn_backward)o->backward, .act_int8 = true, .n_threads = b.model.n_threads,
-            .seed = o->model.seed};
+            .seed = o->model.seed, .backend = stn_session_backend(o->backend)};
         for (size_t i = 0; i < batch.n_targets; i++) {
             b.weights[i] = 1.0f / (float)(batch.n_targets * n_passes);
         }
@@ -338,7 +338,8 @@ static enum stn_code infer(const void *parsed, const struct stn_command_line *li
     if (code == STN_OK) {
         const struct stn_network_config config = {.max_tokens = o->prompt < STN_TRAINER_PASS ? o->prompt : STN_TRAINER_PASS,
                                                   .max_targets = 1, .context = o->prompt + o->generate, .act_int8 = true,
-                                                  .n_threads = b.model.n_threads};
+                                                  .n_threads = b.model.n_threads,
+                                                  .backend = stn_session_backend(o->backend)};
         b.tokens = stn_mem_new(o->prompt, sizeof *b.tokens);
         code = b.tokens == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a prompt")
                                 : stn_network_new(&b.network, b.model.model, NULL, &config, err);

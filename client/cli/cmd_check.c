@@ -120,7 +120,8 @@ static enum stn_code compute(struct job *job, struct stn_err *err)
                                               .backward = (enum stn_backward)o->backward,
                                               .act_int8 = o->act == 0,
                                               .n_threads = job->session.n_threads,
-                                              .seed = o->seed};
+                                              .seed = o->seed,
+                                              .backend = stn_session_backend(o->backend)};
     struct stn_network_result result = {0};
     enum stn_code code =
         stn_adapter_new(&job->adapter, arch, (uint32_t)o->rank, (float)o->alpha, STN_ARCH_ALL, err);

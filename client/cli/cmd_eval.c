@@ -52,7 +52,8 @@ static enum stn_code make_network(struct job *job, struct stn_err *err)
     size_t longest = stn_session_longest(job->dataset), wanted = job->options->batch_tokens;
     wanted = wanted < longest ? longest : wanted;
     struct stn_network_config config = {.max_tokens = wanted, .max_targets = wanted, .context = longest, .act_int8 = true,
-                                        .n_threads = job->session.n_threads};
+                                        .n_threads = job->session.n_threads,
+                                        .backend = stn_session_backend(job->options->backend)};
     struct stn_fit fit;
     job->plan.base = stn_session_base(&job->session);
     enum stn_code code = stn_session_fit(&job->session, &config, longest, job->plan.base, job->options->memory_limit,

@@ -66,7 +66,7 @@ static enum stn_code make_network(struct job *job, size_t wanted, struct stn_err
     size_t context = job->options->context > 0 ? job->options->context : wanted < most ? wanted : most;
     const struct stn_network_config config = {
         .max_tokens = context < FEED_ROWS ? context : FEED_ROWS, .max_targets = 1, .context = context, .act_int8 = true,
-        .n_threads = job->session.n_threads,
+        .n_threads = job->session.n_threads, .backend = stn_session_backend(job->options->backend),
     };
     enum stn_code code = stn_network_new(&job->network, job->session.model, job->session.adapter, &config, err);
     return code != STN_OK ? code

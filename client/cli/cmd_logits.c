@@ -34,7 +34,8 @@ static enum stn_code compute(const struct options *o, const struct stn_session *
 {
     size_t n_vocab = stn_model_arch(session->model)->n_vocab;
     const struct stn_network_config config = {.max_tokens = n, .max_targets = 1, .context = n, .act_int8 = true,
-                                              .n_threads = session->n_threads};
+                                              .n_threads = session->n_threads,
+                                              .backend = stn_session_backend(o->backend)};
     struct stn_network *network = NULL;
     float *logits = stn_mem_new(n * n_vocab, sizeof *logits);
     enum stn_code code = logits == NULL

@@ -218,6 +218,7 @@ static enum stn_code open_lab(struct job *job, struct stn_err *err)
         code = stn_partition_parse(&config.partition, o->partition, err);
     }
     config.n_threads = stn_session_threads(o->threads);
+    config.backend = stn_session_backend(o->backend);
     return code == STN_OK ? stn_lab_open(&job->lab, &config, err) : code;
 }
 

@@ -120,6 +120,7 @@ static enum stn_code make_trainer(struct job *job, struct stn_err *err)
     job->config.clip = o->clip;
     job->config.backward = (enum stn_backward)o->backward;
     job->config.n_threads = job->session.n_threads;
+    job->config.backend = stn_session_backend(o->backend);
     job->config.seed = o->seed;
     if (longest > o->batch_tokens) {
         return stn_err_set(err, STN_INVALID, "the longest example has %zu tokens, --batch-tokens is %llu: "

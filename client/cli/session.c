@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "compute/backend.h"
 #include "io/file.h"
 
 #define PIECE ((size_t)1 << 20)
@@ -34,11 +35,17 @@ static uint64_t rss(void)
     return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+const char *stn_session_backend(int backend)
+{
+    return backend == STN_SESSION_AUTO ? NULL : stn_session_backends[backend];
+}
+
 enum stn_code stn_session_check_backend(int backend, struct stn_err *err)
 {
-    if (backend == STN_SESSION_VULKAN) {
-        return stn_err_set(err, STN_UNSUPPORTED, "--backend vulkan: this build computes on the cpu alone, "
-                                                 "use --backend auto or cpu");
+    const char *name = stn_session_backend(backend);
+    if (stn_backend_find(name) == NULL) {
+        return stn_err_set(err, STN_UNSUPPORTED, "--backend %s: this build computes on the cpu alone, use --backend auto or cpu",
+                           name);
     }
     return STN_OK;
 }

@@ -33,6 +33,8 @@ struct stn_session {
     uint64_t model_rss; /* bytes that opening the model has taken so far; what is mapped is yet to be read */
 };
 
+/* The backend's name for a network's config: NULL is the one that every machine has. */
+const char *stn_session_backend(int backend);
 /* STN_UNSUPPORTED for a backend that this build does not have. */
 enum stn_code stn_session_check_backend(int backend, struct stn_err *err) STN_CHECKED;
 /* How many threads to use: those asked for, or one a processor for 0. */

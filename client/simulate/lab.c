@@ -15,6 +15,7 @@ static bool stopping(void *context)
 static enum stn_code make_trainers(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err)
 {
     struct stn_trainer_config trainer = stn_job_trainer_config(&config->train, config->backward, 1);
+    trainer.backend = config->backend;
     lab->pass_rows = stn_trainer_pass_tokens(&trainer);
     lab->trainers = stn_mem_new(lab->n_threads, sizeof(struct stn_trainer *));
     if (lab->trainers == NULL) {

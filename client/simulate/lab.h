@@ -29,6 +29,7 @@ struct stn_lab_config {
     uint64_t seed;
     struct stn_train_spec train;
     unsigned n_threads;
+    const char *backend; /* as in stn_network_config */
     enum stn_backward backward;
 };
 

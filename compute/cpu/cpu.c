@@ -320,6 +320,12 @@ static struct stn_backend_memory cpu_memory(const struct stn_backend *backend)
     return (struct stn_backend_memory){.arena = cpu->arena_size, .lasting = cpu->lasting_size, .scratch = scratch};
 }
 
+static const char *cpu_kernel(const struct stn_backend *backend)
+{
+    (void)backend;
+    return stn_ternary_kernel();
+}
+
 const struct stn_backend_row stn_cpu_backend = {
     .name = "cpu",
     .new_for = cpu_new,
@@ -329,4 +335,5 @@ const struct stn_backend_row stn_cpu_backend = {
     .write = cpu_write,
     .read = cpu_read,
     .memory = cpu_memory,
+    .kernel = cpu_kernel,
 };

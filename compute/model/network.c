@@ -71,7 +71,10 @@ static enum stn_code begin(struct stn_network *network, const struct stn_adapter
     fill_rope(network);
     stn_graph_init(&network->graph, network->config.max_tokens, network->config.max_targets);
     stn_network_build_tensors(network, adapter);
-    network->row = stn_backend_find(NULL);
+    network->row = stn_backend_find(network->config.backend);
+    if (network->row == NULL) {
+        return stn_err_set(err, STN_UNSUPPORTED, "this build has no backend called %.40s", network->config.backend);
+    }
     enum stn_code code = network->row->new_for(&network->backend, &network->graph, network->config.n_threads, err);
     if (code == STN_OK) {
         code = stn_network_build_pass(network, network->config.train ? STN_NETWORK_TRAIN : STN_NETWORK_EVAL, err);
@@ -497,6 +500,5 @@ const char *stn_network_backend(const struct stn_network *network)
 
 const char *stn_network_kernel(const struct stn_network *network)
 {
-    (void)network;
-    return stn_ternary_kernel();
+    return network->row->kernel(network->backend);
 }

@@ -46,6 +46,7 @@ struct stn_network_config {
     bool act_int8;      /* quantise activations as the models were trained; off only to check gradients */
     unsigned n_threads; /* at least 1; results do not depend on it */
     uint64_t seed;      /* of stochastic rounding */
+    const char *backend; /* as stn_backend_find knows it; NULL: the CPU */
 };
 
 /* A batch: packed examples, none attending to another. Borrowed for the call. */
@@ -60,7 +61,8 @@ struct stn_batch {
     const float *target_weights;  /* (n_targets) loss = sum of weight * cross-entropy; usually 1 / n_targets */
 };
 
-/* adapter gives shapes, scale (alpha / rank) and first values, and is not kept; NULL runs the base alone. */
+/* adapter gives shapes, scale (alpha / rank) and first values, and is not kept; NULL runs the base alone. STN_UNSUPPORTED for a
+ * backend that this build or this machine does not have. */
 struct stn_network;
 enum stn_code stn_network_new(struct stn_network **ret, const struct stn_model *model,
                               const struct stn_adapter *adapter,
@@ -131,7 +133,7 @@ struct stn_network_memory {
 };
 struct stn_network_memory stn_network_memory(const struct stn_network *network);
 
-/* The names of the backend and of the ternary kernel in use: "cpu", "avx512-vnni". */
+/* The names of the backend and of the ternary kernel in use, or of the device: "cpu", "avx512-vnni". */
 const char *stn_network_backend(const struct stn_network *network);
 const char *stn_network_kernel(const struct stn_network *network);
 

@@ -36,6 +36,7 @@ struct stn_network_config stn_trainer_shape(const struct stn_trainer_config *con
     return (struct stn_network_config){
         .max_tokens = rows, .max_targets = rows, .context = config->context, .train = true, .backward = config->backward,
         .recompute = config->recompute, .act_int8 = true, .n_threads = config->n_threads, .seed = config->seed,
+        .backend = config->backend,
     };
 }
 

@@ -40,6 +40,7 @@ struct stn_trainer_config {
     bool recompute;        /* as in stn_network_config: less memory, the same values */
     unsigned n_threads;
     uint64_t seed;         /* of stochastic rounding */
+    const char *backend;   /* as in stn_network_config */
 };
 
 /* context 512, batch_tokens 2048, lr 1e-4, cosine with warm-up 0.1, clip 1, AdamW 0.9 0.999 1e-8 without decay,

@@ -204,7 +204,7 @@ static unsigned strength(const struct stn_gpu_caps *caps)
 
 static bool is_wanted(const char *wanted, size_t number, const struct stn_gpu_caps *caps)
 {
-    char text[16];
+    char text[24];
     (void)snprintf(text, sizeof text, "%zu", number);
     return wanted == NULL || strcmp(wanted, text) == 0 || (strlen(wanted) > 2 && strstr(caps->name, wanted) != NULL);
 }

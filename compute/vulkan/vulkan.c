@@ -14,6 +14,8 @@
 /* Multiplications of one submission on a device that also draws a screen: some tenths of a second on a slow one. */
 #define SPLIT ((uint64_t)100000000000)
 
+#define RANGE_LEAST 1024
+
 struct pass {
     struct stn_plan plan;
     struct stn_tape tape;
@@ -80,6 +82,9 @@ static enum stn_code open_all(struct vulkan *vulkan, struct stn_err *err)
     }
     if (code == STN_OK) {
         vulkan->vram.limit = vulkan->env.memory;
+        if (vulkan->env.range >= RANGE_LEAST && vulkan->env.range < vulkan->gpu->caps.range) {
+            vulkan->gpu->caps.range = vulkan->env.range;
+        }
         code = stn_pipelines_open(&vulkan->pipelines, vulkan->gpu, vulkan->env.folder[0] == '\0' ? NULL : vulkan->env.folder, err);
     }
     return code != STN_OK ? code : stn_vram_take_shared(&vulkan->vram, 2 * sizeof(uint32_t), &vulkan->step, err);
@@ -241,6 +246,11 @@ static struct stn_backend_memory vulkan_memory(const struct stn_backend *backend
         .constants = vulkan->tensors.constants_size};
 }
 
+static const char *vulkan_kernel(const struct stn_backend *backend)
+{
+    return vulkan_in(backend)->gpu->caps.name;
+}
+
 void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats *ret)
 {
     const struct vulkan *vulkan = vulkan_in(backend);
@@ -268,4 +278,5 @@ const struct stn_backend_row stn_vulkan_backend = {
     .write = vulkan_write,
     .read = vulkan_read,
     .memory = vulkan_memory,
+    .kernel = vulkan_kernel,
 };

@@ -2,6 +2,7 @@
  * environment, STERNA_VULKAN, words with commas between them:
  *   device=NAME   a part of the device's name, or its number      floor      caps as the weakest phone's
  *   memory=MIB    the device has no more                          staged     copies even where memory is unified
+ *   range=BYTES   a binding spans no more, at least 1024
  *   split=N       multiplications (millions) to a submission      validate   with the validation layer
  *   times         takes the time of each op */
 #ifndef STN_COMPUTE_VULKAN_VULKAN_H

@@ -38,6 +38,9 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
     if (strncmp(word, "memory=", 7) == 0) {
         return take_number(word + 7, (uint64_t)1 << 20, &env->memory, err);
     }
+    if (strncmp(word, "range=", 6) == 0) {
+        return take_number(word + 6, 1, &env->range, err);
+    }
     if (strncmp(word, "split=", 6) == 0) {
         return take_number(word + 6, 1000000, &env->split, err);
     }
@@ -46,7 +49,7 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
         env->device.wanted = env->wanted;
         return STN_OK;
     }
-    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, split=, floor, staged, validate, times",
+    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, floor, staged, validate, times",
                        word);
 }
 

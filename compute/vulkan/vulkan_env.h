@@ -9,6 +9,7 @@ struct stn_vulkan_env {
     struct stn_gpu_config device;
     char wanted[128];
     uint64_t memory; /* bytes, 0: what there is */
+    uint64_t range;  /* bytes that a binding spans, 0: what it does */
     uint64_t split;  /* multiplications to a submission; 0: by the device */
     bool times;
     char folder[512]; /* empty: nowhere */

@@ -14,6 +14,7 @@ void gemm(uint n_i, uint n_j, uint n_k)
 {
     uint l = gl_LocalInvocationIndex, ti = l / 16, tj = l % 16;
     uint i0 = gl_WorkGroupID.y * TILE, j0 = gl_WorkGroupID.x * TILE;
+    uint deep = i0 + ti * 8 < n_i ? DEEP : 0; /* nothing is multiplied for rows that are not there */
     float acc[8][4];
     [[unroll]] for (uint r = 0; r < 8; r++) {
         [[unroll]] for (uint c = 0; c < 4; c++) {
@@ -24,7 +25,7 @@ void gemm(uint n_i, uint n_j, uint n_k)
         fill_a(i0, k0);
         fill_b(k0, j0);
         barrier();
-        for (uint k = 0; k < DEEP; k++) {
+        for (uint k = 0; k < deep; k++) {
             float b[4];
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 b[c] = tb[k][tj + 16 * c];

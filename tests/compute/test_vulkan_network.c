@@ -1,0 +1,195 @@
+/* The whole model on the GPU: logits, losses, gradients, a training run and greedy words are the CPU's, and nothing leaves the
+ * device within a step. */
+#include "tests/compute/gpu.h"
+#include "tests/compute/pack.h"
+
+#include "compute/model/network_build.h"
+
+enum { STEPS = 20, FEW_STEPS = 6, FED = 64 };
+
+static struct stn_network_config on(const char *backend)
+{
+    struct stn_network_config c = config();
+    c.backend = backend;
+    return c;
+}
+
+/* Two short examples: Mesa's device is slow. */
+static void pack_few(struct pack *p)
+{
+    int32_t tokens[16];
+    pack_init(p);
+    for (size_t i = 0; i < 2; i++) {
+        fill(tokens, 16, i + 20);
+        pack_add(p, tokens, 9 + 6 * i, NULL, 0.05f);
+    }
+}
+
+static void has_been_silent(const struct stn_network *network)
+{
+    if (strcmp(stn_network_backend(network), "vulkan") == 0) {
+        gpu_is_silent(network->backend);
+    }
+}
+
+static double cosine(const float *a, const float *b, size_t n)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+/* Without int8, so that no value falls to the other side of a middle. */
+START_TEST(logits_losses_and_gradients_are_the_cpus)
+{
+    struct pack p = {0};
+    pack_few(&p);
+    struct stn_adapter *adapter = new_adapter(6, 12, 3, STN_ARCH_ALL);
+    size_t n = adapter->n_values, n_tokens = 20;
+    float *gradients = stn_mem_new(n, 2 * sizeof *gradients), *logits = stn_mem_new(n_tokens * WORDS, 2 * sizeof *logits);
+    double loss[2];
+    for (size_t i = 0; i < 2; i++) {
+        struct stn_network_config c = on(i == 0 ? "cpu" : "vulkan");
+        c.act_int8 = false;
+        struct stn_network *network = new_network(adapter, &c);
+        struct stn_network_result result;
+        loss[i] = accumulate(network, &p);
+        stn_network_get_gradients(network, gradients + i * n);
+        ck_assert_int_eq(stn_network_logits(network, p.tokens, n_tokens, logits + i * n_tokens * WORDS, &err), STN_OK);
+        ck_assert_int_eq(stn_network_eval(network, &p.batch, &result, &err), STN_OK);
+        ck_assert_double_eq_tol(result.loss, loss[i], 1e-5);
+        has_been_silent(network);
+        stn_network_free(network);
+    }
+    ck_assert_double_eq_tol(loss[0], loss[1], 2e-6 * loss[0]);
+    ck_assert_double_gt(cosine(gradients, gradients + n, n), 0.9999999);
+    ck_assert_double_gt(cosine(logits, logits + n_tokens * WORDS, n_tokens * WORDS), 0.9999999);
+    stn_mem_free(gradients);
+    stn_mem_free(logits);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+/* _i: exact or int8 gradients, activations computed again or kept */
+START_TEST(a_training_run_follows_the_cpus)
+{
+    struct pack p = {0};
+    pack_few(&p);
+    struct stn_adapter *adapter = new_adapter(4, 8, 1, STN_ARCH_ALL);
+    stn_adapter_init(adapter, 3);
+    size_t n_steps = _i == 0 ? STEPS : FEW_STEPS;
+    double loss[2][STEPS], norm;
+    struct stn_network_update update = {.lr = 2e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1};
+    for (size_t i = 0; i < 2; i++) {
+        struct stn_network_config c = on(i == 0 ? "cpu" : "vulkan");
+        c.backward = _i == 0 ? STN_BACKWARD_EXACT : STN_BACKWARD_INT8;
+        c.recompute = _i != 0;
+        struct stn_network *network = new_network(adapter, &c);
+        for (size_t s = 0; s < n_steps; s++) {
+            loss[i][s] = accumulate(network, &p);
+            ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_OK);
+        }
+        has_been_silent(network);
+        stn_network_free(network);
+    }
+    ck_assert_double_lt(loss[1][n_steps - 1], loss[1][0] - 0.1);
+    for (size_t s = 0; s < n_steps; s++) {
+        ck_assert_msg(fabs(loss[0][s] - loss[1][s]) < 0.01 * loss[0][s], "step %zu: %g, the CPU's %g", s, loss[1][s], loss[0][s]);
+    }
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(a_step_is_one_submission_and_nothing_else_moves)
+{
+    struct pack p = {0};
+    pack_few(&p);
+    struct stn_adapter *adapter = new_adapter(4, 8, 1, STN_ARCH_ALL);
+    struct stn_network_config c = on("vulkan");
+    struct stn_network *network = new_network(adapter, &c);
+    struct stn_network_update update = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1};
+    struct stn_vulkan_stats before, after;
+    double norm;
+    (void)accumulate(network, &p);
+    stn_vulkan_stats(network->backend, &before);
+    uint64_t n_allocated = stn_mem_count();
+    (void)accumulate(network, &p);
+    ck_assert_int_eq(stn_network_update(network, &update, &norm, &err), STN_OK);
+    ck_assert_uint_eq(stn_mem_count(), n_allocated);
+    stn_vulkan_stats(network->backend, &after);
+    ck_assert_uint_eq(after.n_submissions - before.n_submissions, 2); /* gradients, AdamW */
+    ck_assert_uint_eq(after.n_copies, before.n_copies);
+    ck_assert_uint_le(after.device_size, after.planned_size + ((uint64_t)24 << 20)); /* blocks that are not full */
+    stn_network_free(network);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+START_TEST(greedy_words_are_the_cpus)
+{
+    int32_t words[2][FED];
+    for (size_t i = 0; i < 2; i++) {
+        struct stn_network_config c = on(i == 0 ? "cpu" : "vulkan");
+        const float *logits;
+        int32_t prompt[5], *said = words[i];
+        fill(prompt, 5, 9);
+        c.train = false;
+        c.max_tokens = 5;
+        struct stn_network *network = new_network(NULL, &c);
+        ck_assert_int_eq(stn_network_feed(network, prompt, 5, &logits, &err), STN_OK);
+        for (size_t k = 0; k < FED; k++) {
+            said[k] = 0;
+            for (int32_t w = 1; w < WORDS; w++) {
+                said[k] = logits[w] > logits[said[k]] ? w : said[k];
+            }
+            ck_assert_int_eq(stn_network_feed(network, &said[k], 1, &logits, &err), STN_OK);
+        }
+        has_been_silent(network);
+        stn_network_free(network);
+    }
+    ck_assert_mem_eq(words[0], words[1], sizeof words[0]);
+}
+END_TEST
+
+START_TEST(a_step_cut_in_submissions_is_the_same_step)
+{
+    struct pack p = {0};
+    pack_few(&p);
+    struct stn_adapter *adapter = new_adapter(4, 8, 1, STN_ARCH_ALL);
+    double loss[2];
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(setenv("STERNA_VULKAN", i == 0 ? "validate" : "validate,split=20", 1), 0);
+        struct stn_network_config c = on("vulkan");
+        struct stn_network *network = new_network(adapter, &c);
+        struct stn_vulkan_stats stats;
+        loss[i] = accumulate(network, &p);
+        stn_vulkan_stats(network->backend, &stats);
+        ck_assert(i == 0 ? stats.n_submissions == 1 : stats.n_submissions > 3);
+        has_been_silent(network);
+        stn_network_free(network);
+    }
+    ck_assert_double_eq_tol(loss[0], loss[1], 1e-12);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("vulkan network");
+    TCase *t = tcase_create("vulkan network");
+    tcase_set_timeout(t, 240);
+    tcase_add_unchecked_fixture(t, open_model, close_model);
+    tcase_add_test(t, logits_losses_and_gradients_are_the_cpus);
+    tcase_add_loop_test(t, a_training_run_follows_the_cpus, 0, 2);
+    tcase_add_test(t, a_step_is_one_submission_and_nothing_else_moves);
+    tcase_add_test(t, greedy_words_are_the_cpus);
+    tcase_add_test(t, a_step_cut_in_submissions_is_the_same_step);
+    if (gpu_is_there()) {
+        suite_add_tcase(s, t);
+    }
+    return s;
+}
