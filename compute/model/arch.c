@@ -89,6 +89,16 @@ static uint32_t size_of(const struct stn_arch *arch, enum axis axis)
     }
 }
 
+double stn_arch_frequency(const struct stn_arch *arch, size_t i)
+{
+    double f = pow((double)arch->rope_base, -2.0 * (double)i / (double)arch->head_dim) / (double)arch->rope_factor;
+    float divisor = 1;
+    if (arch->rope_freqs != NULL) {
+        memcpy(&divisor, arch->rope_freqs->data + i * sizeof divisor, sizeof divisor);
+    }
+    return f / (double)divisor;
+}
+
 bool stn_arch_interleaves(const char *name)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
@@ -171,6 +181,7 @@ static enum stn_code read_numbers(struct stn_arch *arch, struct stn_err *err)
 static enum stn_code read_rope(struct stn_arch *arch, struct stn_err *err)
 {
     char key[STN_GGUF_NAME];
+    struct stn_gguf_str type = {0};
     float factor = 1;
     uint32_t n_rotated = arch->head_dim;
     arch->rope_base = 10000;
@@ -184,6 +195,9 @@ static enum stn_code read_rope(struct stn_arch *arch, struct stn_err *err)
         code = stn_gguf_f32(arch->gguf, key_of(key, arch, "rope.scaling.factor"), &factor, err);
     }
     if (code == STN_OK || code == STN_NOT_FOUND) {
+        code = stn_gguf_str(arch->gguf, key_of(key, arch, "rope.scaling.type"), &type, err);
+    }
+    if (code == STN_OK || code == STN_NOT_FOUND) {
         code = stn_gguf_u32(arch->gguf, key_of(key, arch, "rope.dimension_count"), &n_rotated, err);
     }
     if (code != STN_OK && code != STN_NOT_FOUND) {
@@ -193,10 +207,13 @@ static enum stn_code read_rope(struct stn_arch *arch, struct stn_err *err)
         return stn_err_set(err, STN_CORRUPT, "%.100s: epsilon %g and rope base %g make no model",
                            arch->gguf->path, (double)arch->rms_eps, (double)arch->rope_base);
     }
-    if (n_rotated != arch->head_dim || (factor != 1 && factor != 0)) {
+    bool is_linear = type.size == 0 || stn_gguf_is(type, "linear"), is_none = stn_gguf_is(type, "none");
+    arch->rope_factor = is_none || factor == 0 ? 1 : factor;
+    if (n_rotated != arch->head_dim || !(is_linear || is_none) || !(arch->rope_factor >= 1 && arch->rope_factor < 1e6f)) {
         return stn_err_set(err, STN_UNSUPPORTED,
-                           "%.100s: %u of %u dimensions rotated, scaled by %g: only all and 1 are supported",
-                           arch->gguf->path, n_rotated, arch->head_dim, (double)factor);
+                           "%.100s: %u of %u dimensions rotated, scaled by %.*s %g: only all, and linear from 1 up, are supported",
+                           arch->gguf->path, n_rotated, arch->head_dim,
+                           type.size < 16 ? (int)type.size : 16, type.size == 0 ? "" : type.p, (double)factor);
     }
     return STN_OK;
 }
@@ -289,6 +306,20 @@ static enum stn_code find_layer(struct stn_arch *arch, uint32_t number, size_t *
     return STN_OK;
 }
 
+/* Long contexts slow some frequencies down: numbers of their own, of Llama 3.1 and its kin. */
+static enum stn_code find_freqs(struct stn_arch *arch, struct stn_err *err)
+{
+    enum stn_code code = find_f32(arch, "rope_freqs.weight", arch->head_dim / 2, true, &arch->rope_freqs, err);
+    for (size_t i = 0; code == STN_OK && arch->rope_freqs != NULL && i < arch->head_dim / 2; i++) {
+        float divisor;
+        memcpy(&divisor, arch->rope_freqs->data + i * sizeof divisor, sizeof divisor);
+        if (!(divisor > 0 && isfinite(divisor))) {
+            code = stn_err_set(err, STN_CORRUPT, "%.100s: rope_freqs %zu is %g", arch->gguf->path, i, (double)divisor);
+        }
+    }
+    return code;
+}
+
 /* The vocabulary's size is that of the embedding; what the metadata says must agree. */
 static enum stn_code find_ends(struct stn_arch *arch, size_t *n_found, struct stn_err *err)
 {
@@ -309,13 +340,16 @@ static enum stn_code find_ends(struct stn_arch *arch, size_t *n_found, struct st
         code = find_f32(arch, "output_norm.weight", arch->n_embd, false, &arch->output_norm, err);
     }
     if (code == STN_OK) {
+        code = find_freqs(arch, err);
+    }
+    if (code == STN_OK) {
         code = find(arch, "output.weight", arch->n_embd, arch->n_vocab, true, &arch->output, err);
     }
     if (code != STN_OK) {
         return code;
     }
     arch->tied = arch->output == NULL;
-    *n_found += arch->tied ? 2 : 3;
+    *n_found += (arch->tied ? 2u : 3u) + (arch->rope_freqs == NULL ? 0 : 1);
     if (arch->tied) {
         arch->output = arch->token_embd;
     }
@@ -324,7 +358,7 @@ static enum stn_code find_ends(struct stn_arch *arch, size_t *n_found, struct st
 
 static bool is_placed(const struct stn_arch *arch, const struct stn_gguf_tensor *tensor)
 {
-    if (tensor == arch->token_embd || tensor == arch->output_norm || tensor == arch->output) {
+    if (tensor == arch->token_embd || tensor == arch->output_norm || tensor == arch->output || tensor == arch->rope_freqs) {
         return true;
     }
     for (uint32_t i = 0; i < arch->n_layers; i++) {

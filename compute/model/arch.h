@@ -61,10 +61,12 @@ struct stn_arch {
     const char *name;            /* general.architecture */
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, context;
     float rms_eps, rope_base;
+    float rope_factor; /* positions are divided by it: 1, or a linear scaling to longer contexts */
     enum stn_arch_rope rope;
     enum stn_arch_activation activation;
     bool has_sub_norms;
     bool tied; /* the head is token_embd */
+    const struct stn_gguf_tensor *rope_freqs;  /* (head_dim / 2): what each pair's frequency is divided by, or NULL */
     const struct stn_gguf_tensor *token_embd;  /* (n_vocab, n_embd) */
     const struct stn_gguf_tensor *output_norm; /* (n_embd) */
     const struct stn_gguf_tensor *output;      /* (n_vocab, n_embd); token_embd itself when tied */
@@ -79,6 +81,10 @@ void stn_arch_free(struct stn_arch *arch);
 
 /* Whether the family of this name turns neighbouring rows of q and k; false for a name that is none. */
 bool stn_arch_interleaves(const char *name);
+
+/* The angle by which pair i < head_dim / 2 of a head turns from one position to the next (RoFormer, Su et al. 2021), with
+ * the model's scaling. */
+double stn_arch_frequency(const struct stn_arch *arch, size_t i);
 
 /* A target's columns and rows, without its tensor: from the hyperparameters alone. */
 uint32_t stn_arch_in(const struct stn_arch *arch, enum stn_arch_target target);

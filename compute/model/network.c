@@ -28,14 +28,14 @@ static enum stn_code check_config(const struct stn_model *model, const struct st
     return adapter == NULL ? STN_OK : stn_adapter_check(adapter, model->arch, err);
 }
 
-/* rope[p][i] = cos(p base^(-2i/d)), rope[p][d/2 + i] = sin of the same, i < d/2 (RoFormer, Su et al. 2021) */
+/* rope[p][i] = cos(p f_i), rope[p][d/2 + i] = sin of the same, i < d/2: f_i is the model's frequency of pair i */
 static void fill_rope(struct stn_network *network)
 {
     const struct stn_arch *arch = network->model->arch;
     size_t d = arch->head_dim, half = d / 2;
     for (size_t p = 0; p < network->config.context; p++) {
         for (size_t i = 0; i < half; i++) {
-            double angle = (double)p * pow((double)arch->rope_base, -2.0 * (double)i / (double)d);
+            double angle = (double)p * stn_arch_frequency(arch, i);
             network->rope[p * d + i] = (float)cos(angle);
             network->rope[p * d + half + i] = (float)sin(angle);
         }

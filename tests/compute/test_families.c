@@ -18,12 +18,19 @@ enum { E = 48, HEADS = 6, KV = 2, D = 8, FF = 100, V = 70, LAYERS = 2, T = 19, R
 static const struct family {
     const char *arch;
     bool neox, relu2, sub_norms, tied, scaled, halves;
+    float factor; /* of a linear rope scaling; 0: none */
+    bool has_freqs;
 } families[] = {
     {"bitnet", true, false, true, true, false, false},
     {"bitnet-b1.58", true, true, true, true, true, false},
     {"bitnet-25", true, true, true, false, true, true},
     {"llama", false, false, false, false, false, true},
+    {"llama", false, false, false, false, false, true, 4, true},
+    {"bitnet", true, false, true, true, false, false, 2.5f},
 };
+
+/* What each pair's frequency is divided by where a model has such a table. */
+static const float freqs[D / 2] = {1, 1.5f, 8, 8};
 
 static const size_t ins[KINDS] = {E, E, E, HEADS * D, E, E, FF};
 static const size_t outs[KINDS] = {HEADS * D, KV * D, KV * D, E, FF, FF, E};
@@ -104,6 +111,9 @@ static void put_all(struct stn_gguf_write *w, bool data)
     char name[64];
     put(w, data, "token_embd.weight", world.embeddings, E, V, f->halves);
     put(w, data, "output_norm.weight", world.output_norm, E, 1, false);
+    if (f->has_freqs) {
+        put(w, data, "rope_freqs.weight", freqs, D / 2, 1, false);
+    }
     if (!f->tied) {
         put(w, data, "output.weight", world.head, E, V, f->halves);
     }
@@ -142,6 +152,12 @@ static void write_model(const char *path)
     }
     (void)snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", world.family->arch);
     stn_gguf_write_f32(w, key, 1e-5f);
+    if (world.family->factor > 0) {
+        (void)snprintf(key, sizeof key, "%s.rope.scaling.type", world.family->arch);
+        stn_gguf_write_str(w, key, "linear");
+        (void)snprintf(key, sizeof key, "%s.rope.scaling.factor", world.family->arch);
+        stn_gguf_write_f32(w, key, world.family->factor);
+    }
     put_all(w, false);
     ck_assert_msg(stn_gguf_write_begin(w, path, &err) == STN_OK, "%s", err.text);
     put_all(w, true);
@@ -188,6 +204,8 @@ static void rope(double *x, size_t heads, size_t position)
     for (size_t h = 0; h < heads; h++) {
         for (size_t i = 0; i < D / 2; i++) {
             double angle = (double)position * pow(10000, -2.0 * (double)i / D);
+            angle /= (world.family->factor > 0 ? (double)world.family->factor : 1.0);
+            angle /= world.family->has_freqs ? (double)freqs[i] : 1.0;
             double *a = x + h * D + (world.family->neox ? i : 2 * i), *b = a + (world.family->neox ? D / 2 : 1), was = *a;
             *a = was * cos(angle) - *b * sin(angle);
             *b = was * sin(angle) + *b * cos(angle);
@@ -387,7 +405,8 @@ Suite *suite(void)
     Suite *s = suite_create("families");
     TCase *t = tcase_create("families");
     tcase_set_timeout(t, 120);
-    tcase_add_loop_test(t, every_family_is_its_description_and_its_gradients_are_slopes, 0, 4);
+    tcase_add_loop_test(t, every_family_is_its_description_and_its_gradients_are_slopes, 0,
+                         (int)(sizeof families / sizeof families[0]));
     tcase_add_test(t, a_tensor_that_is_not_ternary_is_refused);
     suite_add_tcase(s, t);
     return s;
