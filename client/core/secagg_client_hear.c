@@ -312,7 +312,7 @@ static void hear_deliver(struct stn_secagg_client_turn *turn, const struct stn_m
 static enum stn_code take_survivors(struct stn_secagg_client *client,
                                     const struct stn_msg_survivors *msg)
 {
-    uint32_t k = client->bound.k, n_survived = 0, n_lost = 0;
+    uint32_t k = client->bound.k, n_survived = 0;
     if (msg->n_survivors < fewest(client) || msg->n_survivors > client->round.n) {
         return STN_LIMIT;
     }
@@ -335,13 +335,12 @@ static enum stn_code take_survivors(struct stn_secagg_client *client,
             neighbour->survived = survived;
             fits = fits && (neighbour->has_shared || !survived);
             n_survived += survived;
-            n_lost += neighbour->has_shared && !survived;
         }
     }
     enum stn_code code =
         fits ? check_proof(client, &msg->root, leaves, msg->proof, msg->n_proof) : STN_INVALID;
     stn_mem_free(leaves);
-    if (code == STN_OK && (n_survived < client->bound.t || n_lost > k - client->bound.t)) {
+    if (code == STN_OK && n_survived < client->bound.t) { /* so at most k - t are lost, too */
         code = STN_LIMIT;
     }
     return code;

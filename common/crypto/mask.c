@@ -19,6 +19,7 @@ static inline uint32_t word_at(const uint8_t *p)
 static void portable(uint32_t *v, size_t n, const uint32_t state[static 16], bool is_minus)
 {
     uint8_t key[32], nonce[12], blocks[4 * STN_MASK_SUPERBLOCK];
+    uint32_t sign = 0 - (uint32_t)is_minus; /* (x ^ sign) - sign is x or -x */
     for (int i = 0; i < 8; i++) {
         stn_buf_put_u32(key + 4 * i, state[4 + i]);
     }
@@ -30,9 +31,10 @@ static void portable(uint32_t *v, size_t n, const uint32_t state[static 16], boo
         (void)crypto_stream_chacha20_ietf_xor_ic(blocks, blocks, sizeof blocks, nonce,
                                                  state[12] + (uint32_t)(16 * s), key);
         for (size_t w = 0; w < 16; w++) {
+            uint32_t *to = v + 256 * s + 16 * w;
             for (size_t l = 0; l < 16; l++) {
                 uint32_t word = word_at(blocks + 64 * l + 4 * w);
-                v[256 * s + 16 * w + l] += is_minus ? 0 - word : word;
+                to[l] += (word ^ sign) - sign;
             }
         }
     }

@@ -120,7 +120,15 @@ static void the_cohort_is_too_small(struct stn_forge_lie *lie)
 {
     struct stn_advert adverts[STN_FORGE_DEVICES];
     stn_forge_all_adverts(adverts);
-    stn_forge_roster(lie, adverts, STN_FORGE_MIN - 1);
+    victim->client->config.n_min_floor = STN_FORGE_MIN + 1;
+    stn_forge_roster(lie, adverts, STN_FORGE_MIN);
+}
+
+static void the_cohort_has_no_graph(struct stn_forge_lie *lie)
+{
+    struct stn_advert adverts[STN_FORGE_DEVICES];
+    stn_forge_all_adverts(adverts);
+    stn_forge_roster(lie, adverts, STN_BOUND_MEMBERS_MIN - 1);
 }
 
 static void (*const roster_lies[])(struct stn_forge_lie *) = {
@@ -142,6 +150,7 @@ static void (*const roster_lies[])(struct stn_forge_lie *) = {
     a_neighbour_is_there_twice,
     the_receiver_is_there_twice,
     the_cohort_is_too_small,
+    the_cohort_has_no_graph,
 };
 
 static struct stn_forge_lie lie;
