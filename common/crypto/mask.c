@@ -9,6 +9,9 @@
 #include "base/buf.h"
 #include "crypto/mask_kernel.h"
 
+#define SUPERBLOCK_BYTES (4 * STN_MASK_SUPERBLOCK)
+#define AHEAD 4 /* superblocks that the library makes at once */
+
 /* One load, where that is what it is. */
 static inline uint32_t word_at(const uint8_t *p)
 {
@@ -18,7 +21,7 @@ static inline uint32_t word_at(const uint8_t *p)
 /* The library's blocks, and the order of their words: the definition that runs everywhere. */
 static void portable(uint32_t *v, size_t n, const uint32_t state[static 16], bool is_minus)
 {
-    uint8_t key[32], nonce[12], blocks[4 * STN_MASK_SUPERBLOCK];
+    uint8_t key[32], nonce[12], blocks[AHEAD * SUPERBLOCK_BYTES];
     uint32_t sign = 0 - (uint32_t)is_minus; /* (x ^ sign) - sign is x or -x */
     for (int i = 0; i < 8; i++) {
         stn_buf_put_u32(key + 4 * i, state[4 + i]);
@@ -27,13 +30,18 @@ static void portable(uint32_t *v, size_t n, const uint32_t state[static 16], boo
         stn_buf_put_u32(nonce + 4 * i, state[13 + i]);
     }
     for (size_t s = 0; s < n; s++) {
-        memset(blocks, 0, sizeof blocks);
-        (void)crypto_stream_chacha20_ietf_xor_ic(blocks, blocks, sizeof blocks, nonce,
-                                                 state[12] + (uint32_t)(16 * s), key);
+        const uint8_t *block = blocks + s % AHEAD * SUPERBLOCK_BYTES;
+        if (s % AHEAD == 0) {
+            size_t size =
+                (n - s < AHEAD ? n - s : AHEAD) * SUPERBLOCK_BYTES; /* none past the end */
+            memset(blocks, 0, size);
+            (void)crypto_stream_chacha20_ietf_xor_ic(blocks, blocks, size, nonce,
+                                                     state[12] + (uint32_t)(16 * s), key);
+        }
         for (size_t w = 0; w < 16; w++) {
             uint32_t *to = v + 256 * s + 16 * w;
             for (size_t l = 0; l < 16; l++) {
-                uint32_t word = word_at(blocks + 64 * l + 4 * w);
+                uint32_t word = word_at(block + 64 * l + 4 * w);
                 to[l] += (word ^ sign) - sign;
             }
         }
