@@ -285,7 +285,7 @@ static void do_train(struct stn_device *device, const struct stn_msg_lease *leas
 {
     struct stn_work *work = new_work(device, STN_WORK_TRAIN);
     const char *data = stn_owner_data(&device->owner, lease->task);
-    if (stn_journal_is_spent(&device->journal, lease->lease)) {
+    if (stn_journal_is_spent(&device->journal, lease)) {
         end_job(device, STN_LATE); /* its delta has left, whatever became of it */
         return;
     }

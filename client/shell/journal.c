@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/hex.h"
 #include "base/str.h"
+#include "crypto/digest.h"
 #include "proto/codec.h"
 
 #define MAGIC "stn-agt1"
@@ -153,6 +154,20 @@ static enum stn_code read_state(const struct stn_journal *journal, struct stn_ag
 
 /* ---- spent leases ---- */
 
+static uint64_t name_of(const struct stn_msg_lease *lease)
+{
+    uint8_t numbers[16];
+    struct stn_digest_state state;
+    stn_buf_put_u64(numbers, lease->lease);
+    stn_buf_put_u64(numbers + 8, lease->version);
+    stn_digest_init(&state);
+    stn_digest_add(&state, numbers, sizeof numbers);
+    stn_digest_add(&state, lease->adapter.digest.bytes, sizeof lease->adapter.digest.bytes);
+    stn_digest_add(&state, lease->task, strnlen(lease->task, sizeof lease->task));
+    struct stn_digest digest = stn_digest_end(&state);
+    return stn_buf_get_u64(digest.bytes);
+}
+
 /* A line that a power cut left short is the last one, and its lease never began to leave. */
 static enum stn_code read_spent(struct stn_journal *journal, struct stn_err *err)
 {
@@ -177,12 +192,13 @@ static enum stn_code read_spent(struct stn_journal *journal, struct stn_err *err
     return code;
 }
 
-static enum stn_code spend(struct stn_journal *journal, uint64_t lease, struct stn_err *err)
+static enum stn_code spend(struct stn_journal *journal, const struct stn_msg_lease *lease, struct stn_err *err)
 {
     uint8_t bytes[8];
     char line[SPENT_LINE + 1];
     int fd = -1;
-    stn_buf_put_u64(bytes, lease);
+    uint64_t name = name_of(lease);
+    stn_buf_put_u64(bytes, name);
     stn_hex_put(line, bytes, sizeof bytes);
     line[SPENT_LINE - 1] = '\n';
     enum stn_code code = stn_file_open(&fd, journal->spent_path, STN_FILE_WRITE, STN_FILE_SECRET, err);
@@ -192,16 +208,17 @@ static enum stn_code spend(struct stn_journal *journal, uint64_t lease, struct s
     code = code == STN_OK ? stn_file_sync(fd, journal->spent_path, err) : code;
     stn_file_close(fd);
     if (code == STN_OK) {
-        journal->spent[journal->n_spent++ % STN_JOURNAL_SPENT] = lease;
+        journal->spent[journal->n_spent++ % STN_JOURNAL_SPENT] = name;
     }
     return code;
 }
 
-bool stn_journal_is_spent(const struct stn_journal *journal, uint64_t lease)
+bool stn_journal_is_spent(const struct stn_journal *journal, const struct stn_msg_lease *lease)
 {
+    uint64_t name = name_of(lease);
     uint64_t n = journal->n_spent < STN_JOURNAL_SPENT ? journal->n_spent : STN_JOURNAL_SPENT;
     for (uint64_t i = 0; i < n; i++) {
-        if (journal->spent[i] == lease) {
+        if (journal->spent[i] == name) {
             return true;
         }
     }
@@ -239,8 +256,8 @@ enum stn_code stn_journal_save(struct stn_journal *journal, const struct stn_age
 {
     struct stn_buf bytes = {0};
     enum stn_code code = STN_OK;
-    if (record->phase >= STN_AGENT_UPLOADING && !stn_journal_is_spent(journal, record->lease.lease)) {
-        code = spend(journal, record->lease.lease, err);
+    if (record->phase >= STN_AGENT_UPLOADING && !stn_journal_is_spent(journal, &record->lease)) {
+        code = spend(journal, &record->lease, err);
     }
     code = code == STN_OK ? put(&bytes, record, err) : code;
     code = code == STN_OK ? stn_file_replace(journal->path, bytes.data, bytes.size, STN_FILE_SECRET, err) : code;

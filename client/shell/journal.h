@@ -17,7 +17,7 @@ struct stn_journal {
     char path[STN_FILE_PATH_MAX];
     char spent_path[STN_FILE_PATH_MAX];
     uint64_t n_spent; /* ever */
-    uint64_t spent[STN_JOURNAL_SPENT]; /* the last of them, number i in place i mod STN_JOURNAL_SPENT */
+    uint64_t spent[STN_JOURNAL_SPENT]; /* what names the last of them, number i in place i mod STN_JOURNAL_SPENT */
 };
 
 /* Reads both. A zeroed record where there is none. STN_CORRUPT or STN_UNSUPPORTED: *ret_record is zeroed, *err says
@@ -29,7 +29,8 @@ enum stn_code stn_journal_open(struct stn_journal *journal, const struct stn_pla
 enum stn_code stn_journal_save(struct stn_journal *journal, const struct stn_agent_record *record,
                                struct stn_err *err) STN_CHECKED;
 
-/* Whether the delta of a lease may have left already. */
-bool stn_journal_is_spent(const struct stn_journal *journal, uint64_t lease);
+/* Whether the delta of a lease may have left already. Leases are numbered by each task of each coordinator afresh: here one
+ * is known by its task, number, version and adapter. */
+bool stn_journal_is_spent(const struct stn_journal *journal, const struct stn_msg_lease *lease);
 
 #endif

@@ -56,6 +56,13 @@ static void teardown(void)
     ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
 }
 
+static bool is_spent(uint64_t number)
+{
+    struct stn_msg_lease lease = record.lease;
+    lease.lease = number;
+    return stn_journal_is_spent(&journal, &lease);
+}
+
 static enum stn_code reopen(void)
 {
     memset(&back, 0xff, sizeof back);
@@ -88,17 +95,35 @@ START_TEST(a_lease_is_spent_before_its_upload_begins_and_stays_so)
     ck_assert_int_eq(reopen(), STN_OK);
     record.phase = STN_AGENT_JOINED;
     ck_assert_int_eq(stn_journal_save(&journal, &record, &err), STN_OK);
-    ck_assert(!stn_journal_is_spent(&journal, 7));
+    ck_assert(!is_spent(7));
     record.phase = STN_AGENT_UPLOADING;
     ck_assert_int_eq(stn_journal_save(&journal, &record, &err), STN_OK);
     record.phase = STN_AGENT_UPLOADED;
     ck_assert_int_eq(stn_journal_save(&journal, &record, &err), STN_OK);
-    ck_assert(stn_journal_is_spent(&journal, 7));
+    ck_assert(is_spent(7));
     ck_assert_uint_eq(journal.n_spent, 1);
     ck_assert_int_eq(reopen(), STN_OK);
-    ck_assert(stn_journal_is_spent(&journal, 7));
-    ck_assert(!stn_journal_is_spent(&journal, 8));
+    ck_assert(is_spent(7));
+    ck_assert(!is_spent(8));
     ck_assert_uint_eq(journal.n_spent, 1);
+}
+END_TEST
+
+START_TEST(a_lease_of_the_same_number_elsewhere_is_another_one)
+{
+    struct stn_msg_lease other = record.lease;
+    ck_assert_int_eq(reopen(), STN_OK);
+    ck_assert_int_eq(stn_journal_save(&journal, &record, &err), STN_OK);
+    other.expires_after_ms = 5; /* the same, given again */
+    ck_assert(stn_journal_is_spent(&journal, &other));
+    (void)stn_str_copy(other.task, sizeof other.task, "notes"); /* each task counts from 1 */
+    ck_assert(!stn_journal_is_spent(&journal, &other));
+    other = record.lease;
+    other.version++;
+    ck_assert(!stn_journal_is_spent(&journal, &other));
+    other = record.lease;
+    other.adapter.digest.bytes[5] ^= 1;
+    ck_assert(!stn_journal_is_spent(&journal, &other));
 }
 END_TEST
 
@@ -118,7 +143,7 @@ START_TEST(a_damaged_journal_is_a_fresh_start_that_forgets_no_spent_lease)
         ck_assert_ptr_nonnull(strstr(err.text, "agent.state"));
         ck_assert_uint_eq(back.phase, STN_AGENT_IDLE);
         ck_assert_uint_eq(back.n_installed, 0);
-        ck_assert(stn_journal_is_spent(&journal, 7));
+        ck_assert(is_spent(7));
         ck_assert(!stn_file_exists(journal.path));
         ck_assert_int_eq(stn_file_replace(journal.path, whole.data, i, 0600, &err), STN_OK);
         ck_assert_int_eq(reopen(), STN_CORRUPT);
@@ -141,8 +166,8 @@ START_TEST(half_a_line_of_spent_is_written_over)
     record.lease.lease = 8;
     ck_assert_int_eq(stn_journal_save(&journal, &record, &err), STN_OK);
     ck_assert_int_eq(reopen(), STN_OK);
-    ck_assert(stn_journal_is_spent(&journal, 7));
-    ck_assert(stn_journal_is_spent(&journal, 8));
+    ck_assert(is_spent(7));
+    ck_assert(is_spent(8));
     ck_assert_uint_eq(journal.n_spent, 2);
 }
 END_TEST
@@ -222,6 +247,7 @@ Suite *suite(void)
     TCase *c = tcase_create("journal");
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, what_was_saved_is_what_comes_back);
+    tcase_add_test(c, a_lease_of_the_same_number_elsewhere_is_another_one);
     tcase_add_test(c, a_lease_is_spent_before_its_upload_begins_and_stays_so);
     tcase_add_test(c, a_damaged_journal_is_a_fresh_start_that_forgets_no_spent_lease);
     tcase_add_test(c, half_a_line_of_spent_is_written_over);
