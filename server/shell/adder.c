@@ -298,12 +298,25 @@ static void forget_files(struct stn_adder *adder, const struct stn_round_id *rou
     stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* the next start sweeps what is left */
 }
 
+/* Updates that were to be kept for a release which never came: the process that linked them may have ended since. */
+static void forget_kept(struct stn_adder *adder, const struct stn_round_id *round)
+{
+    char name[ROUND_TEXT], folder[STN_FILE_PATH_MAX];
+    stn_hex_put(name, round->bytes, sizeof round->bytes);
+    if (adder->config.kept != NULL && stn_file_join(folder, adder->config.kept, name, NULL) == STN_OK) {
+        stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* there is none before the first was kept */
+    }
+}
+
 void stn_adder_close(struct stn_adder *adder, const struct stn_round_id *round, bool is_released)
 {
     struct stn_err err;
     struct sum *sum = stn_map_get(&adder->sums, round, sizeof *round);
     if (stn_store_forget_snapshot(adder->config.store, round, &err) != STN_OK) {
         stn_turn_die("snapshot_failed", &err);
+    }
+    if (sum == NULL && !is_released) {
+        forget_kept(adder, round);
     }
     if (sum == NULL) {
         forget_files(adder, round);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hex.h"
 #include "base/mem.h"
 #include "io/mailbox.h"
 #include "server/shell/adder.h"
@@ -13,7 +14,7 @@
 /* Sums on a real worker thread, and what becomes of them when the process stops in their midst. */
 enum { D = 700, N = 3 };
 
-static char folder[64];
+static char folder[64], kept[STN_FILE_PATH_MAX];
 static struct stn_err err;
 static struct stn_loop *loop;
 static struct stn_mailbox *mailbox;
@@ -69,6 +70,8 @@ static void open_all(uint64_t snapshot)
     ok(stn_store_open(&store, path, &err));
     ok(stn_file_join(path, folder, "rounds", &err));
     ok(stn_spool_open(&spool, path, &err));
+    ok(stn_file_join(kept, folder, "kept", &err));
+    ok(stn_file_make_folder(kept, 0700, &err));
     stn_turn_open(&turn, loop, store);
     config = (struct stn_msg_round_config){.protocol = STN_MSG_VERSION, .n_values = D, .bits = 24, .n_max = N,
                                            .n_min = 2, .clip_norm = 1, .join_ms = 1, .upload_ms = 1};
@@ -80,7 +83,8 @@ static void open_all(uint64_t snapshot)
     ok(stn_store_save(store, &record, &err));
     ok(stn_store_commit(store, &err));
     const struct stn_adder_config wiring = {
-        .worker = worker, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .merged = merged};
+        .worker = worker, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .kept = kept,
+        .merged = merged};
     ok(stn_adder_new(&adder, &wiring, &err));
 }
 
@@ -160,6 +164,21 @@ START_TEST(a_stop_behind_a_snapshot_leaves_it_to_the_next_process)
 }
 END_TEST
 
+START_TEST(a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone)
+{
+    char path[STN_FILE_PATH_MAX], name[2 * sizeof config.round + 1];
+    open_all(100);
+    stn_hex_put(name, config.round.bytes, sizeof config.round.bytes);
+    ok(stn_file_join(path, kept, name, &err));
+    ok(stn_file_make_folder(path, 0700, &err)); /* the last process came so far */
+    stn_adder_close(adder, &config.round, true);
+    ck_assert(stn_file_exists(path));
+    stn_adder_close(adder, &config.round, false);
+    ck_assert(!stn_file_exists(path));
+    stop_all();
+}
+END_TEST
+
 static void set_up(void)
 {
     (void)snprintf(folder, sizeof folder, "/tmp/sterna-test-XXXXXX");
@@ -179,6 +198,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_stop_between_two_uploads_begins_nothing_new);
     tcase_add_test(t, a_stop_behind_a_snapshot_leaves_it_to_the_next_process);
+    tcase_add_test(t, a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone);
     suite_add_tcase(s, t);
     return s;
 }
