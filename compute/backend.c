@@ -23,3 +23,8 @@ const struct stn_backend_row *stn_backend_find(const char *name)
     }
     return NULL;
 }
+
+const struct stn_backend_row *stn_backend_row(size_t number)
+{
+    return number < sizeof rows / sizeof rows[0] ? rows[number] : NULL;
+}

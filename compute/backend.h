@@ -16,6 +16,15 @@ struct stn_backend {
 
 struct stn_backend_memory {
     size_t arena, lasting, constants, scratch; /* bytes of its own; constants only where it copied them */
+    size_t device;                             /* of all these, bytes in a device's memory */
+};
+
+/* What a backend can run on here. */
+struct stn_backend_device {
+    const char *name, *type; /* "discrete", "integrated", "virtual", "cpu", "other" */
+    unsigned number;         /* among its backend's */
+    uint64_t memory;         /* bytes; 0 where nobody says */
+    const char *caps;        /* what kernels ask of it, in words; "" */
 };
 
 struct stn_backend_row {
@@ -33,9 +42,16 @@ struct stn_backend_row {
     struct stn_backend_memory (*memory)(const struct stn_backend *backend);
     /* What does the work: the kernel's name, or the device's. */
     const char *(*kernel)(const struct stn_backend *backend);
+    /* Nanoseconds that an op has taken in all runs; NULL where nobody measures. */
+    uint64_t (*time_ns)(const struct stn_backend *backend, enum stn_op op);
+    /* Calls SEE for each device, in the order of their numbers; what it sees is valid for the call. */
+    enum stn_code (*devices)(void (*see)(void *user, const struct stn_backend_device *device), void *user, struct stn_err *err);
 };
 
 /* The row of that name ("cpu", "vulkan" where it is built in), or of the default for NULL; NULL when there is none. */
 const struct stn_backend_row *stn_backend_find(const char *name);
+
+/* The rows by number, NULL behind the last. */
+const struct stn_backend_row *stn_backend_row(size_t number);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "client/cli/bench_model.h"
 #include "client/cli/session.h"
+#include "compute/backend.h"
 #include "compute/train/trainer.h"
 
 #define SHAPE_125M 1
@@ -17,7 +18,8 @@ struct options {
     const char *targets;
     uint64_t context, tokens, rank, steps, prompt, generate;
     int backend, backward;
-    bool recompute;
+    const char *device;
+    bool recompute, profile;
 };
 
 static const struct options defaults = {
@@ -39,7 +41,8 @@ static const struct options defaults = {
         {"threads", 0, STN_OPTION_U64, AT(model.threads), "N", "one a processor by default", 1,                        \
          STN_SESSION_THREADS_MAX},                                                                                     \
         {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)",                        \
-         .words = stn_session_backends}
+         .words = stn_session_backends},                                                                               \
+        {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"}
 
 static const struct stn_option train_options[] = {
     COMMON,
@@ -50,6 +53,7 @@ static const struct stn_option train_options[] = {
     {"steps", 0, STN_OPTION_U64, AT(steps), "N", "that are measured, after one that is not (10)", 1, 1e9},
     {"backward", 0, STN_OPTION_WORD, AT(backward), "exact|int8", "precision of the gradients (int8)",
      .words = stn_session_backwards},
+    {"profile", 0, STN_OPTION_FLAG, AT(profile), NULL, "what each op takes, where the device measures it"},
     {"recompute", 0, STN_OPTION_FLAG, AT(recompute), NULL, "compute activations again instead of keeping them"},
     {0},
 };
@@ -165,12 +169,28 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* "ops": {name: milliseconds of all steps}, where the backend measures them. */
+static void add_times(json_t *result, const struct stn_backend *backend)
+{
+    json_t *ops = result == NULL || backend->row->time_ns == NULL ? NULL : json_object();
+    for (int op = 0; op < STN_N_OPS && ops != NULL; op++) {
+        uint64_t ns = backend->row->time_ns(backend, (enum stn_op)op);
+        if (ns > 0) {
+            (void)json_object_set_new(ops, stn_op_row((enum stn_op)op)->name, json_real((double)ns * 1e-6));
+        }
+    }
+    if (ops != NULL) {
+        (void)json_object_set_new(result, "ops", ops);
+    }
+}
+
 static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pass, uint32_t targets, bool json,
                                   struct stn_err *err)
 {
     const struct options *o = b->options;
     struct stn_peak peak;
     struct stn_network_memory memory = stn_network_memory(b->network);
+    const struct stn_backend *backend = stn_network_measured(b->network);
     qsort(b->took_s, b->n_measured, sizeof *b->took_s, compare);
     double median = b->took_s[b->n_measured / 2];
     double macs = stn_bench_model_forward_macs(&b->model) * (o->recompute ? 2 : 1) +
@@ -183,8 +203,9 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         return code;
     }
     json_t *result = json_pack(
-        "{sf sf sI si sf sf sf ss sI sI sI sI sI sf sI sI ss ss sI ss sb sI sI sI sI}", "tokens_per_s",
-        (double)n_tokens / median, "ms_per_step", median * 1e3, "peak_rss_bytes", (json_int_t)b->peak_rss, "device_bytes", 0,
+        "{sf sf sI sI sf sf sf ss sI sI sI sI sI sf sI sI ss ss sI ss sb sI sI sI sI}", "tokens_per_s",
+        (double)n_tokens / median, "ms_per_step", median * 1e3, "peak_rss_bytes", (json_int_t)b->peak_rss, "device_bytes",
+        (json_int_t)backend->row->memory(backend).device,
         "loss_first", b->loss_first, "loss_last", b->loss_last, "peak_fraction",
         macs * (double)n_tokens / median / peak.integer, "model", b->model.name, "ctx", (json_int_t)o->context, "tokens",
         (json_int_t)n_tokens, "pass_tokens", (json_int_t)n_pass, "rank", (json_int_t)o->rank, "steps",
@@ -198,6 +219,7 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         (void)json_object_update(result, object);
     }
     json_decref(object);
+    add_times(result, backend);
     return stn_bench_model_take_result(result, json, err);
 }
 
@@ -219,6 +241,7 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
     }
     n_passes = o->tokens / n_pass;
     enum stn_code code = stn_session_check_backend(o->backend, err);
+    code = code != STN_OK ? code : stn_session_use_device(o->device, o->profile, err);
     code = code != STN_OK ? code : stn_arch_targets(o->targets, &targets, err);
     code = code != STN_OK ? code : stn_bench_model_open(&b.model, &o->model, err);
     code = code != STN_OK ? code
@@ -334,6 +357,7 @@ static enum stn_code infer(const void *parsed, const struct stn_command_line *li
     struct bench b = {.options = o};
     double prefill_s = 0, decode_s = 0;
     enum stn_code code = stn_session_check_backend(o->backend, err);
+    code = code != STN_OK ? code : stn_session_use_device(o->device, false, err);
     code = code != STN_OK ? code : stn_bench_model_open(&b.model, &o->model, err);
     if (code == STN_OK) {
         const struct stn_network_config config = {.max_tokens = o->prompt < STN_TRAINER_PASS ? o->prompt : STN_TRAINER_PASS,

@@ -18,6 +18,7 @@ struct options {
     uint64_t n, context, seed, threads;
     double temperature, top_p;
     int backend;
+    const char *device;
     bool chat;
 };
 
@@ -39,6 +40,7 @@ static const struct stn_option options[] = {
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
+    {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {0},
 };
 
@@ -279,7 +281,8 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     if (o->prompt == NULL && !o->chat) {
         return stn_err_set(err, STN_INVALID, "nothing to go on from: give -p TEXT, or --chat");
     }
-    enum stn_code code = stn_session_open(&job.session, o->model, o->adapter, o->backend, o->threads, err);
+    enum stn_code code = stn_session_use_device(o->device, false, err);
+    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : o->chat ? converse(&job, err) : complete(&job, err);
     if (code == STN_OK && line->json) {
         code = print_json(&job, err);

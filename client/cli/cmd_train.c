@@ -15,6 +15,7 @@ struct options {
     uint64_t rank, epochs, steps, context, batch_tokens, batch_examples, seed, threads, checkpoint_steps, memory_limit;
     double alpha, lr, warmup, clip;
     int loss, schedule, backend, backward;
+    const char *device;
     bool skip_bad;
 };
 
@@ -56,6 +57,7 @@ static const struct stn_option options[] = {
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
+    {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {"backward", 0, STN_OPTION_WORD, AT(backward), "exact|int8", "precision of the gradients (int8)",
      .words = stn_session_backwards},
     {"memory-limit", 0, STN_OPTION_SIZE, AT(memory_limit), "SIZE", "as 1.5G; activations are computed twice, then passes cut, to fit"},
@@ -336,6 +338,7 @@ static enum stn_code prepare(struct job *job, struct stn_err *err)
     const struct stn_dataset_config data = {.context = o->context, .loss = (enum stn_dataset_loss)o->loss,
                                             .skip_bad = o->skip_bad};
     enum stn_code code = check(job, err);
+    code = code != STN_OK ? code : stn_session_use_device(o->device, false, err);
     code = code != STN_OK ? code : stn_session_open(&job->session, o->model, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : stn_dataset_open(&job->dataset, o->data, job->session.tokenizer, &data, err);
     code = code != STN_OK ? code : make_adapter(job, err);

@@ -50,6 +50,21 @@ enum stn_code stn_session_check_backend(int backend, struct stn_err *err)
     return STN_OK;
 }
 
+enum stn_code stn_session_use_device(const char *device, bool profile, struct stn_err *err)
+{
+    const char *is = getenv("STERNA_VULKAN"), *wanted = device == NULL ? "" : device;
+    char words[256];
+    if (device == NULL && !profile) {
+        return STN_OK;
+    }
+    int n = snprintf(words, sizeof words, "%s%s%s%s", is == NULL ? "" : is, profile ? ",times" : "",
+                     device == NULL ? "" : ",device=", wanted);
+    if (n < 0 || (size_t)n >= sizeof words || strchr(wanted, ',') != NULL) {
+        return stn_err_set(err, STN_INVALID, "--device %.40s is no part of a device's name, see sterna bench devices", wanted);
+    }
+    return setenv("STERNA_VULKAN", words, 1) == 0 ? STN_OK : stn_err_set(err, STN_MEMORY, "no memory for a device's name");
+}
+
 unsigned stn_session_threads(uint64_t asked)
 {
     long n_processors = sysconf(_SC_NPROCESSORS_ONLN);

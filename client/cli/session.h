@@ -37,6 +37,8 @@ struct stn_session {
 const char *stn_session_backend(int backend);
 /* STN_UNSUPPORTED for a backend that this build does not have. */
 enum stn_code stn_session_check_backend(int backend, struct stn_err *err) STN_CHECKED;
+/* What --device and --profile say, to the backend of the networks that come: before the first. device NULL: the strongest. */
+enum stn_code stn_session_use_device(const char *device, bool profile, struct stn_err *err) STN_CHECKED;
 /* How many threads to use: those asked for, or one a processor for 0. */
 unsigned stn_session_threads(uint64_t asked);
 

@@ -326,6 +326,13 @@ static const char *cpu_kernel(const struct stn_backend *backend)
     return stn_ternary_kernel();
 }
 
+static enum stn_code cpu_devices(void (*see)(void *user, const struct stn_backend_device *device), void *user, struct stn_err *err)
+{
+    (void)err; /* there is one */
+    see(user, &(struct stn_backend_device){.name = stn_ternary_kernel(), .type = "cpu", .caps = ""});
+    return STN_OK;
+}
+
 const struct stn_backend_row stn_cpu_backend = {
     .name = "cpu",
     .new_for = cpu_new,
@@ -336,4 +343,5 @@ const struct stn_backend_row stn_cpu_backend = {
     .read = cpu_read,
     .memory = cpu_memory,
     .kernel = cpu_kernel,
+    .devices = cpu_devices,
 };

@@ -498,6 +498,11 @@ const char *stn_network_backend(const struct stn_network *network)
     return network->row->name;
 }
 
+const struct stn_backend *stn_network_measured(const struct stn_network *network)
+{
+    return network->backend;
+}
+
 const char *stn_network_kernel(const struct stn_network *network)
 {
     return network->row->kernel(network->backend);

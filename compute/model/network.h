@@ -136,5 +136,8 @@ struct stn_network_memory stn_network_memory(const struct stn_network *network);
 /* The names of the backend and of the ternary kernel in use, or of the device: "cpu", "avx512-vnni". */
 const char *stn_network_backend(const struct stn_network *network);
 const char *stn_network_kernel(const struct stn_network *network);
+/* The backend of the network, for those who measure it (backend.h). */
+struct stn_backend;
+const struct stn_backend *stn_network_measured(const struct stn_network *network);
 
 #endif

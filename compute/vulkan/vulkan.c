@@ -1,11 +1,13 @@
 #include "compute/vulkan/vulkan.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "compute/plan.h"
 #include "compute/vulkan/vram.h"
+#include "compute/vulkan/gpu_caps.h"
 #include "compute/vulkan/pipeline.h"
 #include "compute/vulkan/tensors.h"
 #include "compute/vulkan/tape.h"
@@ -243,7 +245,8 @@ static struct stn_backend_memory vulkan_memory(const struct stn_backend *backend
     return (struct stn_backend_memory){
         .arena = (size_t)(vulkan->vram.total - vulkan->tensors.lasting_size - vulkan->tensors.constants_size),
         .lasting = vulkan->tensors.lasting_size,
-        .constants = vulkan->tensors.constants_size};
+        .constants = vulkan->tensors.constants_size,
+        .device = (size_t)vulkan->vram.total};
 }
 
 static const char *vulkan_kernel(const struct stn_backend *backend)
@@ -262,11 +265,43 @@ void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats
                                      .caps = &vulkan->gpu->caps};
     ret->planned_size = vulkan->tensors.lasting_size + vulkan->tensors.constants_size + vulkan->temporaries.size +
                         vulkan->logits.size + vulkan->state.size;
+}
+
+static uint64_t vulkan_time_ns(const struct stn_backend *backend, enum stn_op op)
+{
+    uint64_t sum = 0;
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
-        for (size_t op = 0; op < STN_N_OPS; op++) {
-            ret->times_ns[op] += vulkan->passes[i].tape.times_ns[op];
-        }
+        sum += vulkan_in(backend)->passes[i].tape.times_ns[op];
     }
+    return sum;
+}
+
+struct seeing {
+    void (*see)(void *user, const struct stn_backend_device *device);
+    void *user;
+    unsigned number;
+};
+
+static void see_caps(void *user, const struct stn_gpu_caps *caps)
+{
+    struct seeing *seeing = user;
+    char text[256];
+    (void)snprintf(text, sizeof text,
+                   "vulkan %u.%u, range %llu MiB, shared %u KiB, %u invocations, subgroup %u, %u buffers%s%s%s%s%s",
+                   VK_API_VERSION_MAJOR(caps->api), VK_API_VERSION_MINOR(caps->api), (unsigned long long)(caps->range >> 20),
+                   caps->shared >> 10, caps->invocations, caps->subgroup, caps->n_buffers, caps->storage16 ? ", storage16" : "",
+                   caps->storage8 ? ", storage8" : "", caps->f16 ? ", f16" : "", caps->dot8 ? ", dot8" : "",
+                   caps->unified ? ", unified" : "");
+    const struct stn_backend_device device = {
+        .name = caps->name, .type = stn_gpu_caps_type(caps), .number = seeing->number++, .memory = caps->memory, .caps = text};
+    seeing->see(seeing->user, &device);
+}
+
+static enum stn_code vulkan_devices(void (*see)(void *user, const struct stn_backend_device *device), void *user,
+                                    struct stn_err *err)
+{
+    struct seeing seeing = {see, user, 0};
+    return stn_gpu_list(see_caps, &seeing, err);
 }
 
 const struct stn_backend_row stn_vulkan_backend = {
@@ -279,4 +314,6 @@ const struct stn_backend_row stn_vulkan_backend = {
     .read = vulkan_read,
     .memory = vulkan_memory,
     .kernel = vulkan_kernel,
+    .time_ns = vulkan_time_ns,
+    .devices = vulkan_devices,
 };

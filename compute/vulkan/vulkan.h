@@ -21,7 +21,6 @@ struct stn_vulkan_stats {
     uint64_t planned_size;       /* bytes that tensors have */
     unsigned n_complaints;       /* of the validation layer */
     bool validates;              /* it is listening */
-    uint64_t times_ns[STN_N_OPS]; /* with the word `times` */
     const struct stn_gpu_caps *caps;
 };
 void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats *ret);
