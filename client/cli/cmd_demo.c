@@ -87,7 +87,7 @@ static enum stn_code run(const void *p, const struct stn_command_line *line, str
 const struct stn_command stn_cmd_data_demo = {
     .name = "data demo",
     .args = "",
-    .summary = "Write the built-in household data: a JSONL file a home, and a test set that mixes all homes.",
+    .summary = "write the built-in household data: a JSONL file a home, and a test set that mixes all homes",
     .example = "sterna data demo -o homes --devices 20",
     .options = options,
     .defaults = &defaults,

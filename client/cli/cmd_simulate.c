@@ -304,7 +304,7 @@ static enum stn_code run(const void *p, const struct stn_command_line *line, str
 const struct stn_command stn_cmd_simulate = {
     .name = "simulate",
     .args = "",
-    .summary = "Many devices on one machine, under a virtual clock: train an adapter together, and see what comes of it.",
+    .summary = "many devices on one machine, under a virtual clock, train an adapter together",
     .example = "sterna simulate --clients 20 --rounds 24 --compare --report rounds.html",
     .options = options,
     .defaults = &defaults,

@@ -4,8 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +16,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define LOCK_TRIES 100
+#define LOCK_TRIES 50
 #define LOCK_PAUSE_US 20000
 #define CHUNK ((size_t)1 << 20)
 
@@ -495,13 +493,6 @@ enum stn_code stn_file_size(const char *path, uint64_t *ret, struct stn_err *err
     return STN_OK;
 }
 
-/* Whether the process that noted its number there is gone. */
-static bool is_gone(const char *number)
-{
-    uint64_t pid;
-    return stn_str_u64(number, &pid) && pid > 0 && pid <= INT_MAX && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
-}
-
 /* The number in the file, which has room for 32 bytes; "" where there is none. */
 static void read_holder(int fd, char text[static 32])
 {
@@ -521,8 +512,8 @@ enum stn_code stn_file_lock(int *ret, const char *path, struct stn_err *err)
     for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
         int number = errno;
         read_holder(fd, text);
-        if (number == EWOULDBLOCK && tries < LOCK_TRIES && is_gone(text)) {
-            (void)usleep(LOCK_PAUSE_US); /* the system may close a killed process's files a little after its end */
+        if (number == EWOULDBLOCK && tries < LOCK_TRIES) {
+            (void)usleep(LOCK_PAUSE_US); /* a process that was just killed takes a moment to let go */
             continue;
         }
         (void)close(fd);

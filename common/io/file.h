@@ -127,8 +127,9 @@ enum stn_code stn_file_free_space(const char *path, uint64_t *ret, struct stn_er
 
 /* ---- one process a folder ---- */
 
-/* Locks the file at path (made when missing) until *ret is closed with stn_file_close or the
- * process ends. STN_EXISTS names the process that holds it; one that is gone is waited for, up to two seconds. */
+/* Locks the file at path (made when missing) until *ret is closed with stn_file_close or the process ends. One that
+ * another process holds is asked for again for a second: the holder may have been killed just now. Then STN_EXISTS
+ * names it. */
 enum stn_code stn_file_lock(int *ret, const char *path, struct stn_err *err) STN_CHECKED;
 
 #endif
