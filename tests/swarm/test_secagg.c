@@ -8,6 +8,8 @@
 
 #include "base/rng.h"
 #include "tests/swarm/secagg_world.h"
+#include "update/encode.h"
+#include "update/pack.h"
 
 /* A device's fate is how many messages it says: 0 not even its advert, 5 all. */
 enum { FATES = 6, ALL = 5 };
@@ -174,6 +176,37 @@ START_TEST(masks_cancel_on_a_graph_that_is_not_complete)
 }
 END_TEST
 
+/* b = 24: the sum of n numbers of +-L, with all masks on and off again, is exact in its low bits.
+ */
+START_TEST(the_largest_sums_do_not_wrap)
+{
+    struct stn_encode_config config = {
+        .n_values = 100, .n_members = 12, .n_tiers = 1, .bits = 24, .clip = 1};
+    ck_assert_int_eq(stn_encode_config_for(&config, NULL), STN_OK);
+    int32_t bound = (int32_t)config.bound, most = 12 * bound;
+    ck_assert_int_le(most, (1 << 23) - 1);
+    ck_assert_int_gt(most + 12, (1 << 23) - 1); /* and no larger L would do */
+    stn_world_begin(12, 5, 9);
+    for (uint32_t i = 0; i < 12; i++) {
+        fate[i] = ALL;
+        for (int j = 0; j < STN_WORLD_VALUES; j++) {
+            stn_world.devices[i].x[j] = (uint32_t)(j % 2 == 0 ? bound : -bound);
+        }
+    }
+    run_all();
+    ck_assert(stn_world.is_clear);
+    uint8_t packed[3 * STN_WORLD_VALUES];
+    stn_pack_put(packed, stn_world.sum, STN_WORLD_VALUES, 24);
+    for (int j = 0; j < STN_WORLD_VALUES; j++) {
+        const uint8_t *p = packed + 3 * j;
+        int32_t sum =
+            (int32_t)((uint32_t)p[0] << 8 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 24) >> 8;
+        ck_assert_int_eq(sum, j % 2 == 0 ? most : -most);
+    }
+    stn_world_end();
+}
+END_TEST
+
 START_TEST(false_shares_are_found_out_and_passed_over)
 {
     stn_world_begin(12, 5, 3);
@@ -288,6 +321,7 @@ Suite *suite(void)
     tcase_add_loop_test(tc, masks_cancel_for_every_multiset_of_stages, is_full ? 0 : 2,
                         is_full ? 7 : 4);
     tcase_add_test(tc, masks_cancel_on_a_graph_that_is_not_complete);
+    tcase_add_test(tc, the_largest_sums_do_not_wrap);
     tcase_add_test(tc, false_shares_are_found_out_and_passed_over);
     tcase_add_test(tc, too_many_false_shares_make_the_round_void);
     tcase_add_test(tc, a_coordinator_that_crashes_at_any_stage_goes_on);

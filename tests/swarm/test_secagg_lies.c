@@ -185,6 +185,48 @@ START_TEST(two_sets_of_survivors_are_evidence_and_open_nothing)
 }
 END_TEST
 
+/* A bit of anything that is in the message, by the number of the trial. */
+static void flip(uint8_t *parts[static 4], const size_t sizes[static 4], int trial)
+{
+    size_t all = sizes[0] + sizes[1] + sizes[2] + sizes[3];
+    size_t at = (size_t)trial * 2654435761u % (8 * all);
+    for (int i = 0; i < 4; i++) {
+        if (at < 8 * sizes[i]) {
+            parts[i][at / 8] ^= (uint8_t)(1 << at % 8);
+            return;
+        }
+        at -= 8 * sizes[i];
+    }
+}
+
+START_TEST(no_bit_of_the_survivors_can_be_changed)
+{
+    struct stn_msg msg = stn_forge_run_to(STN_STAGE_UPLOAD);
+    struct stn_survivor members[STN_FORGE_DEVICES];
+    memcpy(members, msg.survivors.members, sizeof members);
+    msg.survivors.members = members;
+    uint8_t *parts[] = {(uint8_t *)members, msg.survivors.root.bytes, msg.survivors.signature,
+                        (uint8_t *)&msg.survivors.n_survivors};
+    flip(parts, (const size_t[]){sizeof members, 32, 64, 4}, _i);
+    stn_world_hear(0, &msg);
+    stn_forge_assert_nothing_is_got(STN_MSG_ACK);
+}
+END_TEST
+
+START_TEST(no_bit_of_the_roster_can_be_changed)
+{
+    struct stn_msg msg = stn_forge_run_to(STN_STAGE_ADVERTISE);
+    struct stn_advert adverts[STN_FORGE_DEVICES - 1];
+    memcpy(adverts, msg.roster.adverts, sizeof adverts);
+    msg.roster.adverts = adverts;
+    uint8_t *parts[] = {(uint8_t *)adverts, msg.roster.root, msg.roster.signature,
+                        (uint8_t *)&msg.roster.index};
+    flip(parts, (const size_t[]){sizeof adverts, 32, 64, 4}, _i);
+    stn_world_hear(0, &msg);
+    stn_forge_assert_nothing_is_got(STN_MSG_SHARE);
+}
+END_TEST
+
 /* ---- acknowledgements ---- */
 
 START_TEST(no_share_is_opened_for_fewer_than_t_true_acknowledgements)
@@ -352,6 +394,8 @@ Suite *suite(void)
     tcase_add_test(tc, a_broken_share_costs_a_share_and_not_the_round);
     tcase_add_test(tc, a_second_vector_never_leaves);
     tcase_add_loop_test(tc, no_acknowledgement_of_false_survivors, 0, 12);
+    tcase_add_loop_test(tc, no_bit_of_the_survivors_can_be_changed, 0, 60);
+    tcase_add_loop_test(tc, no_bit_of_the_roster_can_be_changed, 0, 60);
     tcase_add_loop_test(tc, two_sets_of_survivors_are_evidence_and_open_nothing, 0, 2);
     tcase_add_loop_test(tc, no_share_is_opened_for_fewer_than_t_true_acknowledgements, 0, 7);
     tcase_add_test(tc, shares_are_opened_once);
