@@ -192,9 +192,12 @@ void stn_admin_ask(struct stn_service *service, const char *text, size_t size,
     stn_admin_answer(call, code, NULL, &err);
 }
 
+/* A fleet may have grown beyond what a line can list. */
 static void answer_line(struct stn_admin_call *call, const char *text, size_t size)
 {
-    stn_local_reply(call->user, text, size);
+    static const char too_long[] = "{\"error\":{\"code\":\"limit\",\"text\":\"the answer is longer than one may be here\"}}";
+    bool fits = size <= STN_LOCAL_LINE_MAX;
+    stn_local_reply(call->user, fits ? text : too_long, fits ? size : sizeof too_long - 1);
 }
 
 void stn_admin_take(void *service, struct stn_local_request *request)

@@ -12,6 +12,8 @@
 
 /* A whole coordinator of one worker thread, told what devices ask without a network, so that the order of what the
  * thread, the turn and the device do is the test's to choose. Replies go to tickets that nobody has. */
+enum { LARGE = 140000 }; /* devices, whose list is longer than a line of the operator's socket */
+
 static char folder[64];
 static struct stn_err err;
 static struct stn_service *service;
@@ -195,6 +197,48 @@ START_TEST(a_stop_under_a_check_ends_at_once_and_counts_nothing)
 }
 END_TEST
 
+struct asking {
+    struct stn_job job;
+    struct stn_buf reply;
+    enum stn_code code;
+};
+
+static void ask(struct stn_job *job)
+{
+    static const char text[] = "{\"command\":\"device.list\"}";
+    char path[STN_FILE_PATH_MAX];
+    struct asking *asking = STN_LIST_OF(job, struct asking, job);
+    asking->code = stn_file_join(path, folder, STN_SERVICE_SOCKET, &err);
+    if (asking->code == STN_OK) {
+        asking->code = stn_local_ask(path, text, sizeof text - 1, 50000, &asking->reply, &err);
+    }
+}
+
+static void asked(struct stn_job *job)
+{
+    (void)job;
+    stop();
+}
+
+START_TEST(a_fleet_too_large_to_list_is_an_error_and_not_the_end)
+{
+    struct asking asking = {.job = {.run = ask, .done = asked}};
+    open_service();
+    for (uint32_t i = 0; i < LARGE; i++) {
+        struct stn_store_device device = {.enrolled_ms = 1700000000000, .seen_ms = 1700000000000};
+        memcpy(device.device.bytes, &i, sizeof i);
+        memcpy(device.key, &i, sizeof i);
+        ok(stn_store_add_device(service->store, &device, &err));
+    }
+    stn_worker_submit(service->worker, &asking.job);
+    stn_loop_run(service->loop);
+    ok(asking.code);
+    ck_assert_ptr_nonnull(strstr((const char *)asking.reply.data, "\"limit\""));
+    stn_buf_fini(&asking.reply);
+    stn_service_close(service);
+}
+END_TEST
+
 static void set_up(void)
 {
     (void)snprintf(folder, sizeof folder, "/tmp/sterna-test-XXXXXX");
@@ -214,6 +258,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_second_end_in_the_turn_of_a_refused_one_counts_no_bytes_that_go);
     tcase_add_test(t, a_stop_under_a_check_ends_at_once_and_counts_nothing);
+    tcase_add_test(t, a_fleet_too_large_to_list_is_an_error_and_not_the_end);
     suite_add_tcase(s, t);
     return s;
 }
