@@ -10,6 +10,7 @@ extern const struct stn_command stn_cmd_simulate;
 extern const struct stn_command stn_cmd_data_check, stn_cmd_data_demo;
 extern const struct stn_command stn_cmd_check_gradients, stn_cmd_logits;
 extern const struct stn_command stn_cmd_tokenize, stn_cmd_model_info, stn_cmd_model_check, stn_cmd_model_random;
+extern const struct stn_command stn_cmd_model_convert;
 extern const struct stn_command stn_cmd_adapter_info, stn_cmd_adapter_diff;
 extern const struct stn_command stn_cmd_adapter_export, stn_cmd_adapter_import, stn_cmd_adapter_average;
 extern const struct stn_command stn_cmd_task_create, stn_cmd_task_list, stn_cmd_task_show, stn_cmd_task_pause,

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "client/cli/session.h"
+#include "compute/model/convert.h"
 #include "compute/model/random.h"
 
 #define PIECE ((size_t)1 << 16) /* values looked at together: whole blocks of every format */
@@ -343,4 +344,47 @@ const struct stn_command stn_cmd_model_random = {
     .summary = "write a random ternary model of a known shape, for tests of speed and memory",
     .example = "sterna model random --shape 125m --type tq2_0 --vocab base.gguf --seed 1 -o random.gguf",
     .options = random_options, .defaults = &random_defaults, .size = sizeof(struct random_options), .run = make_random,
+};
+
+/* ---- model convert ---- */
+
+struct convert_options {
+    int type;
+    const char *out;
+};
+
+static const struct convert_options convert_defaults;
+
+static const struct stn_option convert_options[] = {
+    {"type", 0, STN_OPTION_WORD, offsetof(struct convert_options, type), "tq2_0|tq1_0", "the format of the weights (tq2_0)",
+     .words = type_words},
+    {"output", 'o', STN_OPTION_STR, offsetof(struct convert_options, out), "MODEL.gguf", "the file to write", .required = true},
+    {0},
+};
+
+static enum stn_code convert(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct convert_options *o = parsed;
+    struct contents c;
+    struct stn_progress progress;
+    enum stn_code code = stn_session_can_write(o->out, err);
+    if (code == STN_OK) {
+        stn_progress_start(&progress, "tensor", 0);
+        code = stn_convert_folder(line->args[0], o->out, stn_quant_named(type_words[o->type])->type, random_progress, &progress,
+                                  err);
+        stn_progress_end(&progress);
+    }
+    code = code != STN_OK ? code : open_contents(&c, o->out, err);
+    if (code == STN_OK) {
+        code = take_result(json_contents(&c), line, err);
+        close_contents(&c);
+    }
+    return code;
+}
+
+const struct stn_command stn_cmd_model_convert = {
+    .name = "model convert", .args = "HF_DIR", .min_args = 1, .max_args = 1,
+    .summary = "write a checkpoint folder (safetensors, config.json, tokenizer.json) as one GGUF",
+    .example = "sterna model convert bitnet-2b -o base.gguf --type tq2_0",
+    .options = convert_options, .defaults = &convert_defaults, .size = sizeof(struct convert_options), .run = convert,
 };

@@ -21,6 +21,7 @@ int main(int argc, char **argv)
         stn_cmd_model_info,
         stn_cmd_model_check,
         stn_cmd_model_random,
+        stn_cmd_model_convert,
         stn_cmd_adapter_info,
         stn_cmd_adapter_diff,
         stn_cmd_adapter_export,

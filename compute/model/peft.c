@@ -331,6 +331,7 @@ static enum stn_code describe(struct in *in, struct stn_err *err)
         bool is_right = hex != NULL && sscanf(n->value, "%2d:", &kind) == 1 && kind >= 0 && kind < STN_GGUF_N_KINDS &&
                         strlen(value.key) < STN_GGUF_NAME && stn_hex_get(bytes, value.size, hex + 1) &&
                         (stn_gguf_kind_size((enum stn_gguf_kind)kind) == value.size ||
+                         (kind == STN_GGUF_ARRAY && value.size >= 12) ||
                          (kind == STN_GGUF_STR && value.size >= 8 && stn_buf_get_u64(bytes) == value.size - 8));
         value.kind = (enum stn_gguf_kind)kind;
         value.data = bytes;

@@ -1,0 +1,253 @@
+#include "tests/lib/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "compute/model/convert.h"
+#include "compute/model/network.h"
+#include "compute/model/tokenizer.h"
+#include "io/file.h"
+
+enum { E = 256, HEADS = 4, KV = 2, D = 64, FF = 300, V = 264, SIDE = 300 };
+
+/* A checkpoint of one layer, its weights -1, 0, 1 by a hash of the name and place, times SCALE. */
+static struct stn_err err;
+static char folder[32], path[64];
+static struct stn_buf header, data;
+static const float scale = 0.375f;
+
+static int weight(const char *name, size_t row, size_t col)
+{
+    return (int)(stn_rng_mix(strlen(name) * 7919 + (size_t)name[10] * 104729 + row * 1009 + col) % 3) - 1;
+}
+
+static void open_folder(void)
+{
+    (void)snprintf(folder, sizeof folder, "/tmp/sterna-convert-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/out.gguf", folder);
+}
+
+static void close_folder(void)
+{
+    ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
+    stn_buf_fini(&header);
+    stn_buf_fini(&data);
+}
+
+static void put_file(const char *name, const void *p, size_t size)
+{
+    char at[STN_FILE_PATH_MAX];
+    ck_assert_int_eq(stn_file_join(at, folder, name, &err), STN_OK);
+    ck_assert_int_eq(stn_file_replace(at, p, size, STN_FILE_MODE, &err), STN_OK);
+}
+
+static void add(const char *name, const char *type, size_t rows, size_t cols, const void *p, size_t size)
+{
+    (void)stn_buf_printf(&header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":", header.size == 0 ? "{" : ",", name, type);
+    (void)stn_buf_printf(&header, rows == 0 ? "[%zu]" : "[%zu,%zu]", rows == 0 ? cols : rows, cols);
+    (void)stn_buf_printf(&header, ",\"data_offsets\":[%zu,%zu]}", data.size, data.size + size);
+    (void)stn_buf_add(&data, p, size);
+}
+
+static void add_floats(const char *name, size_t rows, size_t cols)
+{
+    static float x[V * E];
+    for (size_t i = 0; i < (rows == 0 ? 1 : rows) * cols; i++) {
+        x[i] = rows == 0 ? 1.0f : (float)((int)(i % 127) - 63) / 64;
+    }
+    add(name, "F32", rows, cols, x, (rows == 0 ? 1 : rows) * cols * sizeof *x);
+}
+
+static void add_weight(const char *name, size_t rows, size_t cols, bool packed)
+{
+    static float x[SIDE * SIDE];
+    static uint8_t q[SIDE * SIDE];
+    if (!packed) {
+        for (size_t i = 0; i < rows * cols; i++) {
+            x[i] = scale * (float)weight(name, i / cols, i % cols);
+        }
+        add(name, "F32", rows, cols, x, rows * cols * sizeof *x);
+        return;
+    }
+    const float inverse = 1 / scale;
+    char beside[128];
+    memset(q, 0, sizeof q);
+    for (size_t i = 0; i < rows * cols; i++) { /* byte (r, c) holds rows r, r + rows / 4, ... */
+        size_t row = i / cols, quarter = rows / 4;
+        q[row % quarter * cols + i % cols] |= (uint8_t)((weight(name, row, i % cols) + 1) << 2 * (row / quarter));
+    }
+    add(name, "U8", rows / 4, cols, q, rows * cols / 4);
+    (void)snprintf(beside, sizeof beside, "%s_scale", name);
+    add(beside, "F32", 0, 1, &inverse, sizeof inverse);
+}
+
+static const struct {
+    const char *name, *to;
+    size_t rows, cols, turn;
+} products[] = {{"model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight", HEADS *D, E, D},
+                {"model.layers.0.self_attn.k_proj.weight", "blk.0.attn_k.weight", KV *D, E, D},
+                {"model.layers.0.self_attn.v_proj.weight", "blk.0.attn_v.weight", KV *D, E, 0},
+                {"model.layers.0.self_attn.o_proj.weight", "blk.0.attn_output.weight", E, HEADS *D, 0},
+                {"model.layers.0.mlp.gate_proj.weight", "blk.0.ffn_gate.weight", FF, E, 0},
+                {"model.layers.0.mlp.up_proj.weight", "blk.0.ffn_up.weight", FF, E, 0},
+                {"model.layers.0.mlp.down_proj.weight", "blk.0.ffn_down.weight", E, FF, 0}};
+enum { N_PRODUCTS = sizeof products / sizeof *products };
+
+static void put_checkpoint(const char *architecture, const char *more, bool packed)
+{
+    static const char *const norms[] = {"model.layers.0.input_layernorm.weight", "model.layers.0.post_attention_layernorm.weight",
+                                        "model.norm.weight"};
+    struct stn_buf text = {0};
+    uint8_t size[8];
+    stn_buf_clear(&header);
+    stn_buf_clear(&data);
+    add_floats("model.embed_tokens.weight", V, E);
+    for (size_t i = 0; i < 3; i++) {
+        add_floats(norms[i], 0, E);
+    }
+    for (size_t i = 0; i < N_PRODUCTS; i++) {
+        add_weight(products[i].name, products[i].rows, products[i].cols, packed);
+    }
+    (void)stn_buf_add_str(&header, "}");
+    stn_buf_put_u64(size, header.size);
+    (void)stn_buf_add(&text, size, sizeof size);
+    (void)stn_buf_add(&text, header.data, header.size);
+    (void)stn_buf_add(&text, data.data, data.size);
+    put_file("model.safetensors", text.data, text.size);
+    stn_buf_clear(&text);
+    (void)stn_buf_printf(&text, "{\"architectures\": [\"%s\"], \"hidden_size\": %d, \"num_hidden_layers\": 1, "
+                                "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"intermediate_size\": %d, "
+                                "\"vocab_size\": %d, \"rms_norm_eps\": 1e-6, \"rope_theta\": 500000, \"hidden_act\": \"silu\", "
+                                "\"tie_word_embeddings\": true, \"eos_token_id\": 1%s}",
+                         architecture, E, HEADS, KV, FF, V, more);
+    put_file("config.json", text.data, text.size);
+    stn_buf_fini(&text);
+}
+
+/* Byte-level BPE of the 256 bytes and two joins. */
+static void put_tokenizer(void)
+{
+    struct stn_buf text = {0};
+    (void)stn_buf_printf(&text, "{\"added_tokens\": [{\"id\": 0, \"content\": \"<s>\", \"special\": true}, {\"id\": 1, \"content\": "
+                                "\"</s>\", \"special\": true}], \"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": "
+                                "\"BPE\", \"merges\": [[\"l\", \"l\"], \"ll o\"], \"vocab\": {");
+    for (int byte = 0, above = 256; byte < 256; byte++) {
+        bool prints = (byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173);
+        (void)stn_buf_printf(&text, "\"\\u%04x\": %d, ", prints ? byte : above, byte + 2);
+        above += !prints;
+    }
+    (void)stn_buf_printf(&text, "\"ll\": 258, \"llo\": 259}}}");
+    put_file("tokenizer.json", text.data, text.size);
+    stn_buf_fini(&text);
+    const char *settings = "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\", \"add_bos_token\": false}";
+    put_file("tokenizer_config.json", settings, strlen(settings));
+}
+
+static void check_products(const struct stn_gguf *gguf, bool turns)
+{
+    static float x[SIDE * SIDE];
+    static int8_t q[SIDE * SIDE];
+    static uint16_t d[SIDE * SIDE / 256];
+    for (size_t p = 0; p < N_PRODUCTS; p++) {
+        const struct stn_gguf_tensor *t = stn_gguf_tensor(gguf, products[p].to);
+        size_t rows = products[p].rows, cols = products[p].cols;
+        ck_assert_ptr_nonnull(t);
+        ck_assert_uint_eq(t->ne[0], cols);
+        ck_assert_uint_eq(t->ne[1], rows);
+        if (t->type == STN_QUANT_F16) {
+            ck_assert_uint_eq(cols % 256, FF % 256);
+            ck_assert(stn_quant_to_f32(t->type, x, t->data, rows * cols));
+        } else {
+            ck_assert(stn_quant_unpack(t->type, q, d, t->data, rows * cols));
+        }
+        for (size_t i = 0; i < rows * cols; i++) {
+            size_t row = i / cols, turn = turns ? products[p].turn : 0, in_head = turn == 0 ? 0 : row % turn;
+            size_t from = turn == 0 ? row : row - in_head + in_head % 2 * (turn / 2) + in_head / 2;
+            float want = scale * (float)weight(products[p].name, from, i % cols);
+            float got = t->type == STN_QUANT_F16 ? x[i] : (float)q[i] * stn_quant_f16(d[i / 256]);
+            ck_assert_msg(fabsf(want - got) <= 0, "%s[%zu]: %g, not %g", products[p].to, i, (double)got, (double)want);
+        }
+    }
+}
+
+START_TEST(a_checkpoint_becomes_a_model_with_the_same_weights)
+{
+    const bool packed = _i % 2 == 1;
+    struct stn_model *model = NULL;
+    struct stn_tokenizer *tokenizer = NULL;
+    struct stn_tokenizer_list list = {0};
+    put_tokenizer();
+    put_checkpoint("LlamaForCausalLM", "", packed);
+    ck_assert_msg(stn_convert_folder(folder, path, _i < 2 ? STN_QUANT_TQ2_0 : STN_QUANT_TQ1_0, NULL, NULL, &err) == STN_OK, "%s",
+                  err.text);
+    ck_assert_msg(stn_model_open(&model, path, &err) == STN_OK, "%s", err.text);
+    const struct stn_arch *arch = stn_model_arch(model);
+    ck_assert_str_eq(arch->name, "llama");
+    ck_assert(arch->tied && arch->n_kv_heads == KV && arch->head_dim == D);
+    ck_assert_float_eq_tol(arch->rope_base, 500000, 1);
+    check_products(stn_model_gguf(model), true);
+    ck_assert_msg(stn_tokenizer_new(&tokenizer, stn_model_gguf(model), &err) == STN_OK, "%s", err.text);
+    ck_assert_int_eq(stn_tokenizer_encode(tokenizer, &list, "hello</s>", 9, STN_TOKENIZER_SPECIAL, &err), STN_OK);
+    const int32_t want[] = {'h' + 2, 'e' + 2, 259, 1};
+    ck_assert_uint_eq(list.n, 4);
+    ck_assert_mem_eq(list.ids, want, sizeof want);
+    ck_assert_int_eq(stn_tokenizer_bos(tokenizer), 0);
+    ck_assert_int_eq(stn_tokenizer_eos(tokenizer), 1);
+    stn_tokenizer_list_fini(&list);
+    stn_tokenizer_free(tokenizer);
+    stn_model_close(model);
+}
+END_TEST
+
+START_TEST(slow_frequencies_of_a_longer_context_are_divided)
+{
+    struct stn_gguf *gguf = NULL;
+    struct stn_arch *arch = NULL;
+    put_tokenizer();
+    put_checkpoint("LlamaForCausalLM", ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
+                                       "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}", false);
+    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err) == STN_OK, "%s", err.text);
+    ck_assert_int_eq(stn_gguf_open(&gguf, path, &err), STN_OK);
+    ck_assert_msg(stn_arch_new(&arch, gguf, &err) == STN_OK, "%s", err.text);
+    ck_assert_double_eq_tol(stn_arch_frequency(arch, 0), 1, 1e-12);
+    ck_assert_double_eq_tol(stn_arch_frequency(arch, D / 2 - 1), pow(500000, -2.0 * (D / 2 - 1) / D) / 8, 1e-12);
+    stn_arch_free(arch);
+    stn_gguf_close(gguf);
+}
+END_TEST
+
+START_TEST(what_is_beyond_us_or_missing_is_named)
+{
+    put_tokenizer();
+    put_checkpoint("GPT2LMHeadModel", "", false);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.text, "GPT2LMHeadModel"));
+    put_checkpoint("LlamaForCausalLM", ", \"rope_scaling\": {\"type\": \"yarn\"}", false);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_UNSUPPORTED);
+    put_checkpoint("BitnetForCausalLM", "", false);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(err.text, "inner_attn_ln"));
+    put_checkpoint("LlamaForCausalLM", ", \"head_dim\": 32", false);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_NOT_FOUND);
+    ck_assert(!stn_file_exists(path));
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("convert");
+    TCase *t = tcase_create("convert");
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, open_folder, close_folder);
+    tcase_add_loop_test(t, a_checkpoint_becomes_a_model_with_the_same_weights, 0, 4);
+    tcase_add_test(t, slow_frequencies_of_a_longer_context_are_divided);
+    tcase_add_test(t, what_is_beyond_us_or_missing_is_named);
+    suite_add_tcase(s, t);
+    return s;
+}
