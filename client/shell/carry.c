@@ -223,6 +223,9 @@ static void log_work(const struct stn_device *device)
 {
     const struct stn_work *work = &device->work;
     const char *task = work->kind == STN_WORK_INSTALL ? device->doing.install.task : work->lease.task;
+    if (work->kind == STN_WORK_TRAIN && work->fell_back.code != STN_OK) {
+        stn_log_err(STN_LOG_WARN, "fell_back_to_cpu", &work->fell_back);
+    }
     if (work->kind == STN_WORK_TRAIN) {
         stn_log(STN_LOG_INFO, "trained", "task=%s lease=%llu version=%llu samples=%llu loss=%.4f", task,
                 (unsigned long long)work->lease.lease, (unsigned long long)work->lease.version,
@@ -277,6 +280,7 @@ static struct stn_work *new_work(struct stn_device *device, enum stn_work_kind k
     work->kind = kind;
     work->n_threads = (unsigned)device->owner.threads;
     work->memory = device->owner.memory;
+    work->backend = device->owner.backend == STN_OWNER_VULKAN ? "vulkan" : NULL;
     memcpy(work->device.bytes, device->identity.pub, sizeof work->device.bytes);
     return work;
 }

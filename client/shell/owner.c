@@ -81,7 +81,7 @@ static enum stn_code each_hours(void *to, const char *rest, const char *value, s
     return STN_OK;
 }
 
-static const char *const backends[] = {"auto", "cpu", NULL};
+static const char *const backends[] = {"auto", "cpu", "vulkan", NULL};
 
 #define AT(member) offsetof(struct stn_owner, member)
 #define TEXT(section, key, member, ...)                                                                              \
@@ -261,7 +261,7 @@ static const char settings_text[] =
     "# threads = 0\n"
     "# memory for training, at most; 0: what it takes\n"
     "# memory = 0\n"
-    "# what computes: auto or cpu\n"
+    "# what computes: auto or cpu, or vulkan: a GPU, and the cpu where that fails\n"
     "# backend = auto\n"
     "# a base model that is on this device already (GGUF); it is used when its digest is the one that is asked for\n"
     "# model = base.gguf\n"

@@ -39,6 +39,9 @@ struct stn_owner_conditions {
     uint32_t from_hour, to_hour; /* local time; from 22 to 6 goes over midnight */
 };
 
+/* What computes; auto is the processor. */
+enum stn_owner_backend { STN_OWNER_AUTO, STN_OWNER_CPU, STN_OWNER_VULKAN };
+
 struct stn_owner {
     char url[STN_OWNER_TEXT];      /* as io/link.h takes it */
     uint8_t key[32], directory[32]; /* pinned: the coordinator's and the directory's */
@@ -46,7 +49,7 @@ struct stn_owner {
     char folder[STN_OWNER_TEXT];   /* the agent's state */
     char model[STN_OWNER_TEXT];    /* a base model that is here already; "": none */
     uint64_t n_min, threads, memory;
-    int backend;
+    int backend;                   /* enum stn_owner_backend */
     uint64_t upload_kbps;          /* 1000 bits a second; 0: as fast as it goes */
     uint64_t retry_ms, retry_most_ms;
     struct stn_owner_conditions conditions;

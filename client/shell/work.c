@@ -38,10 +38,11 @@ static enum stn_code check_lease(const struct stn_msg_lease *lease, struct stn_e
 }
 
 /* A trainer within the owner's memory: activations are computed again, then passes cut, before a task is refused. */
-static enum stn_code make_trainer(struct stn_work *work, const struct stn_desk *desk, struct stn_trainer **ret,
-                                  struct stn_err *err)
+static enum stn_code make_trainer(struct stn_work *work, const struct stn_desk *desk, const char *backend,
+                                  struct stn_trainer **ret, struct stn_err *err)
 {
     struct stn_trainer_config config = stn_job_trainer_config(&work->lease.train, STN_BACKWARD_INT8, desk->n_threads);
+    config.backend = backend;
     if (work->memory > 0) {
         const struct stn_network_config shape = stn_trainer_shape(&config);
         size_t weights = stn_model_size(desk->model), room = work->memory > weights ? (size_t)(work->memory - weights) : 0;
@@ -61,26 +62,38 @@ static enum stn_code make_trainer(struct stn_work *work, const struct stn_desk *
     return stn_trainer_new(ret, desk->model, desk->adapter, &config, err);
 }
 
-static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)
+static enum stn_code train_on(const char *backend, struct stn_work *work, const struct stn_desk *desk, struct stn_delta *delta,
+                              struct stn_err *err)
 {
     struct stn_trainer *trainer = NULL;
     struct stn_job_result result;
     const struct stn_msg_lease *lease = &work->lease;
-    struct stn_delta delta = {.n_values = desk->adapter->n_values};
     const struct stn_job_input input = {.spec = &lease->train, .dataset = desk->kept, .from = desk->adapter->values,
                                         .seed = stn_job_seed(lease->seed, lease->version, &work->device),
                                         .stopping = stopping, .stopping_context = work};
-    delta.values = stn_mem_new(delta.n_values, sizeof *delta.values);
-    enum stn_code code = delta.values == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a delta")
-                                              : make_trainer(work, desk, &trainer, err);
-    code = code == STN_OK ? stn_job_train(trainer, &input, delta.values, &result, err) : code;
+    enum stn_code code = make_trainer(work, desk, backend, &trainer, err);
+    code = code == STN_OK ? stn_job_train(trainer, &input, delta->values, &result, err) : code;
+    stn_trainer_free(trainer);
     if (code == STN_OK) {
-        delta.info = result.info;
+        delta->info = result.info;
         work->n_samples = result.info.n_samples;
         work->loss = result.loss;
-        code = stn_delta_write(work->out, lease, &delta, err);
     }
-    stn_trainer_free(trainer);
+    return code;
+}
+
+/* A backend that fails, whatever the reason, is not the end: the processor trains from the start. */
+static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)
+{
+    struct stn_delta delta = {.n_values = desk->adapter->n_values};
+    delta.values = stn_mem_new(delta.n_values, sizeof *delta.values);
+    enum stn_code code = delta.values == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a delta")
+                                              : train_on(work->backend, work, desk, &delta, err);
+    if (code != STN_OK && delta.values != NULL && work->backend != NULL && !stopping(work)) {
+        work->fell_back = *err;
+        code = train_on(NULL, work, desk, &delta, err);
+    }
+    code = code == STN_OK ? stn_delta_write(work->out, &work->lease, &delta, err) : code;
     stn_mem_free(delta.values);
     return code;
 }

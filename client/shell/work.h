@@ -29,6 +29,8 @@ struct stn_work {
     struct stn_id device;
     unsigned n_threads;
     uint64_t memory; /* at most; 0: any */
+    const char *backend;     /* TRAIN: as in stn_network_config; NULL: the processor */
+    struct stn_err fell_back; /* TRAIN, given: why the backend did not, and the processor did; code STN_OK: it did */
     struct stn_msg_lease lease;         /* TRAIN, ENCODE */
     struct stn_msg_round_config config; /* ENCODE */
     uint64_t n_samples;                 /* ENCODE: as was told to the coordinator; TRAIN: what came out */

@@ -168,6 +168,20 @@ START_TEST(broken_data_are_named)
 }
 END_TEST
 
+START_TEST(where_the_gpu_fails_the_processor_trains_and_says_so)
+{
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    must_run();
+    ck_assert_int_eq(work.fell_back.code, STN_OK);
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "device=no such device", 1), 0);
+    begin(STN_WORK_TRAIN, "first.gguf", "b.delta");
+    work.backend = "vulkan";
+    must_run();
+    ck_assert_int_ne(work.fell_back.code, STN_OK);
+    ck_assert(is_same("a.delta", "b.delta"));
+}
+END_TEST
+
 START_TEST(a_packed_vector_holds_the_delta)
 {
     struct stn_delta delta = {0};
@@ -257,6 +271,7 @@ Suite *suite(void)
     tcase_add_test(c, what_is_cancelled_leaves_nothing);
     tcase_add_test(c, the_owners_memory_is_the_limit);
     tcase_add_test(c, broken_data_are_named);
+    tcase_add_test(c, where_the_gpu_fails_the_processor_trains_and_says_so);
     tcase_add_test(c, a_packed_vector_holds_the_delta);
     tcase_add_test(c, a_release_that_does_worse_here_is_not_put_in_place);
     tcase_add_test(c, without_a_base_a_release_is_put_in_place_unjudged);
