@@ -179,7 +179,8 @@ static enum stn_code step(struct stn_bench_device *device, const struct stn_seca
             code = code != STN_OK ? code : count_upload(device, err);
             return code != STN_OK ? code : step(device, &masked, STN_BENCH_DEVICE_PACK, err);
         } else if (effect->type == STN_SECAGG_CLIENT_OVER) {
-            code = stn_err_set(err, effect->code, "a device has left the round: %s", stn_err_name(effect->code));
+            code = stn_err_set(err, effect->code, "a device leaves the round, in which %u of %u are lost: %s",
+                               device->fleet->config.n_lost, device->fleet->config.n, stn_err_name(effect->code));
         }
     }
     return code;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench train and bench infer as scripts use them: one JSON object with the promised keys, a random model that leaves no
+# bench train, bench infer and bench secagg as scripts use them: one JSON object with the promised keys, a random model that leaves no
 # file behind, steps that allocate nothing.
 #   cli_bench.sh STERNA TOP
 set -eu
@@ -63,4 +63,23 @@ check "bench infer runs" ends 0 bench infer -m "$model" --prompt 64 -n 16 --json
 check "in one object" is_object
 check "with the promised keys" has prefill_tokens_per_s decode_tokens_per_s peak_rss_bytes decode_memory_fraction
 check "a missing model is an error" ends 1 bench infer -m /nowhere.gguf
+secagg="bench secagg --clients 24 --params 5000 --dropout 0.1 --threads 2 --json"
+check "bench secagg runs a round with losses" ends 0 $secagg
+check "says so in one object" is_object
+check "with the promised keys" has device_s server_unmask_s server_total_s wire_bytes_per_param server_rss_bytes sum_error \
+    mask_bytes_per_s unmask_fraction
+check "the sum is the plain sum" grep -q '"sum_error": 0,' "$dir/out"
+check "whose mean is the deltas'" less "$(number mean_error)" 1e-5
+check "a small cohort's graph is complete" grep -q '"lost": 2, "k": 23, "t": 14,' "$dir/out"
+removed=$(number masks_removed)
+check "one mask a survivor comes off, and one for each pair with a lost one" test "$removed" -eq $((22 + 2 * 22))
+check "with every mask in every upload" ends 0 $secagg --full
+check "the sum is the same" grep -q '"sum_error": 0,' "$dir/out"
+check "and the coordinator's work" test "$(number masks_removed)" -eq "$removed"
+check "bench secagg without a loss on one thread" ends 0 bench secagg --clients 70 --params 300 --dropout 0 --threads 1 --json
+check "takes off one mask each" grep -q '"masks_removed": 70,' "$dir/out"
+check "and is right" grep -q '"sum_error": 0,' "$dir/out"
+check "a round beyond the bound is void" ends 1 bench secagg --clients 100 --params 300 --dropout 0.4 --json
+check "in one line that says why" grep -q "^error: a device leaves the round, in which 40 of 100 are lost: limit$" "$dir/err"
+check "fewer members than a graph takes are wrong usage" ends 2 bench secagg --clients 4 --params 300 --json
 echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
