@@ -98,23 +98,39 @@ bool stn_secagg_server_stage_build_survivors(struct stn_secagg_server *server)
     return true;
 }
 
-/* How many the stage still waits for. */
-static uint32_t awaited(const struct stn_secagg_server *server)
+/* Whether a member has yet to do what the stage is for. */
+static bool is_due(const struct stn_secagg_server_member *member, enum stn_stage stage)
 {
-    if (server->stage == STN_STAGE_ADVERTISE) {
-        return server->config.target - server->n_members;
+    switch (stage) {
+    case STN_STAGE_SHARE:
+        return !member->has_shared;
+    case STN_STAGE_UPLOAD:
+        return member->has_shared && !member->has_uploaded;
+    case STN_STAGE_ACK:
+        return member->has_uploaded && !member->has_acked;
+    default:
+        return member->has_acked && !member->has_opened;
     }
-    uint32_t n = 0;
+}
+
+static bool is_full(const struct stn_secagg_server *server)
+{
+    uint32_t n[] = {server->n_members, server->n_shared, server->n_uploaded, server->n_acked,
+                    server->n_opened};
+    if (server->stage == STN_STAGE_ADVERTISE) {
+        return server->n_members == server->config.target;
+    }
+    if (n[server->stage - STN_STAGE_SHARE] - n[server->stage - STN_STAGE_ADVERTISE] >
+        server->n_left) {
+        return false; /* more are due than have left: no need to look at each */
+    }
     for (uint32_t i = 0; i < server->n_members; i++) {
         const struct stn_secagg_server_member *member = server->members[i];
-        bool waits = server->stage == STN_STAGE_SHARE ? !member->has_shared
-                     : server->stage == STN_STAGE_UPLOAD
-                         ? member->has_shared && !member->has_uploaded
-                     : server->stage == STN_STAGE_ACK ? member->has_uploaded && !member->has_acked
-                                                      : member->has_acked && !member->has_opened;
-        n += waits && !member->has_left;
+        if (!member->has_left && is_due(member, server->stage)) {
+            return false;
+        }
     }
-    return n;
+    return true;
 }
 
 static void begin(struct stn_secagg_server_turn *turn, enum stn_stage stage)
@@ -193,7 +209,7 @@ void stn_secagg_server_stage_advance(struct stn_secagg_server_turn *turn)
     struct stn_secagg_server *server = turn->server;
     set_upload_deadline(turn);
     while (!server->is_void && server->stage < STN_STAGE_DONE &&
-           (awaited(server) == 0 || turn->now_ms >= server->deadline_ms)) {
+           (is_full(server) || turn->now_ms >= server->deadline_ms)) {
         end(turn);
     }
 }
