@@ -6,6 +6,12 @@
 static const uint32_t embed_code[] = {
 #include "embed_spv.h"
 };
+static const uint32_t narrow_code[] = {
+#include "narrow_spv.h"
+};
+static const uint32_t narrow_back_code[] = {
+#include "narrow_back_spv.h"
+};
 static const uint32_t norm_code[] = {
 #include "norm_spv.h"
 };
@@ -105,6 +111,7 @@ static const uint32_t adamw_code[] = {
 /* How a row is cut: cells of a matrix, a group for each row, tiles of a product, heads. */
 #define CELLS .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 1, .shape = STN_PIPELINE_GROUP
 #define LINES .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1, .shape = STN_PIPELINE_GROUP
+#define LINES_OF_64 .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1
 #define TILES .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64
 #define QUERIES(q, k)                                                                                                  \
     .walks = OUT(0), .across = STN_PIPELINE_HEADS, .tile_x = 1, .tile_y = q, .shape = STN_PIPELINE_HEAD, .queries = q, .keys = k
@@ -121,8 +128,10 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_TERNARY, 0, CODE(ternary_f32), .needs = STN_PIPELINE_F32, BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R), TILES},
     {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_q8), .needs = STN_PIPELINE_Q8, BIND(IN(0), IN(1), SCALES(1), OUT(0) R), TILES},
     {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_f32), .needs = STN_PIPELINE_F32, BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R), TILES},
+    {STN_OP_LINEAR, 0, CODE(narrow), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), LINES_OF_64},
     {STN_OP_LINEAR, 0, CODE(linear), BIND(IN(0) R, IN(1) T, OUT(0) R), .walks = OUT(0), .across = STN_PIPELINE_TABLE_ROWS,
      .tile_x = 64, .tile_y = 64},
+    {STN_OP_LINEAR_BACK_X, 0, CODE(narrow_back), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), LINES_OF_64},
     {STN_OP_LINEAR_BACK_X, 0, CODE(linear_back_x), BIND(IN(0) R, IN(1), OUT(0) R), TILES},
     {STN_OP_LINEAR_BACK_W, 0, CODE(linear_back_w), BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
      .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64, .sums = true},
@@ -158,17 +167,10 @@ static const struct stn_pipeline_row rows[] = {
      .across = STN_PIPELINE_FLOATS, .tile_x = 64, .shape = STN_PIPELINE_GROUP},
 };
 
-static bool meets(const struct stn_pipeline_row *row, const struct stn_gpu *gpu, enum stn_dtype x)
-{
-    (void)gpu; /* plain rows need nothing of it */
-    return ((row->needs & STN_PIPELINE_Q8) == 0 || x == STN_DTYPE_Q8) &&
-           ((row->needs & STN_PIPELINE_F32) == 0 || x == STN_DTYPE_F32);
-}
-
-const struct stn_pipeline_row *stn_pipeline_row(const struct stn_gpu *gpu, enum stn_op op, unsigned step, enum stn_dtype x)
+const struct stn_pipeline_row *stn_pipeline_row(enum stn_op op, unsigned step, uint32_t has)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].op == op && rows[i].step == step && meets(&rows[i], gpu, x)) {
+        if (rows[i].op == op && rows[i].step == step && (rows[i].needs & ~has) == 0) {
             return &rows[i];
         }
     }

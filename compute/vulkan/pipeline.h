@@ -37,11 +37,13 @@ enum stn_pipeline_across {
     STN_PIPELINE_FLOATS      /* in the window */
 };
 
-/* What a row needs of the node and the device. */
+/* What a row needs of the node. */
 enum {
-    STN_PIPELINE_Q8 = 1,  /* in[0] is int8 */
-    STN_PIPELINE_F32 = 2, /* in[0] is f32 */
+    STN_PIPELINE_Q8 = 1,    /* in[0] is int8 */
+    STN_PIPELINE_F32 = 2,   /* in[0] is f32 */
+    STN_PIPELINE_NARROW = 4 /* out[0] has at most STN_PIPELINE_MOST_NARROW columns, and in[1] is f32 */
 };
+#define STN_PIPELINE_MOST_NARROW 16
 
 /* What is specialised when the shader is compiled. */
 enum stn_pipeline_shape {
@@ -82,8 +84,8 @@ struct stn_pipelines {
     size_t n_list;
 };
 
-/* The row that does a step of a node here, or NULL behind an op's last step. x: the type of in[0]. */
-const struct stn_pipeline_row *stn_pipeline_row(const struct stn_gpu *gpu, enum stn_op op, unsigned step, enum stn_dtype x);
+/* The row that does a step of an op for a node that has what is given (STN_PIPELINE_Q8 ...), or NULL behind the last step. */
+const struct stn_pipeline_row *stn_pipeline_row(enum stn_op op, unsigned step, uint32_t has);
 size_t stn_pipeline_n_bindings(const struct stn_pipeline_row *row);
 /* The constants of a shape: head_size counts for STN_PIPELINE_HEAD. */
 void stn_pipeline_constants(const struct stn_pipeline_row *row, uint32_t head_size, uint32_t ret[3]);

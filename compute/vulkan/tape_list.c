@@ -254,7 +254,7 @@ enum { STEP_LOGITS, STEP_TAKE_IN, STEP_SPREAD, STEP_FINISH, N_STEPS };
 
 static enum stn_code loss_step(struct builder *b, unsigned number, const struct window *w)
 {
-    const struct stn_pipeline_row *row = stn_pipeline_row(b->place->gpu, b->node->op, number, STN_DTYPE_F32);
+    const struct stn_pipeline_row *row = stn_pipeline_row(b->node->op, number, 0);
     struct stn_tape_push push;
     if (row == NULL) {
         return STN_OK; /* a score has no gradient */
@@ -277,7 +277,7 @@ static enum stn_code loss(struct builder *b)
     enum stn_code code = STN_OK;
     const struct stn_shape *y = shape_of(b, STN_PIPELINE_IN(0)), *table = shape_of(b, STN_PIPELINE_IN(1));
     size_t step = b->place->logits.size / (b->place->tile * 4);
-    const struct stn_pipeline_row *finish = stn_pipeline_row(b->place->gpu, b->node->op, STEP_FINISH, STN_DTYPE_F32);
+    const struct stn_pipeline_row *finish = stn_pipeline_row(b->node->op, STEP_FINISH, 0);
     step = least(step, most_rows(b, finish, STN_PIPELINE_ROWS));
     step = least(step, ((size_t)b->place->gpu->caps.range - SLACK) / (y->cols * 4));
     size_t table_step = most_rows(b, finish, STN_PIPELINE_TABLE);
@@ -295,6 +295,15 @@ static enum stn_code loss(struct builder *b)
         }
     }
     return code;
+}
+
+static uint32_t traits_of(const struct builder *b)
+{
+    const struct stn_shape *out = shape_of(b, STN_PIPELINE_OUT(0));
+    bool is_q8 = shape_of(b, STN_PIPELINE_IN(0))->dtype == STN_DTYPE_Q8;
+    bool has_f32 = stn_op_row(b->node->op)->n_inputs > 1 && shape_of(b, STN_PIPELINE_IN(1))->dtype == STN_DTYPE_F32;
+    return (is_q8 ? STN_PIPELINE_Q8 : STN_PIPELINE_F32) |
+           (has_f32 && out->cols <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_NARROW : 0u);
 }
 
 static bool is_loss(enum stn_op op)
@@ -336,10 +345,10 @@ enum stn_code stn_tape_list_init(struct stn_tape_list *list, const struct stn_ta
             code = stn_err_set(err, STN_UNSUPPORTED, "heads of %u columns, at most %d on a GPU", b.node->head_size,
                                STN_PIPELINE_MOST_HEAD);
         }
-        enum stn_dtype x = shape_of(&b, STN_PIPELINE_IN(0))->dtype;
-        const struct stn_pipeline_row *row = stn_pipeline_row(place->gpu, b.node->op, 0, x);
+        uint32_t has = traits_of(&b);
+        const struct stn_pipeline_row *row = stn_pipeline_row(b.node->op, 0, has);
         assert(row != NULL); /* every op has a plain row */
-        for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(place->gpu, b.node->op, ++step, x)) {
+        for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(b.node->op, ++step, has)) {
             code = windows(&b, row);
         }
     }
