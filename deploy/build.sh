@@ -2,7 +2,7 @@
 # Builds the tree into a folder: deploy/build.sh FOLDER [meson options]. ccache is used, two jobs at a time.
 set -eu
 cd "$(dirname "$0")/.."
-folder=$1
+folder=${1:?usage: deploy/build.sh FOLDER [meson options]}
 shift
 export CC="${CC:-ccache gcc}"
 [ -f "$folder/build.ninja" ] || meson setup "$folder" "$@" >"/tmp/sterna-setup.$$" 2>&1 || { cat "/tmp/sterna-setup.$$"; exit 1; }

@@ -55,7 +55,8 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     int32_t *tokens = NULL;
     size_t n = 0;
     enum stn_code code = stn_tokens_parse(&tokens, &n, o->tokens, "--tokens", err);
-    code = code != STN_OK ? code : stn_session_can_write(o->output, err);
+    const char *const inputs[] = {o->model, o->adapter};
+    code = code != STN_OK ? code : stn_session_can_write(o->output, inputs, 2, err);
     code = code != STN_OK ? code : stn_session_open(&session, o->model, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : compute(o, &session, tokens, n, err);
     if (code == STN_OK) {

@@ -322,7 +322,7 @@ static enum stn_code make_random(const void *parsed, const struct stn_command_li
     struct stn_gguf *vocab = NULL;
     struct contents c;
     struct stn_progress progress;
-    enum stn_code code = stn_session_can_write(o->out, err);
+    enum stn_code code = stn_session_can_write(o->out, &o->vocab, 1, err);
     code = code != STN_OK ? code : stn_gguf_open(&vocab, o->vocab, err);
     if (code == STN_OK) {
         stn_progress_start(&progress, "byte", 0);

@@ -48,7 +48,7 @@ static const struct stn_option options[] = {
     {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which factors train (both)", .words = loras},
     {"outer", 0, STN_OPTION_WORD, AT(outer), "nesterov|avg", "the coordinator's optimiser (nesterov)", .words = outers},
     {"seed", 0, STN_OPTION_U64, AT(seed), "S", "of everything that is drawn (1)"},
-    {"task", 0, STN_OPTION_STR, AT(task), "FILE.ini", "a task's settings; the options here go before it"},
+    {"task", 0, STN_OPTION_STR, AT(task), "FILE.ini", "a task's settings; the options here override them"},
     {"local-steps", 0, STN_OPTION_U64, AT(local_steps), "N", "of a device in a round (5)", 1, 1000000},
     {"rank", 0, STN_OPTION_U64, AT(rank), "R", "of the adapter (8)", 1, 256},
     {"lr", 0, STN_OPTION_F64, AT(lr), "RATE", "of a device's AdamW (3e-3)", 1e-9, 10},
@@ -170,7 +170,7 @@ static void print_end(const struct job *job)
     if (r->has_compare) {
         print_score("all data in one place", &r->central);
     }
-    (void)printf("\nadapter %s\n%.1f s\n", digest, r->wall_s);
+    (void)printf("\nadapter %s\n%.1f s%s\n", digest, r->wall_s, r->stopped ? ", stopped early" : "");
 }
 
 static void note_alone(void *context, size_t n)
@@ -220,6 +220,17 @@ static enum stn_code open_lab(struct job *job, struct stn_err *err)
     config.n_threads = stn_session_threads(o->threads);
     config.backend = stn_session_backend(o->backend);
     return code == STN_OK ? stn_lab_open(&job->lab, &config, err) : code;
+}
+
+/* What can be refused before anything is computed. */
+static enum stn_code check(const struct options *o, struct stn_err *err)
+{
+    const char *const inputs[] = {o->model, o->data, o->eval, o->task}, *const outputs[] = {o->report, o->adapter_out};
+    enum stn_code code = stn_session_check_backend(o->backend, err);
+    for (size_t i = 0; code == STN_OK && i < sizeof outputs / sizeof *outputs; i++) {
+        code = outputs[i] == NULL ? STN_OK : stn_session_can_write(outputs[i], inputs, sizeof inputs / sizeof *inputs, err);
+    }
+    return code;
 }
 
 static enum stn_code simulate(struct job *job, struct stn_err *err)
@@ -288,7 +299,7 @@ static enum stn_code run(const void *p, const struct stn_command_line *line, str
     }
     job->options = p;
     job->is_json = line->json;
-    enum stn_code code = stn_session_check_backend(job->options->backend, err);
+    enum stn_code code = check(job->options, err);
     if (code == STN_OK) {
         code = simulate(job, err);
     }

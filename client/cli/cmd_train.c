@@ -321,7 +321,8 @@ static enum stn_code print_json(const struct job *job, struct stn_err *err)
 static enum stn_code check(struct job *job, struct stn_err *err)
 {
     const struct options *o = job->options;
-    enum stn_code code = stn_session_can_write(o->output, err);
+    const char *const inputs[] = {o->model, o->data};
+    enum stn_code code = stn_session_can_write(o->output, inputs, 2, err);
     job->folder = o->checkpoint != NULL ? o->checkpoint : o->resume;
     if (code == STN_OK && o->resume != NULL && !stn_checkpoint_exists(o->resume)) {
         code = stn_err_set(err, STN_NOT_FOUND, "%s has no checkpoint to resume from", o->resume);

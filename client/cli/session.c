@@ -147,7 +147,7 @@ enum stn_code stn_session_file_digest(const char *path, struct stn_digest *ret, 
     return code;
 }
 
-enum stn_code stn_session_can_write(const char *path, struct stn_err *err)
+enum stn_code stn_session_can_write(const char *path, const char *const *inputs, size_t n_inputs, struct stn_err *err)
 {
     char folder[STN_FILE_PATH_MAX] = ".";
     struct stat is;
@@ -162,6 +162,13 @@ enum stn_code stn_session_can_write(const char *path, struct stn_err *err)
     }
     if (stat(path, &is) == 0 && S_ISDIR(is.st_mode)) {
         return stn_err_set(err, STN_INVALID, "%s is a folder, expected the name of a file", path);
+    }
+    for (size_t i = 0; i < n_inputs; i++) {
+        struct stat other;
+        if (inputs[i] != NULL && stat(path, &is) == 0 && stat(inputs[i], &other) == 0 && is.st_dev == other.st_dev &&
+            is.st_ino == other.st_ino) {
+            return stn_err_set(err, STN_INVALID, "%s is what this reads: give the output another name", path);
+        }
     }
     if (access(folder, W_OK | X_OK) != 0) {
         return stn_err_errno(err, errno, "%s cannot be written: %s", path, folder);

@@ -56,8 +56,9 @@ enum stn_code stn_session_file_digest(const char *path, struct stn_digest *ret, 
 const char *stn_session_cache(char ret[static STN_FILE_PATH_MAX]);
 
 /* Whether a file could be written at path, asked before the work that will fill it: its folder is there and can be
- * written to, and path is no folder. */
-enum stn_code stn_session_can_write(const char *path, struct stn_err *err) STN_CHECKED;
+ * written to, and path is no folder and none of the inputs (NULL ones are passed over). */
+enum stn_code stn_session_can_write(const char *path, const char *const *inputs, size_t n_inputs,
+                                    struct stn_err *err) STN_CHECKED;
 
 /* What the process holds besides the model: ask before a network is built. 0 where the system does not say. */
 uint64_t stn_session_base(const struct stn_session *session);

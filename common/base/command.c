@@ -154,7 +154,9 @@ static void explain(const struct stn_option *o, const char *value)
     } else if (o->min != 0 || o->max != 0) {
         (void)fprintf(stderr, "a number from %.12g to %.12g", o->min, o->max);
     } else {
-        (void)fprintf(stderr, "%s", value_of(o));
+        static const char *const kinds[] = {[STN_OPTION_U64] = "a whole number", [STN_OPTION_F64] = "a number",
+                                            [STN_OPTION_SIZE] = "a size as 512M or 1.5G", [STN_OPTION_SWITCH] = "on or off"};
+        (void)fprintf(stderr, "%s", kinds[o->type]);
     }
     (void)fprintf(stderr, "\n");
 }
@@ -238,8 +240,12 @@ static int parse(const char *program, const struct stn_command *command, void *o
     line->n_args = argc - optind;
     line->args = argv + optind;
     if (line->n_args < command->min_args || line->n_args > command->max_args) {
-        (void)fprintf(stderr, "error: %d arguments behind the options, expected %s\n", line->n_args,
-                      command->args[0] == '\0' ? "none" : command->args);
+        if (line->n_args < command->min_args) {
+            (void)fprintf(stderr, "error: %s is missing (%s %s --help)\n", command->args, program, command->name);
+        } else {
+            (void)fprintf(stderr, "error: unexpected argument \"%s\" (%s %s --help)\n", line->args[command->max_args], program,
+                          command->name);
+        }
         return EXIT_USAGE;
     }
     return 0;
@@ -294,9 +300,13 @@ int stn_command_main(const char *program, const char *summary, const struct stn_
         return run(program, command, argc - words, argv + words);
     }
     if (is_group(commands, word)) {
-        bool asked = argc > 2 && strcmp(argv[2], "--help") == 0;
-        print_list(program, summary, commands, word, asked ? stdout : stderr);
-        return asked ? EXIT_SUCCESS : EXIT_USAGE;
+        if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+            print_list(program, summary, commands, word, stdout);
+            return EXIT_SUCCESS;
+        }
+        (void)fprintf(stderr, "error: %s %s has no command %s (%s %s --help lists them)\n", program, word,
+                      argc > 2 ? argv[2] : "without a name", program, word);
+        return EXIT_USAGE;
     }
     (void)fprintf(stderr, "error: %s has no command %s (%s --help lists them)\n", program, word, program);
     return EXIT_USAGE;
