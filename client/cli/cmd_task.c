@@ -6,6 +6,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/operator.h"
 #include "client/cli/session.h"
+#include "client/shell/owner.h"
 #include "io/file.h"
 
 #define INI_BYTES ((size_t)1 << 20)
@@ -138,6 +139,19 @@ static enum stn_code whole_path(const char *path, char ret[static PATH_MAX], str
     return realpath(path, ret) != NULL ? STN_OK : stn_err_set(err, STN_NOT_FOUND, "%s: there is no such file", path);
 }
 
+/* A task that devices decline by their own floor would wait for ever without a word. */
+static void warn_of_floor(const json_t *task)
+{
+    const json_int_t n_min = json_integer_value(json_object_get(task, "n_min"));
+    if (n_min < STN_OWNER_N_MIN_LEAST) {
+        (void)fprintf(stderr, "warning: n_min %lld is below %d, the least that sterna-agent accepts: no agent will take part\n",
+                      (long long)n_min, STN_OWNER_N_MIN_LEAST);
+    } else if (n_min < STN_OWNER_N_MIN) {
+        (void)fprintf(stderr, "warning: n_min %lld is below %d, an agent's own floor: owners must set n_min in [agent]\n",
+                      (long long)n_min, STN_OWNER_N_MIN);
+    }
+}
+
 static enum stn_code create(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct options *o = parsed;
@@ -159,7 +173,11 @@ static enum stn_code create(const void *parsed, const struct stn_command_line *l
         code = stn_operator_ask(&o->to, request, STN_OPERATOR_LONG_MS, &reply, err);
     }
     stn_buf_fini(&text);
-    return code == STN_OK ? say(reply, line, err) : code;
+    if (code == STN_OK) {
+        warn_of_floor(json_object_get(reply, "task"));
+        code = say(reply, line, err);
+    }
+    return code;
 }
 
 const struct stn_command stn_cmd_task_create = {
