@@ -367,7 +367,7 @@ static enum stn_code convert(const void *parsed, const struct stn_command_line *
     const struct convert_options *o = parsed;
     struct contents c;
     struct stn_progress progress;
-    enum stn_code code = stn_session_can_write(o->out, err);
+    enum stn_code code = stn_session_can_write(o->out, NULL, 0, err);
     if (code == STN_OK) {
         stn_progress_start(&progress, "tensor", 0);
         code = stn_convert_folder(line->args[0], o->out, stn_quant_named(type_words[o->type])->type, random_progress, &progress,
