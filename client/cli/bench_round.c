@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/command.h"
@@ -199,6 +200,13 @@ static void lap(double *part, double *from_s)
     *from_s = now_s;
 }
 
+static double cpu_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 /* One step and what it asks for; *again when it wants to hear that masks are off. */
 static enum stn_code step(struct stn_bench_round *round, const struct stn_secagg_server_event *event, bool *again,
                           struct stn_err *err)
@@ -243,8 +251,12 @@ static enum stn_code tell(struct stn_bench_round *round, struct stn_secagg_serve
     enum stn_code code = STN_OK;
     event.now_ms = round->now_ms;
     while (again && code == STN_OK) {
+        double from_s = cpu_s();
         again = false;
         code = step(round, &event, &again, err);
+        if (stn_secagg_server_view(round->server).stage == STN_STAGE_DONE) {
+            round->result.unmask_cpu_s += cpu_s() - from_s;
+        }
         event = (struct stn_secagg_server_event){.type = STN_SECAGG_SERVER_MASKED, .now_ms = round->now_ms};
         if (code == STN_OK && stn_command_stopping()) {
             code = stn_err_set(err, STN_CANCELLED, "stopped in a round of %u devices", round->fleet.config.n);

@@ -16,6 +16,7 @@ struct stn_bench_round_result {
     double rebuild_s;       /* secrets from shares */
     double masks_s;         /* off the sum */
     double decode_s;
+    double unmask_cpu_s; /* of rebuild_s and masks_s, by all threads: without what others kept them from running */
     uint64_t n_masks;          /* that came off */
     double mask_bytes_per_s;   /* of the same threads over what stays in the first cache, before and after */
     uint64_t server_rss_bytes; /* at its highest, beyond what was there before the round */

@@ -64,11 +64,11 @@ static enum stn_code report(const struct stn_bench_round *round, bool json, stru
     qsort(devices, STN_BENCH_FLEET_WHOLE, sizeof *devices, compare);
     const struct stn_bench_device *median = devices[STN_BENCH_FLEET_WHOLE / 2];
     json_t *result = json_pack(
-        "{sf sf sf sf sI sI sf sf sf sf sI sI sI sI si si si si ss sI sI so s{sf sf sf sf sf sf sf}}", "device_s",
+        "{sf sf sf sf sI sI sf sf sf sf sf sI sI sI sI si si si si ss sI sI so s{sf sf sf sf sf sf sf}}", "device_s",
         stn_bench_device_total_s(median), "server_unmask_s", unmask_s, "server_total_s",
         r->requests_s + r->answers_s + r->verify_s + r->add_s + unmask_s + r->decode_s, "wire_bytes_per_param",
         (double)median->wire_bytes / params, "server_rss_bytes", (json_int_t)r->server_rss_bytes, "sum_error",
-        (json_int_t)r->sum_error, "device_best_s", stn_bench_device_total_s(devices[0]), "mask_bytes_per_s",
+        (json_int_t)r->sum_error, "device_best_s", stn_bench_device_total_s(devices[0]), "server_unmask_cpu_s", r->unmask_cpu_s, "mask_bytes_per_s",
         r->mask_bytes_per_s, "unmask_fraction", removed / unmask_s / r->mask_bytes_per_s, "mean_error", r->mean_error,
         "server_rss_allowed_bytes", (json_int_t)(4 * fleet->config.n_values + (uint64_t)DEVICE_ROOM * fleet->config.n),
         "clients", (json_int_t)fleet->config.n, "params", (json_int_t)fleet->config.n_values, "lost",

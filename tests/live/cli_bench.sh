@@ -67,7 +67,7 @@ secagg="bench secagg --clients 24 --params 5000 --dropout 0.1 --threads 2 --json
 check "bench secagg runs a round with losses" ends 0 $secagg
 check "says so in one object" is_object
 check "with the promised keys" has device_s server_unmask_s server_total_s wire_bytes_per_param server_rss_bytes sum_error \
-    mask_bytes_per_s unmask_fraction
+    mask_bytes_per_s unmask_fraction server_unmask_cpu_s
 check "the sum is the plain sum" grep -q '"sum_error": 0,' "$dir/out"
 check "whose mean is the deltas'" less "$(number mean_error)" 1e-5
 check "a small cohort's graph is complete" grep -q '"lost": 2, "k": 23, "t": 14,' "$dir/out"
