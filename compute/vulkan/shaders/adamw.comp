@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* AdamW (Loshchilov and Hutter 2019), g being scaled by k = clip / norm where the norm is above a clip > 0, else 1:
  *   m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  w -= lr (m / c1 / (sqrt(v / c2) + eps) + decay w),  g = 0
  * A norm that is not finite, or a span that does not train, changes g alone. */

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* For row t, head h, key and value head g = h / (H / K); a query sees keys from starts[t] to starts[t] + positions[t]:
  *   s[j] = scale q[t][h] . k[j][g],  p = softmax(s),  o[t][h] = sum_j p[j] v[j][g],  lse[t][h] = log sum_j exp(s[j])
  * A work group for BQ rows of one head; the softmax grows tile by tile (Dao et al. 2022). */

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* With p and ds as in attention_back_q.comp:
  *   dk[j] = sum_{t, h} ds[j] q[t][h],  dv[j] = sum_{t, h} p[j] do[t][h]      over the heads h of key and value head g
  * A work group for BK keys of one key and value head, over all rows that see one of them: nobody else adds to its dk and dv. */

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* With p[j] = exp(s[j] - lse), M = sum_c do[t][h][c] o[t][h][c], ds[j] = scale p[j] (do[t][h] . v[j] - M):
  *   dq[t][h] = sum_j ds[j] k[j]      a work group for BQ rows of one head (Dao et al. 2022, appendix B.2) */
 #include "common.glsl"

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* b (+)= a */
 #include "common.glsl"
 #include "cells.glsl"

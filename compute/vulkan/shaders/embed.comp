@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* x[t] = table[tokens[t]] */
 #include "common.glsl"
 #include "cells.glsl"

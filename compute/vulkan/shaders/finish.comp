@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* losses[i] = peak + log(sum) - own;  LEARN: dy[i] = weight (dy[i] / sum - table[label])
  * for the rows whose label lies in the window of the table. A work group for each row. */
 #include "common.glsl"

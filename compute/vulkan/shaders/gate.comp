@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* a = g sigmoid(g) u, or max(g, 0)^2 u for RELU2 */
 #include "common.glsl"
 #include "cells.glsl"

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* dg = da u s (1 + g (1 - s)), du = da g s, s = sigmoid(g); for RELU2 dg = 2 da max(g, 0) u, du = da max(g, 0)^2 */
 #include "common.glsl"
 #include "cells.glsl"

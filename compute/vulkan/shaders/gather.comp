@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* y[i] = x[rows[i]], of floats or whole numbers */
 #include "common.glsl"
 #include "cells.glsl"

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* y[t][from + o] (+)= scale sum_c x[t][c] W[o][c]      o in the window of W's rows, which begins at column `from` = extra[0] of y */
 #include "common.glsl"
 #include "gemm.glsl"

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* dW[o][c] (+)= scale sum_t dy[t][o] x[t][c] */
 #include "common.glsl"
 #include "gemm.glsl"

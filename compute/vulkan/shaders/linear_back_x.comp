@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* dx[t][c] (+)= scale sum_o dy[t][o] W[o][c]      o in the window of W's rows
  * SOFTMAX: dy are a tile's exponentials, and what dx held shrinks to the new maximum first: state[t] of take_in.comp */
 #include "common.glsl"

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* y[t][j] (+)= scale sum_k x[t][k] W(k, j) for at most 16 columns j, as an adapter's rank is: a work group for each row, so that
  * few columns keep a whole device busy. W(k, j) = W[j][k], or W[k][j] for BACK. */
 #include "common.glsl"

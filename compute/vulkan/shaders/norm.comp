@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* y[t][c] = x[t][c] r g[c],  r = 1 / sqrt(mean_c x[t][c]^2 + eps)      a work group for each row */
 #include "common.glsl"
 #include "reduce.glsl"

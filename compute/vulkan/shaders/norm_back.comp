@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* dx[t][c] (+)= r (dy[t][c] g[c] - x[t][c] r^2 mean_c(dy[t][c] g[c] x[t][c]))      a work group for each row */
 #include "common.glsl"
 #include "reduce.glsl"

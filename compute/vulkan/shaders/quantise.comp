@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* m = max(absmax_c |x[t][c]|, 1e-5),  scale[t] = m / 127,  q[t][c] = round(x[t][c] (127 / m))      a work group for each row
  * RANDOM: q = floor(x (127 / m) + u), u by chance from (seed, number, t, c). Four values to a word; rows are padded with zeroes to
  * 64 values, scales stand behind the capacity's last row. */

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* Turns pairs (a, b) of one head by the angle of the row's position: a' = a cos - b sin, b' = a sin + b cos; INVERSE: back
  * pairs: (i, i + n/2) for NEOX, (2i, 2i + 1) else; the table has n/2 cosines and n/2 sines for each position */
 #include "common.glsl"

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* dx[rows[i]] (+)= dy[i]; rows that nobody names are zero, or as they were. Rows may repeat: each of ours looks for its own. */
 #include "common.glsl"
 #include "cells.glsl"

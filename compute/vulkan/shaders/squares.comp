@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* s[u] (+)= sum_i g[i]^2 over span u within the window of values; 0 where it does not train. A work group for each span. */
 #include "common.glsl"
 #include "reduce.glsl"

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* A tile of logits z enters each row's softmax (Milakov and Gimelshein 2018): z becomes exp(z - peak) under the new peak, and
  *   state[i] = (peak, sum of exponentials, the label's logit, exp(old peak - new peak)),  guess[i] = the first greatest
  * z: (M, in_cols[0]), its first table_count columns being words from table_first on. A work group for each row. */

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* y[t][o] = (sum_c W[o][c] x[t][c]) scale      x: int8 with a scale for each row (Q8), or f32 */
 #include "common.glsl"
 #include "gemm.glsl"

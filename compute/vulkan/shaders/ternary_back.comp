@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 /* dx[t][c] (+)= (sum_o W[o][c] dy[t][o]) scale      dy: int8 with a scale for each row (Q8), or f32 */
 #include "common.glsl"
 #include "gemm.glsl"
