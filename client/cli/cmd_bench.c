@@ -76,6 +76,7 @@ struct bench {
     size_t n_measured;
     double loss_first, loss_last;
     uint64_t n_allocations, peak_rss;
+    int64_t rss_growth; /* bytes, from the first step's end to the last one's */
 };
 
 static enum stn_code finish(struct bench *b, enum stn_code code)
@@ -149,6 +150,7 @@ static enum stn_code run_steps(struct bench *b, const struct stn_batch *batch, s
         b->loss_last = loss;
         if (i == 0) {
             allocations = stn_mem_count();
+            b->rss_growth = -(int64_t)stn_session_rss();
         } else {
             b->took_s[b->n_measured++] = stn_session_now_s() - from_s;
         }
@@ -156,6 +158,7 @@ static enum stn_code run_steps(struct bench *b, const struct stn_batch *batch, s
     }
     stn_progress_end(&b->progress);
     b->n_allocations = stn_mem_count() - allocations;
+    b->rss_growth += (int64_t)stn_session_rss();
     b->peak_rss = stn_session_peak_rss();
     if (code == STN_OK && b->n_measured == 0) {
         code = stn_err_set(err, STN_CANCELLED, "stopped before a step was measured");
@@ -203,13 +206,14 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         return code;
     }
     json_t *result = json_pack(
-        "{sf sf sI sI sf sf sf ss sI sI sI sI sI sf sI sI ss ss sI ss sb sI sI sI sI}", "tokens_per_s",
+        "{sf sf sI sI sf sf sf ss sI sI sI sI sI sf sI sI sI ss ss sI ss sb sI sI sI sI}", "tokens_per_s",
         (double)n_tokens / median, "ms_per_step", median * 1e3, "peak_rss_bytes", (json_int_t)b->peak_rss, "device_bytes",
         (json_int_t)backend->row->memory(backend).device,
         "loss_first", b->loss_first, "loss_last", b->loss_last, "peak_fraction",
         macs * (double)n_tokens / median / peak.integer, "model", b->model.name, "ctx", (json_int_t)o->context, "tokens",
         (json_int_t)n_tokens, "pass_tokens", (json_int_t)n_pass, "rank", (json_int_t)o->rank, "steps",
-        (json_int_t)b->n_measured, "ms_best", b->took_s[0] * 1e3, "allocations", (json_int_t)b->n_allocations, "threads",
+        (json_int_t)b->n_measured, "ms_best", b->took_s[0] * 1e3, "allocations", (json_int_t)b->n_allocations,
+        "rss_growth_bytes", (json_int_t)b->rss_growth, "threads",
         (json_int_t)b->model.n_threads, "backend", stn_network_backend(b->network), "kernel", stn_network_kernel(b->network),
         "ternary_parameters", (json_int_t)stn_bench_model_forward_macs(&b->model), "backward",
         stn_session_backwards[o->backward], "recompute", (int)o->recompute, "weights_bytes", (json_int_t)memory.weights,

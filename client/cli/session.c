@@ -21,8 +21,7 @@ const char *const stn_session_backends[] = {"auto", "cpu", "vulkan", NULL};
 const char *const stn_session_losses[] = {"completion", "all", NULL};
 const char *const stn_session_backwards[] = {"exact", "int8", NULL};
 
-/* Bytes now; 0 where the system does not say. */
-static uint64_t rss(void)
+uint64_t stn_session_rss(void)
 {
     unsigned long long size, resident = 0;
     FILE *f = fopen("/proc/self/statm", "re");
@@ -77,12 +76,12 @@ enum stn_code stn_session_open(struct stn_session *ret, const char *model, const
 {
     struct stn_session session = {.n_threads = stn_session_threads(n_threads)};
     enum stn_code code = stn_session_check_backend(backend, err);
-    uint64_t before = rss();
+    uint64_t before = stn_session_rss();
     if (code == STN_OK) {
         char cache[STN_FILE_PATH_MAX];
         code = stn_model_open_shared(&session.model, model, stn_session_cache(cache), err);
     }
-    uint64_t after = rss();
+    uint64_t after = stn_session_rss();
     session.model_rss = after > before ? after - before : 0;
     if (code == STN_OK) {
         code = stn_tokenizer_new(&session.tokenizer, stn_model_gguf(session.model), err);
@@ -183,7 +182,7 @@ static double mib(uint64_t size)
 
 uint64_t stn_session_base(const struct stn_session *session)
 {
-    uint64_t now = rss();
+    uint64_t now = stn_session_rss();
     return now > session->model_rss ? now - session->model_rss : 0;
 }
 

@@ -95,6 +95,7 @@ json_t *stn_session_real(double x);
 /* One line on stdout; takes object (NULL: STN_MEMORY). */
 enum stn_code stn_session_take_json(json_t *object, struct stn_err *err) STN_CHECKED;
 
+uint64_t stn_session_rss(void);      /* bytes in memory now; 0 where the system does not say */
 uint64_t stn_session_peak_rss(void); /* bytes */
 double stn_session_now_s(void);      /* monotonic */
 
