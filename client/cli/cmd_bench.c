@@ -75,6 +75,7 @@ struct bench {
     double *took_s; /* by step */
     size_t n_measured;
     double loss_first, loss_last;
+    double cpu_s; /* of what was measured: what else runs here does not count in it */
     uint64_t n_allocations, peak_rss;
     int64_t rss_growth; /* bytes, from the first step's end to the last one's */
 };
@@ -151,6 +152,7 @@ static enum stn_code run_steps(struct bench *b, const struct stn_batch *batch, s
         if (i == 0) {
             allocations = stn_mem_count();
             b->rss_growth = -(int64_t)stn_session_rss();
+            b->cpu_s = -stn_session_cpu_s();
         } else {
             b->took_s[b->n_measured++] = stn_session_now_s() - from_s;
         }
@@ -159,6 +161,7 @@ static enum stn_code run_steps(struct bench *b, const struct stn_batch *batch, s
     stn_progress_end(&b->progress);
     b->n_allocations = stn_mem_count() - allocations;
     b->rss_growth += (int64_t)stn_session_rss();
+    b->cpu_s += stn_session_cpu_s();
     b->peak_rss = stn_session_peak_rss();
     if (code == STN_OK && b->n_measured == 0) {
         code = stn_err_set(err, STN_CANCELLED, "stopped before a step was measured");
@@ -206,14 +209,14 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         return code;
     }
     json_t *result = json_pack(
-        "{sf sf sI sI sf sf sf ss sI sI sI sI sI sf sI sI sI ss ss sI ss sb sI sI sI sI}", "tokens_per_s",
+        "{sf sf sI sI sf sf sf ss sI sI sI sI sI sf sI sI sf sI ss ss sI ss sb sI sI sI sI}", "tokens_per_s",
         (double)n_tokens / median, "ms_per_step", median * 1e3, "peak_rss_bytes", (json_int_t)b->peak_rss, "device_bytes",
         (json_int_t)backend->row->memory(backend).device,
         "loss_first", b->loss_first, "loss_last", b->loss_last, "peak_fraction",
         macs * (double)n_tokens / median / peak.integer, "model", b->model.name, "ctx", (json_int_t)o->context, "tokens",
         (json_int_t)n_tokens, "pass_tokens", (json_int_t)n_pass, "rank", (json_int_t)o->rank, "steps",
         (json_int_t)b->n_measured, "ms_best", b->took_s[0] * 1e3, "allocations", (json_int_t)b->n_allocations,
-        "rss_growth_bytes", (json_int_t)b->rss_growth, "threads",
+        "rss_growth_bytes", (json_int_t)b->rss_growth, "cpu_ms_per_step", b->cpu_s * 1e3 / (double)b->n_measured, "threads",
         (json_int_t)b->model.n_threads, "backend", stn_network_backend(b->network), "kernel", stn_network_kernel(b->network),
         "ternary_parameters", (json_int_t)stn_bench_model_forward_macs(&b->model), "backward",
         stn_session_backwards[o->backward], "recompute", (int)o->recompute, "weights_bytes", (json_int_t)memory.weights,
@@ -312,6 +315,7 @@ static enum stn_code run_infer(struct bench *b, double *ret_prefill_s, double *r
         stn_progress_at(&b->progress, (round + 1) * o->prompt, "");
     }
     double from_s = stn_session_now_s();
+    b->cpu_s = -stn_session_cpu_s();
     for (uint64_t i = 0; i < o->generate && code == STN_OK; i++) {
         int32_t next = (int32_t)likeliest(logits, arch->n_vocab);
         code = stn_command_stopping() ? stn_err_set(err, STN_CANCELLED, "stopped at token %llu", (unsigned long long)i)
@@ -319,6 +323,7 @@ static enum stn_code run_infer(struct bench *b, double *ret_prefill_s, double *r
         stn_progress_at(&b->progress, 3 * o->prompt + i + 1, "");
     }
     *ret_decode_s = stn_session_now_s() - from_s;
+    b->cpu_s += stn_session_cpu_s();
     b->peak_rss = stn_session_peak_rss();
     stn_progress_end(&b->progress);
     return code;
@@ -339,10 +344,11 @@ static enum stn_code report_infer(struct bench *b, double prefill_s, double deco
         return code;
     }
     size_t per_token = memory.weights - (arch->tied ? 0 : (size_t)arch->n_vocab * arch->n_embd * 2);
-    json_t *result = json_pack("{sf sf sI sf sf ss sI sI sI ss ss sI sI sI}", "prefill_tokens_per_s",
+    json_t *result = json_pack("{sf sf sI sf sf sf ss sI sI sI ss ss sI sI sI}", "prefill_tokens_per_s",
                                (double)o->prompt / prefill_s, "decode_tokens_per_s", decoded, "peak_rss_bytes",
                                (json_int_t)b->peak_rss, "prefill_peak_fraction", macs / prefill_s / peak.integer,
-                               "decode_memory_fraction", decoded * (double)per_token / peak.bytes, "model", b->model.name,
+                               "decode_memory_fraction", decoded * (double)per_token / peak.bytes,
+                               "decode_cpu_ms_per_token", b->cpu_s * 1e3 / (double)o->generate, "model", b->model.name,
                                "prompt", (json_int_t)o->prompt, "count", (json_int_t)o->generate, "threads",
                                (json_int_t)b->model.n_threads, "backend", stn_network_backend(b->network), "kernel",
                                stn_network_kernel(b->network), "ternary_parameters",

@@ -97,6 +97,7 @@ enum stn_code stn_session_take_json(json_t *object, struct stn_err *err) STN_CHE
 
 uint64_t stn_session_rss(void);      /* bytes in memory now; 0 where the system does not say */
 uint64_t stn_session_peak_rss(void); /* bytes */
+double stn_session_cpu_s(void);      /* that this process has had, all threads together */
 double stn_session_now_s(void);      /* monotonic */
 
 #endif
