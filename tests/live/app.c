@@ -40,12 +40,12 @@ int main(int argc, char **argv)
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     const struct sterna_agent_options options = {.config = argv[1], .changed = on_changed};
     must(sterna_agent_open(&agent, &options, error, sizeof error), "open");
+    must(sterna_agent_pause(agent, error, sizeof error), "pause");
+    must(sterna_agent_resume(agent, error, sizeof error), "resume");
     if (sterna_agent_open(&second, &options, error, sizeof error) != STERNA_AGENT_EXISTS) {
         (void)fprintf(stderr, "app: two agents in one folder\n");
         return EXIT_FAILURE;
     }
-    must(sterna_agent_pause(agent, error, sizeof error), "pause");
-    must(sterna_agent_resume(agent, error, sizeof error), "resume");
     (void)sigwait(&set, &number);
     must(sterna_agent_status_json(agent, text, sizeof text, error, sizeof error), "status");
     if (strstr(text, "\"phase\"") == NULL) {

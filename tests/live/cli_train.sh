@@ -56,7 +56,9 @@ check "a folder that is not there is found out first" fails "cannot be written" 
 check "a broken line has its number" fails "line 25: \"completion\" is missing" train -m "$model" -d "$dir/bad.jsonl" -o "$dir/a"
 check "too little memory is said with the plan" fails "are needed.*the limit is 4.0 MiB" \
     train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --memory-limit 4M
-check "vulkan is refused while there is none" fails "vulkan" train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --backend vulkan
+export VK_ICD_FILENAMES=/nonexistent VK_DRIVER_FILES=/nonexistent
+check "vulkan is refused where there is none" fails "[Vv]ulkan" train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --backend vulkan
+unset VK_ICD_FILENAMES VK_DRIVER_FILES
 check "nothing was written so far" test ! -e "$dir/a"
 
 check "train learns" ends 0 train -m "$model" -d "$dir/bad.jsonl" -o "$dir/a.gguf" --skip-bad --epochs 30 --lr 5e-3 \
