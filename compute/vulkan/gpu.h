@@ -72,6 +72,7 @@
     X(CmdDispatchIndirect)                                                                                             \
     X(CmdPipelineBarrier)                                                                                              \
     X(CmdCopyBuffer)                                                                                                   \
+    X(CmdFillBuffer)                                                                                                   \
     X(CmdResetQueryPool)                                                                                               \
     X(CmdWriteTimestamp)                                                                                               \
     X(CreateQueryPool)                                                                                                 \

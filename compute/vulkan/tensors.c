@@ -135,6 +135,7 @@ static enum stn_code find_lasting(struct stn_tensors *tensors, uint32_t number, 
     }
     size_t size = stn_graph_size(&tensor->shape);
     enum stn_code code = stn_vram_take(tensors->vram, size, "lasting tensors", &to->span, err);
+    code = code != STN_OK ? code : stn_vram_clear(tensors->vram, &to->span, err);
     if (code == STN_OK && !tensors->vram->gpu->caps.unified && size <= STN_TENSORS_SMALL) {
         code = stn_vram_take_shared(tensors->vram, size, &to->mirror, err);
     }

@@ -114,22 +114,6 @@ static struct stn_vram_span cut(struct stn_vram_block *block, uint64_t size)
     return span;
 }
 
-/* Zeroes through the stage, or where it lies. */
-static enum stn_code clear(struct stn_vram *vram, const struct stn_vram_span *span, struct stn_err *err)
-{
-    if (span->mapped != NULL) {
-        memset(span->mapped, 0, span->size);
-        return STN_OK;
-    }
-    static const char zeroes[65536];
-    enum stn_code code = STN_OK;
-    for (uint64_t at = 0; at < span->size && code == STN_OK; at += sizeof zeroes) {
-        size_t n = span->size - at < sizeof zeroes ? (size_t)(span->size - at) : sizeof zeroes;
-        code = stn_vram_write(vram, span, at, zeroes, n, err);
-    }
-    return code;
-}
-
 static enum stn_code take(struct stn_vram *vram, uint64_t size, bool host, const char *what, struct stn_vram_span *ret,
                           struct stn_err *err)
 {
@@ -155,8 +139,7 @@ static enum stn_code take(struct stn_vram *vram, uint64_t size, bool host, const
 enum stn_code stn_vram_take(struct stn_vram *vram, uint64_t size, const char *what, struct stn_vram_span *ret,
                              struct stn_err *err)
 {
-    enum stn_code code = take(vram, size, false, what, ret, err);
-    return code != STN_OK ? code : clear(vram, ret, err);
+    return take(vram, size, false, what, ret, err);
 }
 
 enum stn_code stn_vram_take_alone(struct stn_vram *vram, uint64_t size, bool shared, const char *what,
@@ -216,8 +199,9 @@ enum stn_code stn_vram_submit(struct stn_vram *vram, const VkCommandBuffer *comm
     return stn_gpu_check(gpu, result, what, err);
 }
 
-static enum stn_code copy(struct stn_vram *vram, VkBuffer from, uint64_t from_offset, VkBuffer to, uint64_t to_offset,
-                          uint64_t size, struct stn_err *err)
+/* Records one transfer, and does it. region NULL: TO is zeroed. */
+static enum stn_code transfer(struct stn_vram *vram, VkBuffer from, const struct stn_vram_span *to, const VkBufferCopy *region,
+                              struct stn_err *err)
 {
     struct stn_gpu *gpu = vram->gpu;
     VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
@@ -226,14 +210,17 @@ static enum stn_code copy(struct stn_vram *vram, VkBuffer from, uint64_t from_of
                            .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
                            .dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT |
                                             VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
-    VkBufferCopy region = {.srcOffset = from_offset, .dstOffset = to_offset, .size = size};
     VkResult result = gpu->vk.BeginCommandBuffer(vram->commands, &begin);
     if (result == VK_SUCCESS) {
-        gpu->vk.CmdCopyBuffer(vram->commands, from, to, 1, &region);
+        if (region == NULL) {
+            gpu->vk.CmdFillBuffer(vram->commands, to->buffer, to->offset, (to->size + 3) / 4 * 4, 0);
+        } else {
+            gpu->vk.CmdCopyBuffer(vram->commands, from, to->buffer, 1, region);
+        }
         gpu->vk.CmdPipelineBarrier(vram->commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
-                                      VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT |
-                                          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                                      0, 1, &all, 0, NULL, 0, NULL);
+                                   VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT |
+                                       VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                                   0, 1, &all, 0, NULL, 0, NULL);
         result = gpu->vk.EndCommandBuffer(vram->commands);
     }
     if (result != VK_SUCCESS) {
@@ -241,6 +228,15 @@ static enum stn_code copy(struct stn_vram *vram, VkBuffer from, uint64_t from_of
     }
     vram->n_copies++;
     return stn_vram_submit(vram, &vram->commands, 1, "a copy", err);
+}
+
+enum stn_code stn_vram_clear(struct stn_vram *vram, const struct stn_vram_span *span, struct stn_err *err)
+{
+    if (span->mapped != NULL) {
+        memset(span->mapped, 0, span->size);
+        return STN_OK;
+    }
+    return transfer(vram, VK_NULL_HANDLE, span, NULL, err);
 }
 
 enum stn_code stn_vram_write(struct stn_vram *vram, const struct stn_vram_span *span, uint64_t offset, const void *p,
@@ -255,7 +251,8 @@ enum stn_code stn_vram_write(struct stn_vram *vram, const struct stn_vram_span *
     for (size_t at = 0; at < size && code == STN_OK; at += STN_VRAM_STAGE) {
         size_t n = size - at < STN_VRAM_STAGE ? size - at : STN_VRAM_STAGE;
         memcpy(vram->stage.mapped, (const char *)p + at, n);
-        code = copy(vram, vram->stage.buffer, vram->stage.offset, span->buffer, span->offset + offset + at, n, err);
+        const VkBufferCopy region = {vram->stage.offset, span->offset + offset + at, n};
+        code = transfer(vram, vram->stage.buffer, span, &region, err);
     }
     return code;
 }
@@ -271,7 +268,8 @@ enum stn_code stn_vram_read(struct stn_vram *vram, const struct stn_vram_span *s
     enum stn_code code = STN_OK;
     for (size_t at = 0; at < size && code == STN_OK; at += STN_VRAM_STAGE) {
         size_t n = size - at < STN_VRAM_STAGE ? size - at : STN_VRAM_STAGE;
-        code = copy(vram, span->buffer, span->offset + offset + at, vram->stage.buffer, vram->stage.offset, n, err);
+        const VkBufferCopy region = {span->offset + offset + at, vram->stage.offset, n};
+        code = transfer(vram, span->buffer, &vram->stage, &region, err);
         if (code == STN_OK) {
             memcpy((char *)p + at, vram->stage.mapped, n);
         }

@@ -45,10 +45,10 @@ struct stn_vram {
 enum stn_code stn_vram_open(struct stn_vram *vram, struct stn_gpu *gpu, struct stn_err *err) STN_CHECKED;
 void stn_vram_close(struct stn_vram *vram);
 
-/* size bytes, zeroed. STN_MEMORY when the device has no more, or the limit is reached. */
+/* size bytes, not zeroed. STN_MEMORY when the device has no more, or the limit is reached. */
 enum stn_code stn_vram_take(struct stn_vram *vram, uint64_t size, const char *what, struct stn_vram_span *ret,
                              struct stn_err *err) STN_CHECKED;
-/* In a block of its own that drop gives back. Not zeroed. shared: both sides see it. */
+/* In a block of its own that drop gives back. shared: both sides see it. */
 enum stn_code stn_vram_take_alone(struct stn_vram *vram, uint64_t size, bool shared, const char *what,
                                    struct stn_vram_span *ret, struct stn_err *err) STN_CHECKED;
 void stn_vram_drop(struct stn_vram *vram, struct stn_vram_span *span);
@@ -56,7 +56,10 @@ void stn_vram_drop(struct stn_vram *vram, struct stn_vram_span *span);
 enum stn_code stn_vram_take_shared(struct stn_vram *vram, uint64_t size, struct stn_vram_span *ret,
                                     struct stn_err *err) STN_CHECKED;
 
-/* Bytes of a span, from offset. Nobody is computing. */
+/* All bytes zero. Nobody is computing, here and below. */
+enum stn_code stn_vram_clear(struct stn_vram *vram, const struct stn_vram_span *span, struct stn_err *err) STN_CHECKED;
+
+/* Bytes of a span, from offset. */
 enum stn_code stn_vram_write(struct stn_vram *vram, const struct stn_vram_span *span, uint64_t offset, const void *p,
                               size_t size, struct stn_err *err) STN_CHECKED;
 enum stn_code stn_vram_read(struct stn_vram *vram, const struct stn_vram_span *span, uint64_t offset, void *p, size_t size,

@@ -203,6 +203,27 @@ START_TEST(rows_are_rounded_to_the_cpus_int8)
 }
 END_TEST
 
+/* _i: columns at and around what the kernel for few columns takes */
+START_TEST(products_with_few_columns_are_the_cpus)
+{
+    enum { T = 9, N = 131 };
+    size_t m = (const size_t[]){1, 15, 16, 17}[_i];
+    for (int back = 0; back < 2; back++) {
+        begin(back ? STN_OP_LINEAR_BACK_X : STN_OP_LINEAR);
+        draw(x, T * N, 1);
+        draw(dy, N * m, 1);
+        draw(old, T * m, 1);
+        in(STN_DTYPE_F32, T, N, x);
+        in(STN_DTYPE_F32, back ? N : m, back ? m : N, dy);
+        out(STN_DTYPE_F32, T, m, old);
+        job.node.add = true;
+        job.node.scale = 0.3f;
+        run_both();
+        agree(0, T * m, 2e-6, back ? "dx" : "y");
+    }
+}
+END_TEST
+
 START_TEST(tensors_above_the_range_of_a_binding_are_cut)
 {
     enum { V = 90, N = 33, M = 41 };
@@ -296,6 +317,7 @@ Suite *suite(void)
     TCase *t = tcase_create("vulkan ops");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, ternary_products_are_the_cpus, 0, 16);
+    tcase_add_loop_test(t, products_with_few_columns_are_the_cpus, 0, 4);
     tcase_add_test(t, rows_are_rounded_to_the_cpus_int8);
     tcase_add_test(t, tensors_above_the_range_of_a_binding_are_cut);
     tcase_add_test(t, a_tensor_that_cannot_be_cut_is_an_error_with_its_size);

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The Vulkan suites and benches on a machine that has a GPU and its driver, and nothing else that is needed:
+#   tests/gpu.sh pack BUILD FOLDER    here: puts the programs, their libraries and the model into FOLDER
+#   FOLDER/gpu.sh run [SHAPES]        there: tests, then `sterna bench` for each shape (125m xl); one JSON line a bench
+set -eu
+
+pack() {
+    build=$1 folder=$2
+    mkdir -p "$folder/bin" "$folder/lib" "$folder/deploy/models"
+    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,network} "$build/client/sterna" "$folder/bin/"
+    cp "$(dirname "$0")/../deploy/models/home-base.gguf" "$folder/deploy/models/"
+    cp "$0" "$folder/gpu.sh"
+    # the C library and the loader belong to the driver's machine
+    ldd "$folder"/bin/* | awk '$3 ~ /^\// {print $3}' | sort -u |
+        grep -vE '/(libc|libm|libdl|libpthread|librt|libresolv|ld-linux[^/]*)\.so' | xargs -I{} cp -L {} "$folder/lib/"
+}
+
+run() {
+    here=$(cd "$(dirname "$0")" && pwd)
+    export LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" STERNA_SOURCE="$here" STERNA_SHARED="$here"
+    export STERNA_CACHE="${STERNA_CACHE:-/tmp}" STERNA_NO_VALIDATION=1
+    status=0
+    "$here/bin/sterna" bench devices
+    for words in "" floor staged; do
+        for program in "$here"/bin/test_compute_vulkan_*; do
+            echo "== $(basename "$program") $words"
+            STERNA_VULKAN=$words "$program" || status=1
+        done
+    done
+    for shape in "${@:-125m}"; do
+        for tokens in 128 512 2048; do
+            "$here/bin/sterna" bench train --shape "$shape" --ctx 128 --tokens "$tokens" --backend vulkan --profile --json || status=1
+        done
+        "$here/bin/sterna" bench infer --shape "$shape" --backend vulkan --json || status=1
+    done
+    exit $status
+}
+
+case "${1:-}" in
+    pack) [ $# = 3 ] || { sed -n 2,4p "$0"; exit 2; }; pack "$2" "$3" ;;
+    run) shift; run "$@" ;;
+    *) sed -n 2,4p "$0"; exit 2 ;;
+esac
