@@ -153,7 +153,7 @@ START_TEST(fewer_than_t_shares_look_uniform_whatever_the_secret)
                 stn_shamir_deal(&share, secret, (const stn_shamir_coefficients *)coefficients,
                                 T - 1, x);
                 for (int bit = 0; bit < 61; bit++) {
-                    ones[which][x - 1][bit] += share.limbs[4] >> bit & 1;
+                    ones[which][x - 1][bit] += (uint32_t)(share.limbs[4] >> bit & 1);
                 }
             }
         }
