@@ -64,6 +64,10 @@ static void write_spans(struct stn_network *network, const struct stn_adapter *a
         int32_t at = (int32_t)(i == adapter->n_tensors ? adapter->n_values : adapter->tensors[i].offset);
         network->row->write(network->backend, network->tensors.spans, i * sizeof at, &at, sizeof at);
     }
+    for (size_t i = 0; i < adapter->n_tensors; i++) {
+        float trains = stn_slice_has(network->config.slice, adapter->tensors[i].is_b) ? 1 : 0;
+        network->row->write(network->backend, network->tensors.trains, i * sizeof trains, &trains, sizeof trains);
+    }
 }
 
 static enum stn_code begin(struct stn_network *network, const struct stn_adapter *adapter, struct stn_err *err)
@@ -355,10 +359,6 @@ static void write_settings(struct stn_network *network, const struct stn_network
         [STN_OP_SETTING_CORRECTION2] = (float)(1 - pow(update->beta2, steps)),
     };
     put(network, network->tensors.settings, settings, STN_OP_N_SETTINGS);
-    for (size_t i = 0; i < network->n_spans; i++) {
-        float trains = update->frozen == NULL || update->frozen[i] == 0 ? 1.0f : 0.0f;
-        network->row->write(network->backend, network->tensors.trains, i * sizeof trains, &trains, sizeof trains);
-    }
 }
 
 enum stn_code stn_network_update(struct stn_network *network, const struct stn_network_update *update, double *ret_norm,

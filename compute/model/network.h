@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "compute/model/adapter.h"
 #include "compute/model/arch.h"
+#include "compute/model/slice.h"
 #include "crypto/digest.h"
 
 struct stn_model; /* the base: mapped file, architecture, weights repacked for the kernel. Immutable, shared by threads */
@@ -40,6 +41,7 @@ struct stn_network_config {
     size_t max_targets; /* rows that carry loss, at most */
     size_t context;     /* rows of one example, at most; of the KV cache when generating */
     bool train;         /* with gradients and AdamW state for the adapter */
+    enum stn_slice slice; /* which factors then train; the others stay, have no gradients and do not count in the norm */
     enum stn_backward backward;
     bool recompute;     /* compute a layer's activations again for its gradients instead of keeping them: the same bits from
                            far less memory, in about a third more time */
@@ -109,7 +111,6 @@ void stn_network_drop_gradients(struct stn_network *network);
 struct stn_network_update {
     double lr, beta1, beta2, eps, weight_decay;
     double clip;            /* global norm, 0: none */
-    const uint8_t *frozen;  /* (n_tensors of the adapter) not 0: neither trains nor counts in the norm; NULL: all train */
 };
 /* Clips, does one AdamW step from the gradient buffer, and zeroes it. *ret_norm is the norm before the clip.
  * STN_CORRUPT when it is not finite; values and moments are then as they were, the buffer zeroed. */

@@ -285,7 +285,7 @@ static void build_adapter(struct stn_network *network, const struct stn_adapter 
         const struct stn_adapter_tensor *from = &adapter->tensors[i];
         struct stn_network_branch *branch = &network->layers[from->layer].branches[from->target];
         uint32_t gradient = STN_OP_NONE;
-        if (train) {
+        if (train && stn_slice_has(network->config.slice, from->is_b)) {
             gradient = stn_graph_view(&network->graph, t->gradients, from->offset, from->rows, from->cols, STN_OP_NONE);
         }
         uint32_t view = stn_graph_view(&network->graph, t->values, from->offset, from->rows, from->cols, gradient);

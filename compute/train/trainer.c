@@ -34,7 +34,7 @@ struct stn_network_config stn_trainer_shape(const struct stn_trainer_config *con
 {
     size_t rows = stn_trainer_pass_tokens(config);
     return (struct stn_network_config){
-        .max_tokens = rows, .max_targets = rows, .context = config->context, .train = true, .backward = config->backward,
+        .max_tokens = rows, .max_targets = rows, .context = config->context, .train = true, .slice = config->slice, .backward = config->backward,
         .recompute = config->recompute, .act_int8 = true, .n_threads = config->n_threads, .seed = config->seed,
         .backend = config->backend,
     };
@@ -200,7 +200,7 @@ static enum stn_code update(struct stn_trainer *trainer, struct stn_trainer_step
     step->lr = config->lr * stn_schedule_factor(&schedule, trainer->n_done);
     const struct stn_network_update how = {
         .lr = step->lr, .beta1 = config->beta1, .beta2 = config->beta2, .eps = config->eps,
-        .weight_decay = config->weight_decay, .clip = config->clip, .frozen = trainer->run.frozen,
+        .weight_decay = config->weight_decay, .clip = config->clip,
     };
     if (trainer->run.prox > 0) {
         stn_network_pull(trainer->network, trainer->run.prox, trainer->run.anchor);

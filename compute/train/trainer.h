@@ -37,6 +37,7 @@ struct stn_trainer_config {
     double clip;           /* global norm, 0: none */
     double beta1, beta2, eps, weight_decay; /* AdamW (Loshchilov and Hutter, 2019) */
     enum stn_backward backward;
+    enum stn_slice slice;  /* as in stn_network_config */
     bool recompute;        /* as in stn_network_config: less memory, the same values */
     unsigned n_threads;
     uint64_t seed;         /* of stochastic rounding */
@@ -57,7 +58,6 @@ struct stn_trainer_run {
     uint64_t n_epochs;
     uint64_t seed;         /* of the examples' order */
     bool keep_moments;     /* go on with the optimiser's state; otherwise it starts fresh */
-    const uint8_t *frozen; /* as in stn_network_update; NULL: all train */
     double prox;           /* FedProx (Li et al., 2020): the gradient gets prox * (value - anchor). 0: none */
     const float *anchor;   /* (n_values), where prox > 0 */
     /* Asked between passes; true ends the step with STN_CANCELLED. NULL: never. */
