@@ -117,16 +117,23 @@ static void print_status(const json_t *s)
     (void)printf("server      %s, %s\n", text_of(s, "server"), json_is_true(json_object_get(s, "connected")) ? "connected" : "not connected");
     (void)printf("phase       %s\n", text_of(s, "phase"));
     (void)printf("task        %s\n", text_of(s, "task"));
-    (void)printf("round       %s\n", text_of(s, "round"));
+    (void)printf("round       %s, stage %s\n", text_of(s, "round"), text_of(s, "stage"));
     (void)printf("may work    %s\n", json_is_true(json_object_get(s, "may_work")) ? "yes" : text_of(s, "why"));
     (void)printf("smallest    %lld devices in a round%s\n", number_of(s, "n_min"),
-                 number_of(s, "n_min") < STN_OWNER_N_MIN ? ": the owner has lowered it" : "");
+                 json_is_true(json_object_get(s, "n_min_lowered")) ? ": the owner has lowered it, fewer hide each other less"
+                                                                   : "");
+    (void)printf("plain       %s\n", json_is_true(json_object_get(s, "allow_plain"))
+                                        ? "the owner allows rounds in which the coordinator can read what it learned"
+                                        : "no part in rounds without secure aggregation");
     (void)printf("taken part  %lld times\n", number_of(s, "spent"));
     json_array_foreach(json_object_get(s, "consents"), i, item) {
         (void)printf("consent     %s: %s\n", text_of(item, "task"), text_of(item, "path"));
     }
     json_array_foreach(json_object_get(s, "installed"), i, item) {
         (void)printf("installed   %s version %lld: %s\n", text_of(item, "task"), number_of(item, "version"), text_of(item, "path"));
+    }
+    if (number_of(s, "evidence") > 0) {
+        (void)printf("evidence    %lld against the coordinator: sterna log evidence\n", number_of(s, "evidence"));
     }
     (void)printf("last error  %s\n", text_of(s, "last_error"));
 }

@@ -108,6 +108,7 @@ SHAPE(consent, consent, NULL);
 static const struct stn_codec_row check_in_rows[] = {
     U32(1, stn_msg_check_in, n_min_floor, 0, UINT32_MAX),
     MANY(2, stn_msg_check_in, consents, n_consents, consent),
+    BOOL(3, stn_msg_check_in, secure_only),
 };
 SHAPE(check_in, check_in, NULL);
 

@@ -130,7 +130,8 @@ struct stn_consent { /* a task that the device's owner allows, and what there is
     struct stn_holdout holdout;
 };
 struct stn_msg_check_in {
-    uint32_t n_min_floor; /* the device takes part in no smaller cohort */
+    uint32_t n_min_floor; /* the device takes part in no smaller cohort, */
+    bool secure_only;     /* and in none that is not secure */
     uint32_t n_consents;
     struct stn_consent consents[STN_MSG_TASKS];
 };

@@ -41,6 +41,7 @@ int main(int argc, char **argv)
         stn_cmd_invite,
         stn_cmd_adapter_list,
         stn_cmd_join,
+        stn_cmd_log_evidence,
         {0},
     };
     struct stn_err err = {0};

@@ -7,7 +7,9 @@
 #include "client/core/hear.h"
 #include "client/core/plan.h"
 #include "client/core/policy.h"
+#include "client/core/secure.h"
 #include "client/core/state.h"
+#include "crypto/entropy.h"
 
 enum stn_code stn_agent_new(struct stn_agent **ret, const struct stn_agent_config *config,
                             struct stn_err *err)
@@ -18,6 +20,7 @@ enum stn_code stn_agent_new(struct stn_agent **ret, const struct stn_agent_confi
         return stn_err_set(err, STN_MEMORY, "no memory for an agent");
     }
     agent->config = *config;
+    agent->config.secure.n_min_floor = config->n_min_floor;
     stn_rng_fork(&agent->rng, config->seed, "agent", 0);
     agent->wake_ms = UINT64_MAX;
     *ret = agent;
@@ -26,7 +29,11 @@ enum stn_code stn_agent_new(struct stn_agent **ret, const struct stn_agent_confi
 
 void stn_agent_free(struct stn_agent *agent)
 {
-    stn_mem_free(agent);
+    if (agent != NULL) {
+        stn_secagg_client_free(agent->secure);
+        stn_entropy_wipe(agent, sizeof *agent);
+        stn_mem_free(agent);
+    }
 }
 
 const struct stn_agent_record *stn_agent_record(const struct stn_agent *agent)
@@ -104,8 +111,9 @@ static void conditions(struct stn_agent *agent, struct stn_state_turn *turn, boo
     if (may_work) {
         return;
     }
-    if (agent->record.phase ==
-        STN_AGENT_JOINED) { /* the roster is not known to be made: the cohort can do without */
+    bool is_counted_on = agent->secure != NULL && /* others have its shares, and it theirs */
+                         stn_secagg_client_stage(agent->secure) > STN_STAGE_ADVERTISE;
+    if (agent->record.phase == STN_AGENT_JOINED && !is_counted_on) {
         stn_state_trace(turn, "leaving", agent->record.lease.task, agent->record.lease.lease,
                         STN_CANCELLED);
         stn_state_ready_again(agent, turn);
@@ -210,6 +218,7 @@ static void encoded(struct stn_agent *agent, struct stn_state_turn *turn,
         agent->record.upload = event->encoded.digest;
         agent->record.upload_size = event->encoded.size;
         agent->is_dirty = true;
+        stn_secure_masked(agent, turn, &event->encoded.digest);
     } else {
         stn_state_give_up(agent, turn, "encoding failed", event->encoded.code);
     }
@@ -294,7 +303,7 @@ static void dispatch(struct stn_agent *agent, struct stn_state_turn *turn,
         break;
     case STN_CLIENT_REPLY:
         if (event->reply.ask != 0 && event->reply.ask == agent->ask) {
-            stn_hear_reply(agent, turn, event->reply.msg, &event->reply.config);
+            stn_hear_reply(agent, turn, event);
         }
         break;
     case STN_CLIENT_FAILED:

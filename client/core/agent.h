@@ -6,7 +6,8 @@
  * sent for a task that the owner does not allow, nor while the device may not work (a round past
  * its roster is finished first: the owner's cohort waits for it, and it costs no computing; and that
  * it leaves a round is said once); no part in a cohort below n_min_floor or with a config that does
- * not fit the lease; after a restart in JOINED or later the agent leaves that cohort. */
+ * not fit the lease; after a restart in JOINED or later the agent leaves that cohort; no part in a round that is not secure
+ * unless the owner allows it. In a secure round it says what secagg_client.h promises. */
 #ifndef STN_CLIENT_CORE_AGENT_H
 #define STN_CLIENT_CORE_AGENT_H
 
@@ -18,7 +19,9 @@ struct stn_agent;
 struct stn_agent_config {
     uint64_t seed; /* of jitter */
     uint32_t n_min_floor;
+    bool allows_plain; /* takes part in rounds that are not secure, too */
     uint64_t retry_first_ms, retry_most_ms; /* back-off after failures */
+    struct stn_secagg_client_config secure; /* who it is in secure rounds; n_min_floor is above */
 };
 
 /* The caller frees *ret. */

@@ -38,6 +38,9 @@ struct stn_client_event {
             const struct stn_msg *msg;
             struct stn_digest config; /* of a round_config: H of its encoding; zero when its
                                          signature is not the coordinator's */
+            const struct stn_secagg_client_entropy
+                *entropy; /* with a round_config: fresh secrets, which are written nowhere; the
+                             shell wipes its own after the step */
         } reply;
         struct {
             uint64_t ask;

@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "client/core/policy.h"
+#include "client/core/secure.h"
 
 #define PAUSE_MS 200 /* between two asks at least, whatever the coordinator says */
 #define POLL_MS 1000 /* between two polls at least */
@@ -34,7 +35,8 @@ static void hear_lease(struct stn_agent *agent, struct stn_state_turn *turn,
                        const struct stn_msg_lease *lease)
 {
     enum stn_code code =
-        stn_policy_lease(lease, agent->consents, agent->n_consents, agent->config.n_min_floor);
+        stn_policy_lease(lease, agent->consents, agent->n_consents, agent->config.n_min_floor,
+                         agent->config.allows_plain);
     if (code != STN_OK) {
         stn_state_trace(turn, "lease declined", "", lease->lease, code);
         agent->record.next_check_in_ms = turn->now_ms + away_ms(agent);
@@ -89,35 +91,55 @@ static bool hear_check_in(struct stn_agent *agent, struct stn_state_turn *turn,
 
 /* ---- join ---- */
 
-static void hear_config(struct stn_agent *agent, struct stn_state_turn *turn,
-                        const struct stn_msg_round_config *config, const struct stn_digest *digest)
+/* Agrees to the config, and is in its round then. */
+static enum stn_code agree(struct stn_agent *agent, struct stn_state_turn *turn,
+                           const struct stn_client_event *event)
 {
+    const struct stn_msg_round_config *config = &event->reply.msg->round_config;
+    const struct stn_digest *digest = &event->reply.config;
     enum stn_code code =
-        stn_policy_config(config, digest, &agent->record.lease, agent->config.n_min_floor);
-    if (code != STN_OK) {
-        stn_state_trace(turn, "config declined", agent->record.lease.task,
-                        agent->record.lease.lease, code);
-        agent->record.round = config->round; /* to leave it */
-        stn_state_drop(agent, turn, away_ms(agent));
-        return;
+        stn_policy_config(config, digest, &agent->record.lease, agent->config.n_min_floor,
+                          agent->config.allows_plain);
+    if (code == STN_OK && !agent->may_work) { /* that ended while the answer was on its way */
+        return STN_CANCELLED;
     }
-    agent->record.round = config->round;
-    if (!agent->may_work) { /* that ended while the answer was on its way */
+    if (code == STN_OK && config->secure) {
+        code = stn_secure_enter(agent, turn, event);
+    }
+    if (code == STN_OK) {
+        agent->record.config = *config;
+        agent->record.config_digest = *digest;
+        agent->has_said = false;
+        stn_state_set_phase(agent, STN_AGENT_JOINED);
+    }
+    return code;
+}
+
+static void hear_config(struct stn_agent *agent, struct stn_state_turn *turn,
+                        const struct stn_client_event *event)
+{
+    const char *task = agent->record.lease.task;
+    agent->record.round = event->reply.msg->round_config.round; /* if only to leave it */
+    enum stn_code code = agree(agent, turn, event);
+    if (code == STN_OK) {
+        stn_state_trace(turn, "joined", task, agent->record.lease.lease, STN_OK);
+    } else if (code == STN_CANCELLED) {
         stn_state_ready_again(agent, turn);
-        return;
+    } else if (code == STN_LATE) { /* it was in that round before a restart, with other keys */
+        stn_state_trace(turn, "joined before", task, agent->record.lease.lease, code);
+        stn_state_ready_later(agent, turn);
+    } else {
+        stn_state_trace(turn, "config declined", task, agent->record.lease.lease, code);
+        stn_state_drop(agent, turn, away_ms(agent));
     }
-    agent->record.config = *config;
-    agent->record.config_digest = *digest;
-    agent->has_advertised = false;
-    stn_state_set_phase(agent, STN_AGENT_JOINED);
-    stn_state_trace(turn, "joined", config->task, agent->record.lease.lease, STN_OK);
 }
 
 static bool hear_join(struct stn_agent *agent, struct stn_state_turn *turn,
-                      const struct stn_msg *msg, const struct stn_digest *config)
+                      const struct stn_client_event *event)
 {
+    const struct stn_msg *msg = event->reply.msg;
     if (msg->type == STN_MSG_ROUND_CONFIG) {
-        hear_config(agent, turn, &msg->round_config, config);
+        hear_config(agent, turn, event);
     } else if (msg->type == STN_MSG_COME_BACK) {
         agent->not_before_ms = turn->now_ms + within(msg->come_back.after_ms);
     } else if (msg->type == STN_MSG_REFUSED && msg->refused.code == STN_LATE) {
@@ -194,7 +216,10 @@ static bool hear_poll(struct stn_agent *agent, struct stn_state_turn *turn,
 {
     if (msg->type == STN_MSG_WAIT) {
         agent->not_before_ms = agent->asked_ms + POLL_MS;
-    } else if (msg->type == STN_MSG_ROSTER && agent->record.phase == STN_AGENT_JOINED) {
+    } else if (agent->secure != NULL && stn_secure_hear(agent, turn, msg)) {
+        return true;
+    } else if (msg->type == STN_MSG_ROSTER && agent->secure == NULL &&
+               agent->record.phase == STN_AGENT_JOINED) {
         hear_roster(agent, turn, &msg->roster);
     } else if (msg->type == STN_MSG_RESULT &&
                stn_policy_result(&msg->result, &agent->record.config) == STN_OK) {
@@ -209,15 +234,18 @@ static bool hear_poll(struct stn_agent *agent, struct stn_state_turn *turn,
     return true;
 }
 
-static bool hear_advertise(struct stn_agent *agent, struct stn_state_turn *turn,
-                           const struct stn_msg *msg)
+/* To what is said at the beginning of a stage. */
+static bool hear_said(struct stn_agent *agent, struct stn_state_turn *turn,
+                      const struct stn_msg *msg)
 {
     if (msg->type == STN_MSG_OK) {
-        agent->has_advertised = true;
+        agent->has_said = true;
     } else if (is_voided(agent, msg)) {
         hear_end(agent, turn, "voided", (enum stn_code)msg->voided.code);
+    } else if (msg->type == STN_MSG_REFUSED && msg->refused.code == STN_AGAIN) {
+        agent->not_before_ms = turn->now_ms + within(msg->refused.retry_after_ms);
     } else if (msg->type == STN_MSG_REFUSED) {
-        hear_end(agent, turn, "advertise refused", (enum stn_code)msg->refused.code);
+        hear_end(agent, turn, "stage refused", (enum stn_code)msg->refused.code);
     } else {
         return false;
     }
@@ -229,6 +257,7 @@ static bool hear_put_end(struct stn_agent *agent, struct stn_state_turn *turn,
 {
     if (msg->type == STN_MSG_OK) {
         agent->trouble.n_failures = 0;
+        agent->has_said = true;
         stn_state_set_phase(agent, STN_AGENT_UPLOADED);
         stn_state_trace(turn, "uploaded", agent->record.lease.task, agent->record.lease.lease,
                         STN_OK);
@@ -253,15 +282,19 @@ static bool hear_put_end(struct stn_agent *agent, struct stn_state_turn *turn,
 }
 
 static bool hear(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_msg_type asked,
-                 const struct stn_msg *msg, const struct stn_digest *config)
+                 const struct stn_client_event *event)
 {
+    const struct stn_msg *msg = event->reply.msg;
     switch (asked) {
     case STN_MSG_CHECK_IN:
         return hear_check_in(agent, turn, msg);
     case STN_MSG_JOIN:
-        return hear_join(agent, turn, msg, config);
+        return hear_join(agent, turn, event);
     case STN_MSG_ADVERTISE:
-        return hear_advertise(agent, turn, msg);
+    case STN_MSG_SHARE:
+    case STN_MSG_ACK:
+    case STN_MSG_UNMASK:
+        return hear_said(agent, turn, msg);
     case STN_MSG_POLL:
         return hear_poll(agent, turn, msg);
     case STN_MSG_PUT_END:
@@ -272,12 +305,12 @@ static bool hear(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_
     }
 }
 
-void stn_hear_reply(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg,
-                    const struct stn_digest *config)
+void stn_hear_reply(struct stn_agent *agent, struct stn_state_turn *turn,
+                    const struct stn_client_event *event)
 {
     enum stn_msg_type asked = agent->asked;
     stn_state_abandon(agent);
-    if (hear(agent, turn, asked, msg, config)) {
+    if (hear(agent, turn, asked, event)) {
         agent->backoff.n_failures = 0;
     } else {
         agent->asked = asked;

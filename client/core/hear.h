@@ -5,10 +5,9 @@
 
 #include "client/core/state.h"
 
-/* To the ask that was waited for; config is H of a round_config, zero when nobody vouches for it.
- */
-void stn_hear_reply(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg,
-                    const struct stn_digest *config);
+/* REPLY to the ask that was waited for. */
+void stn_hear_reply(struct stn_agent *agent, struct stn_state_turn *turn,
+                    const struct stn_client_event *event);
 /* There was no reply. */
 void stn_hear_nothing(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_code code);
 

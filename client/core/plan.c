@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "client/core/secure.h"
 
 static void save(struct stn_agent *agent, struct stn_state_turn *turn)
 {
@@ -52,6 +53,7 @@ static void check_in(struct stn_agent *agent, struct stn_state_turn *turn)
 {
     struct stn_msg msg = {.type = STN_MSG_CHECK_IN};
     msg.check_in.n_min_floor = agent->config.n_min_floor;
+    msg.check_in.secure_only = !agent->config.allows_plain;
     msg.check_in.n_consents = agent->n_consents;
     for (uint32_t i = 0; i < agent->n_consents; i++) {
         msg.check_in.consents[i] = agent->consents[i];
@@ -111,16 +113,23 @@ static void poll(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_
                           .poll = {.round = agent->record.round, .stage = stage}});
 }
 
-static void joined(struct stn_agent *agent, struct stn_state_turn *turn)
+/* In a secure round a device says something at every stage and then waits for its end. */
+static void in_round(struct stn_agent *agent, struct stn_state_turn *turn)
 {
-    if (agent->has_advertised) {
-        poll(agent, turn, STN_STAGE_ADVERTISE);
-        return;
+    bool is_secure = agent->secure != NULL;
+    if (agent->has_said) {
+        poll(agent, turn,
+             is_secure ? (enum stn_stage)stn_secagg_client_stage(agent->secure)
+             : agent->record.phase == STN_AGENT_JOINED ? STN_STAGE_ADVERTISE
+                                                       : STN_STAGE_UPLOAD);
+    } else if (is_secure) {
+        ask(agent, turn, &agent->says);
+    } else {
+        ask(agent, turn,
+            &(struct stn_msg){.type = STN_MSG_ADVERTISE,
+                              .advertise = {.round = agent->record.round,
+                                            .config = agent->record.config_digest}});
     }
-    ask(agent, turn,
-        &(struct stn_msg){
-            .type = STN_MSG_ADVERTISE,
-            .advertise = {.round = agent->record.round, .config = agent->record.config_digest}});
 }
 
 static void begin_in_round(struct stn_agent *agent, struct stn_state_turn *turn,
@@ -133,6 +142,8 @@ static void begin_in_round(struct stn_agent *agent, struct stn_state_turn *turn,
     effect->round.n_samples = agent->record.n_samples;
     effect->round.upload = agent->record.upload;
     effect->round.upload_size = agent->record.upload_size;
+    effect->round.masks = agent->masks;
+    effect->round.n_masks = agent->n_masks;
 }
 
 static void uploading(struct stn_agent *agent, struct stn_state_turn *turn)
@@ -141,6 +152,8 @@ static void uploading(struct stn_agent *agent, struct stn_state_turn *turn)
         begin_in_round(agent, turn, STN_STATE_ENCODE, STN_CLIENT_ENCODE);
     } else if (!agent->has_sent) {
         begin_in_round(agent, turn, STN_STATE_SEND, STN_CLIENT_SEND);
+    } else if (agent->secure != NULL) {
+        ask(agent, turn, &agent->says);
     } else {
         ask(agent, turn,
             &(struct stn_msg){
@@ -173,18 +186,16 @@ static void begin_next(struct stn_agent *agent, struct stn_state_turn *turn)
         }
         break;
     case STN_AGENT_READY:
-        if (agent->may_work) {
+        if (agent->may_work && agent->join_after_ms <= turn->now_ms) {
             join(agent, turn);
         }
-        break;
-    case STN_AGENT_JOINED:
-        joined(agent, turn);
         break;
     case STN_AGENT_UPLOADING:
         uploading(agent, turn);
         break;
+    case STN_AGENT_JOINED:
     case STN_AGENT_UPLOADED:
-        poll(agent, turn, STN_STAGE_UPLOAD);
+        in_round(agent, turn);
         break;
     }
 }
@@ -204,10 +215,16 @@ static uint64_t next_ms(const struct stn_agent *agent, uint64_t now_ms)
     } else if (!is_busy && agent->record.phase == STN_AGENT_IDLE &&
                agent->record.next_check_in_ms > now_ms) {
         at_ms = agent->record.next_check_in_ms;
+    } else if (!is_busy && agent->record.phase == STN_AGENT_READY &&
+               agent->join_after_ms > now_ms) {
+        at_ms = agent->join_after_ms;
     }
     if (is_perishable(agent) && agent->record.lease_expires_ms > now_ms &&
         agent->record.lease_expires_ms < at_ms) {
         at_ms = agent->record.lease_expires_ms;
+    }
+    if (agent->secure != NULL && agent->secure_end_ms < at_ms) {
+        at_ms = agent->secure_end_ms;
     }
     return at_ms;
 }
@@ -221,6 +238,9 @@ void stn_plan_next(struct stn_agent *agent, struct stn_state_turn *turn)
         stn_state_trace(turn, "expired", agent->record.lease.task, agent->record.lease.lease,
                         STN_LATE);
         stn_state_drop(agent, turn, 0);
+    }
+    if (agent->secure != NULL && agent->secure_end_ms <= turn->now_ms) {
+        stn_secure_time(agent, turn);
     }
     save(agent, turn);
     if (agent->is_dropping && agent->job == STN_STATE_NO_JOB) {

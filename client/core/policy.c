@@ -49,7 +49,7 @@ static bool can_train(const struct stn_train_spec *train)
 }
 
 enum stn_code stn_policy_lease(const struct stn_msg_lease *lease, struct stn_consent *consents,
-                               uint32_t n, uint32_t n_min_floor)
+                               uint32_t n, uint32_t n_min_floor, bool allows_plain)
 {
     if (!is_name(lease->task) || !is_blob(&lease->base) || !is_blob(&lease->adapter) ||
         !can_train(&lease->train) || lease->expires_after_ms == 0 || lease->n_min == 0) {
@@ -61,7 +61,7 @@ enum stn_code stn_policy_lease(const struct stn_msg_lease *lease, struct stn_con
     if (lease->n_min < n_min_floor) {
         return STN_LIMIT;
     }
-    return lease->secure ? STN_UNSUPPORTED : STN_OK;
+    return lease->secure || allows_plain ? STN_OK : STN_DENIED;
 }
 
 /* Whether the sum of n_max encoded deltas fits b bits at all, and each number is one. */
@@ -75,9 +75,9 @@ static bool can_encode(const struct stn_msg_round_config *config)
 
 enum stn_code stn_policy_config(const struct stn_msg_round_config *config,
                                 const struct stn_digest *digest, const struct stn_msg_lease *lease,
-                                uint32_t n_min_floor)
+                                uint32_t n_min_floor, bool allows_plain)
 {
-    if (is_zero(digest->bytes, sizeof digest->bytes)) {
+    if (is_zero(digest->bytes, sizeof digest->bytes) || (!config->secure && !allows_plain)) {
         return STN_DENIED;
     }
     if (config->protocol != STN_MSG_VERSION) {

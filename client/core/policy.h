@@ -14,11 +14,11 @@ struct stn_consent *stn_policy_consent(struct stn_consent *consents, uint32_t n,
  * it), STN_LIMIT (a cohort too small), STN_UNSUPPORTED, STN_INVALID (it does not fit what was
  * agreed, or makes no sense). */
 enum stn_code stn_policy_lease(const struct stn_msg_lease *lease, struct stn_consent *consents,
-                               uint32_t n, uint32_t n_min_floor) STN_CHECKED;
+                               uint32_t n, uint32_t n_min_floor, bool allows_plain) STN_CHECKED;
 /* digest is zero when the signature is not the coordinator's. */
 enum stn_code stn_policy_config(const struct stn_msg_round_config *config,
                                 const struct stn_digest *digest, const struct stn_msg_lease *lease,
-                                uint32_t n_min_floor) STN_CHECKED;
+                                uint32_t n_min_floor, bool allows_plain) STN_CHECKED;
 enum stn_code stn_policy_roster(const struct stn_msg_roster *roster,
                                 const struct stn_msg_round_config *config,
                                 uint32_t n_min_floor) STN_CHECKED;

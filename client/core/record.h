@@ -3,6 +3,7 @@
 #ifndef STN_CLIENT_CORE_RECORD_H
 #define STN_CLIENT_CORE_RECORD_H
 
+#include "client/core/secagg_client.h"
 #include "proto/msg.h"
 
 enum stn_agent_phase {
@@ -10,9 +11,10 @@ enum stn_agent_phase {
     STN_AGENT_FETCHING = 1, /* has a lease; the model or the adapter is still coming */
     STN_AGENT_TRAINING = 2,
     STN_AGENT_READY = 3,     /* has a delta that nobody has: wants a cohort */
-    STN_AGENT_JOINED = 4,    /* has signed a config: waits for the roster */
+    STN_AGENT_JOINED = 4,    /* has signed a config: waits for the roster; in a secure round until all
+                                have shared */
     STN_AGENT_UPLOADING = 5, /* the delta is spent from here on */
-    STN_AGENT_UPLOADED = 6   /* waits for the result */
+    STN_AGENT_UPLOADED = 6   /* waits for the result; in a secure round it unmasks on the way */
 };
 
 struct stn_agent_record {
@@ -24,6 +26,8 @@ struct stn_agent_record {
         round; /* zero: in none. Before JOINED: it has yet to tell that round that it leaves */
     struct stn_msg_round_config config;
     struct stn_digest config_digest;
+    struct stn_secagg_client_record
+        secure; /* of the last secure round that it said anything in: it stays when that is over */
     struct stn_digest upload;
     uint64_t upload_size;
     uint64_t next_check_in_ms;

@@ -109,10 +109,21 @@ void stn_state_back_off(struct stn_agent *agent, const struct stn_state_turn *tu
         turn->now_ms + stn_backoff_ms(&agent->backoff, &agent->rng, first_ms, most_ms);
 }
 
+/* Its secrets are wiped. */
+static void end_secure(struct stn_agent *agent)
+{
+    stn_secagg_client_free(agent->secure);
+    agent->secure = NULL;
+    agent->says = (struct stn_msg){.type = STN_MSG_NONE};
+    agent->masks = NULL;
+    agent->n_masks = 0;
+}
+
 void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64_t wait_ms)
 {
     stn_state_cancel(agent, turn);
     stn_state_abandon(agent);
+    end_secure(agent);
     if (agent->record.phase != STN_AGENT_IDLE) {
         agent->is_dropping = true;
         agent->dropped = agent->record.lease;
@@ -123,17 +134,22 @@ void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64
     agent->record.upload = (struct stn_digest){0};
     agent->record.upload_size = 0;
     agent->record.next_check_in_ms = turn->now_ms + wait_ms;
+    agent->join_after_ms = 0;
     stn_state_set_phase(agent, STN_AGENT_IDLE);
     agent->n_leaves = 0;
+}
+
+static uint64_t trouble_ms(struct stn_agent *agent)
+{
+    return stn_backoff_ms(&agent->trouble, &agent->rng, agent->config.retry_first_ms,
+                          agent->config.retry_most_ms);
 }
 
 void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why,
                        enum stn_code code)
 {
     stn_state_trace(turn, why, agent->record.lease.task, agent->record.lease.lease, code);
-    uint64_t wait_ms = stn_backoff_ms(&agent->trouble, &agent->rng, agent->config.retry_first_ms,
-                                      agent->config.retry_most_ms);
-    stn_state_drop(agent, turn, wait_ms);
+    stn_state_drop(agent, turn, trouble_ms(agent));
 }
 
 void stn_state_out_of_round(struct stn_agent *agent)
@@ -147,9 +163,16 @@ void stn_state_out_of_round(struct stn_agent *agent)
 void stn_state_ready_again(struct stn_agent *agent, const struct stn_state_turn *turn)
 {
     stn_state_abandon(agent);
+    end_secure(agent);
     stn_state_set_phase(agent, STN_AGENT_READY);
     agent->not_before_ms = turn->now_ms + stn_rng_below(&agent->rng, agent->config.retry_first_ms);
     agent->n_leaves = 0;
+}
+
+void stn_state_ready_later(struct stn_agent *agent, const struct stn_state_turn *turn)
+{
+    stn_state_ready_again(agent, turn);
+    agent->join_after_ms = turn->now_ms + trouble_ms(agent);
 }
 
 bool stn_state_is_leaving(const struct stn_agent *agent)

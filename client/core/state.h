@@ -37,16 +37,24 @@ struct stn_agent {
     struct stn_backoff backoff; /* failures of asks and jobs in a row */
     struct stn_backoff trouble; /* leases in a row that came to nothing */
     uint64_t not_before_ms;     /* the next thing of this phase is not begun before */
+    uint64_t join_after_ms;     /* READY: no cohort before */
     uint64_t wake_ms;           /* as the shell knows it */
 
     bool has_base, has_adapter,
         was_offered;            /* FETCHING: what is here; INSTALL of the adapter was tried */
-    bool has_advertised;        /* JOINED */
+    bool has_said;              /* in a round: what there is to say at this stage has been heard */
     bool has_encoded, has_sent; /* UPLOADING */
     uint32_t n_corrupt;         /* UPLOADING: uploads that did not arrive as they were sent */
     uint32_t n_leaves;          /* how often a leave was tried */
     bool has_release, has_release_blob; /* IDLE: an adapter to put in place */
     struct stn_release release;
+
+    struct stn_secagg_client *secure; /* NULL: in no secure round */
+    struct stn_msg says;              /* in it: what it says next; points into it */
+    const struct stn_mask *masks;     /* and for its vector */
+    size_t n_masks;
+    uint64_t secure_end_ms; /* it waits no longer */
+
     bool is_dropping; /* dropped is to be discarded once no job uses it */
     struct stn_msg_lease dropped;
 };
@@ -80,10 +88,12 @@ void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64
 /* The same when a lease came to nothing: the more in a row, the longer the wait. */
 void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why,
                        enum stn_code code);
-/* The round is over for this device. */
+/* The round is over for this device; drop or ready_again follows. */
 void stn_state_out_of_round(struct stn_agent *agent);
 /* The same, and its delta is still its own: it wants another cohort, after a moment. */
 void stn_state_ready_again(struct stn_agent *agent, const struct stn_state_turn *turn);
+/* The same, but it is left for a while: the more often in a row, the longer. */
+void stn_state_ready_later(struct stn_agent *agent, const struct stn_state_turn *turn);
 /* A round is in the record, and its coordinator has yet to hear that the device leaves it. */
 bool stn_state_is_leaving(const struct stn_agent *agent);
 

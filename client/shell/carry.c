@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "channel/signed.h"
 #include "client/shell/desk.h"
+#include "client/shell/evidence.h"
 #include "client/shell/genuine.h"
 #include "crypto/entropy.h"
 
@@ -120,8 +121,11 @@ static void on_told(struct stn_dialog_ask *ask, enum stn_code code, const struct
 {
     struct stn_device *device = STN_LIST_OF(ask, struct stn_device, ask);
     struct stn_client_event event = {.type = STN_CLIENT_REPLY};
+    struct stn_secagg_client_entropy entropy;
     struct stn_err err = {0};
     if (code == STN_OK) {
+        stn_entropy_fill(&entropy, sizeof entropy);
+        event.reply.entropy = &entropy;
         event.reply.ask = device->ask_number;
         event.reply.msg = reply;
         code = stn_genuine_reply(reply, &stn_agent_record(device->core)->config_digest, device->owner.key,
@@ -134,6 +138,7 @@ static void on_told(struct stn_dialog_ask *ask, enum stn_code code, const struct
                                           .failed = {.ask = device->ask_number, .code = code}};
     }
     stn_carry_event(device, &event);
+    stn_entropy_wipe(&entropy, sizeof entropy);
 }
 
 static void do_ask(struct stn_device *device, const struct stn_client_effect *effect)
@@ -246,6 +251,7 @@ static void on_worked(struct stn_job *job)
 {
     struct stn_work *work = STN_LIST_OF(job, struct stn_work, job);
     struct stn_device *device = STN_LIST_OF(work, struct stn_device, work);
+    stn_work_fini(work);
     if (device->is_stopping) {
         return;
     }
@@ -314,6 +320,14 @@ static void do_encode(struct stn_device *device, const struct stn_client_effect 
     work->n_samples = effect->round.n_samples;
     delta_path(device, work->lease.lease, work->delta);
     packed_path(device, &work->config.round, work->out);
+    if (effect->round.n_masks > 0) {
+        work->n_masks = effect->round.n_masks;
+        work->masks = stn_mem_copy(effect->round.masks, work->n_masks * sizeof *work->masks);
+        if (work->masks == NULL) {
+            end_job(device, STN_MEMORY);
+            return;
+        }
+    }
     stn_worker_submit(device->worker, &work->job);
 }
 
@@ -399,6 +413,18 @@ static void save(struct stn_device *device, const struct stn_agent_record *recor
     }
 }
 
+static void keep_evidence(struct stn_device *device, const struct stn_secagg_client_evidence *evidence)
+{
+    struct stn_err err;
+    char path[STN_FILE_PATH_MAX];
+    if (stn_evidence_keep(&device->place, evidence, device->owner.key, path, &err) != STN_OK) {
+        die("evidence_failed", &err);
+    }
+    (void)stn_err_set(&err, STN_DENIED, "the coordinator signed two %s of one round: see %s",
+                      evidence->of_rosters ? "rosters" : "sets of survivors", path);
+    note(device, "evidence", STN_DENIED, &err);
+}
+
 static void trace(const struct stn_client_effect *effect)
 {
     char name[32];
@@ -437,6 +463,9 @@ static void apply(struct stn_device *device, const struct stn_client_effect *eff
         break;
     case STN_CLIENT_DISCARD:
         discard(device, &effect->lease);
+        break;
+    case STN_CLIENT_EVIDENCE:
+        keep_evidence(device, &effect->evidence);
         break;
     case STN_CLIENT_TRACE:
         trace(effect);
@@ -498,7 +527,14 @@ enum stn_code stn_carry_start(struct stn_device *device, struct stn_err *err)
     struct stn_client_event event = {.type = STN_CLIENT_START};
     struct stn_agent_config config = {.n_min_floor = (uint32_t)device->owner.n_min,
                                       .retry_first_ms = device->owner.retry_ms,
-                                      .retry_most_ms = device->owner.retry_most_ms};
+                                      .retry_most_ms = device->owner.retry_most_ms,
+                                      .allows_plain = device->owner.allow_plain,
+                                      .secure = {.identity = device->identity,
+                                                 .certificate = device->certificate,
+                                                 .gamma_floor = STN_OWNER_GAMMA,
+                                                 .sigma_floor = STN_OWNER_SIGMA}};
+    memcpy(config.secure.coordinator, device->owner.key, sizeof config.secure.coordinator);
+    memcpy(config.secure.directory, device->owner.directory, sizeof config.secure.directory);
     stn_list_init(&device->events);
     stn_entropy_fill(&config.seed, sizeof config.seed);
     device->wake.fire = on_wake;
@@ -511,6 +547,7 @@ enum stn_code stn_carry_start(struct stn_device *device, struct stn_err *err)
         code = STN_OK;
     }
     code = code == STN_OK ? stn_agent_new(&device->core, &config, err) : code;
+    stn_entropy_wipe(&config, sizeof config);
     if (code != STN_OK) {
         return code;
     }

@@ -54,6 +54,35 @@ static json_t *installed_of(const struct stn_device *device)
     return array;
 }
 
+static json_t *stage_of(const struct stn_agent_record *record)
+{
+    static const char *const names[] = {[STN_STAGE_ADVERTISE] = "advertise",
+                                        [STN_STAGE_SHARE] = "share",
+                                        [STN_STAGE_UPLOAD] = "upload",
+                                        [STN_STAGE_ACK] = "ack",
+                                        [STN_STAGE_UNMASK] = "unmask"};
+    bool is_in_it = record->phase >= STN_AGENT_JOINED && record->config.secure && record->secure.stage > 0 &&
+                    record->secure.stage < STN_STAGE_DONE;
+    return is_in_it ? json_string(names[record->secure.stage]) : json_null();
+}
+
+static enum stn_code count_one(void *user, const char *name, struct stn_err *err)
+{
+    (void)name;
+    (void)err;
+    ++*(json_int_t *)user;
+    return STN_OK;
+}
+
+static json_t *n_evidence(const struct stn_device *device)
+{
+    char path[STN_FILE_PATH_MAX];
+    json_int_t n = 0;
+    stn_place_path(&device->place, "evidence", path);
+    stn_err_ignore(stn_file_list(path, count_one, &n, NULL)); /* a folder that is not there has none */
+    return json_integer(n);
+}
+
 static json_t *consents_of(const struct stn_device *device)
 {
     json_t *array = json_array();
@@ -80,6 +109,10 @@ json_t *stn_control_status(const struct stn_device *device)
     }
     (void)json_object_set_new(object, "round",
                               is_in_round ? hex(record->round.bytes, sizeof record->round.bytes) : json_null());
+    (void)json_object_set_new(object, "stage", stage_of(record));
+    (void)json_object_set_new(object, "n_min_lowered", json_boolean(device->owner.n_min < STN_OWNER_N_MIN));
+    (void)json_object_set_new(object, "allow_plain", json_boolean(device->owner.allow_plain));
+    (void)json_object_set_new(object, "evidence", n_evidence(device));
     (void)json_object_set_new(object, "next_check_in_ms", json_integer((json_int_t)record->next_check_in_ms));
     (void)json_object_set_new(object, "paused", json_boolean(device->is_paused));
     (void)json_object_set_new(object, "may_work", json_boolean(device->may_work));

@@ -14,12 +14,13 @@
 /* For stn_local_listen, with the device as user. */
 void stn_control_take(void *user, struct stn_local_request *request);
 
-/* {"ok","version","device","server","connected","phase","task","round","lease","n_samples","next_check_in_ms","n_min",
- *  "spent","paused","may_work","why","conditions":{...},"consents":[{"task","path"}],
+/* {"ok","version","device","server","connected","phase","task","round","stage","lease","n_samples","next_check_in_ms","n_min",
+ *  "n_min_lowered","allow_plain","spent","evidence","paused","may_work","why","conditions":{...},"consents":[{"task","path"}],
  *  "installed":[{"task","version","adapter","path"}],"last_error"}; NULL: no memory. */
 json_t *stn_control_status(const struct stn_device *device);
 
-/* A phase as a word: "idle", "fetching", ... */
+/* A phase as a word: "idle", "fetching", ... "stage" is what it said last in a secure round: "advertise", "share", "upload",
+ * "ack", "unmask"; null in none. "evidence" counts what sterna log evidence shows. */
 const char *stn_control_phase(uint32_t phase);
 
 #endif

@@ -104,16 +104,15 @@ static void on_greeted(void *user, enum stn_code code, const struct stn_ident_ce
 
 static enum stn_code open_dialog(struct stn_device *device, struct stn_err *err)
 {
-    struct stn_ident_cert certificate;
-    enum stn_code code = stn_place_certificate(&device->place, device->identity.pub, device->owner.directory, &certificate,
-                                               err);
+    enum stn_code code = stn_place_certificate(&device->place, device->identity.pub, device->owner.directory,
+                                               &device->certificate, err);
     if (code != STN_OK) {
         return code;
     }
     const struct stn_dialog_config config = {.loop = device->loop, .mailbox = device->mailbox, .url = device->owner.url,
                                              .tls_ca = device->owner.tls_ca, .device = &device->identity,
                                              .key = device->owner.key, .directory = device->owner.directory,
-                                             .certificate = &certificate, .greeted = on_greeted, .user = device};
+                                             .certificate = &device->certificate, .greeted = on_greeted, .user = device};
     return stn_dialog_open(&device->dialog, &config, err);
 }
 
@@ -208,8 +207,8 @@ enum stn_code stn_device_run(struct stn_device *device, bool catch_signals, stru
             return code;
         }
     }
-    stn_log(STN_LOG_INFO, "started", "version=%s server=%s n_min=%llu", STN_VERSION, device->owner.url,
-            (unsigned long long)device->owner.n_min);
+    stn_log(STN_LOG_INFO, "started", "version=%s server=%s n_min=%llu allow_plain=%s", STN_VERSION, device->owner.url,
+            (unsigned long long)device->owner.n_min, device->owner.allow_plain ? "yes" : "no");
     device->started_ms = stn_loop_wall_ms();
     device->work = (struct stn_work){.kind = STN_WORK_NAME, .job = {.run = stn_work_run, .done = on_named}};
     if (device->owner.model[0] != '\0') {

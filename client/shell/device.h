@@ -37,6 +37,7 @@ struct stn_device {
     struct stn_owner owner;
     struct stn_place place;
     struct stn_ident identity;
+    struct stn_ident_cert certificate;
     struct stn_blob_store store;
     struct stn_journal journal;
     int lock;

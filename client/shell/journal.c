@@ -10,7 +10,7 @@
 #include "crypto/digest.h"
 #include "proto/codec.h"
 
-#define MAGIC "stn-agt1"
+#define MAGIC "stn-agt2"
 #define MAGIC_SIZE 8
 #define STATE_MAX ((size_t)256 << 10)
 #define SPENT_MAX ((size_t)16 << 20)
@@ -40,6 +40,10 @@ static void put_numbers(struct stn_buf *buf, const struct stn_agent_record *reco
     (void)stn_buf_add_u64(buf, record->n_samples);
     (void)stn_buf_add(buf, record->round.bytes, sizeof record->round.bytes);
     (void)stn_buf_add(buf, record->config_digest.bytes, STN_DIGEST_SIZE);
+    (void)stn_buf_add(buf, record->secure.cfg.bytes, STN_DIGEST_SIZE);
+    (void)stn_buf_add(buf, record->secure.root.bytes, STN_DIGEST_SIZE);
+    (void)stn_buf_add_u32(buf, record->secure.stage);
+    (void)stn_buf_add(buf, record->secure.spoken.bytes, STN_DIGEST_SIZE);
     (void)stn_buf_add(buf, record->upload.bytes, STN_DIGEST_SIZE);
     (void)stn_buf_add_u64(buf, record->upload_size);
     (void)stn_buf_add_u64(buf, record->next_check_in_ms);
@@ -97,6 +101,10 @@ static bool take(struct stn_cursor *cursor, struct stn_agent_record *record)
     record->n_samples = stn_buf_take_u64(cursor);
     take_bytes(cursor, record->round.bytes, sizeof record->round.bytes);
     take_bytes(cursor, record->config_digest.bytes, STN_DIGEST_SIZE);
+    take_bytes(cursor, record->secure.cfg.bytes, STN_DIGEST_SIZE);
+    take_bytes(cursor, record->secure.root.bytes, STN_DIGEST_SIZE);
+    record->secure.stage = stn_buf_take_u32(cursor);
+    take_bytes(cursor, record->secure.spoken.bytes, STN_DIGEST_SIZE);
     take_bytes(cursor, record->upload.bytes, STN_DIGEST_SIZE);
     record->upload_size = stn_buf_take_u64(cursor);
     record->next_check_in_ms = stn_buf_take_u64(cursor);
@@ -113,7 +121,8 @@ static bool take(struct stn_cursor *cursor, struct stn_agent_record *record)
         record->config = msg.round_config;
     }
     record->n_installed = stn_buf_take_u32(cursor);
-    if (cursor->failed || record->n_installed > STN_MSG_TASKS || record->phase > STN_AGENT_UPLOADED) {
+    if (cursor->failed || record->n_installed > STN_MSG_TASKS || record->phase > STN_AGENT_UPLOADED ||
+        record->secure.stage > STN_STAGE_DONE) {
         return false;
     }
     for (uint32_t i = 0; i < record->n_installed; i++) {

@@ -96,6 +96,7 @@ static const struct stn_conf_row rows[] = {
     TEXT("agent", "dir", folder, 0),
     TEXT("agent", "model", model, 0),
     {"agent", "n_min", STN_CONF_U64, AT(n_min), 0, STN_OWNER_N_MIN_LEAST, 1e6},
+    {"agent", "allow_plain", STN_CONF_BOOL, AT(allow_plain), 0},
     {"agent", "threads", STN_CONF_U64, AT(threads), 0, 0, THREADS_MAX},
     {"agent", "memory", STN_CONF_SIZE, AT(memory), 0},
     {"agent", "backend", STN_CONF_WORD, AT(backend), 0, .words = backends},
@@ -257,6 +258,8 @@ enum stn_code stn_owner_count(const char *path, uint64_t *ret, struct stn_err *e
 static const char settings_text[] =
     "# the fewest devices that a round may have; the device takes part in no smaller one\n"
     "# n_min = 16\n"
+    "# also take part in rounds without secure aggregation, in which the coordinator can read what this device learned\n"
+    "# allow_plain = no\n"
     "# threads that train; 0: one a processor\n"
     "# threads = 0\n"
     "# memory for training, at most; 0: what it takes\n"

@@ -2,7 +2,7 @@
  * owner names the data for it.
  *
  *   [server]      url, key, directory, tls_ca
- *   [agent]       dir, n_min, threads, memory, backend, model, upload_kbps, retry_ms, retry_most_ms
+ *   [agent]       dir, n_min, allow_plain, threads, memory, backend, model, upload_kbps, retry_ms, retry_most_ms
  *   [data]        TASK = PATH (or data.TASK = PATH): JSONL
  *   [conditions]  require_ac, allow_metered, max_temp_c, max_load, min_battery, idle_s, hours
  *
@@ -21,6 +21,8 @@
 #define STN_OWNER_TEXT 1024
 #define STN_OWNER_N_MIN 16      /* the floor when the owner says nothing */
 #define STN_OWNER_N_MIN_LEAST 5 /* fewer hide nobody */
+#define STN_OWNER_GAMMA 0.10    /* a secure round must withstand that share of adversaries, */
+#define STN_OWNER_SIGMA 64      /* to so many bits: these two are nobody's to lower */
 
 struct stn_owner_data {
     char task[STN_MSG_NAME];
@@ -49,6 +51,7 @@ struct stn_owner {
     char folder[STN_OWNER_TEXT];   /* the agent's state */
     char model[STN_OWNER_TEXT];    /* a base model that is here already; "": none */
     uint64_t n_min, threads, memory;
+    bool allow_plain;              /* takes part in rounds without secure aggregation, too */
     int backend;                   /* enum stn_owner_backend */
     uint64_t upload_kbps;          /* 1000 bits a second; 0: as fast as it goes */
     uint64_t retry_ms, retry_most_ms;

@@ -14,7 +14,7 @@
 #define CERTIFICATE "keys/device.cert"
 #define PAUSED "paused"
 
-static const char *const folders[] = {"keys", "models", "work", "adapters"};
+static const char *const folders[] = {"keys", "models", "work", "adapters", "evidence"};
 static const char *const files[] = {"agent.state", "spent", PAUSED};
 
 enum stn_code stn_place_open(struct stn_place *ret, const char *folder, struct stn_err *err)

@@ -4,6 +4,7 @@
  *   agent.state       the journal               spent              leases whose delta has begun to leave
  *   models/           base models and adapters by digest
  *   work/             deltas and packed vectors of the lease in hand
+ *   evidence/         what a coordinator signed that cannot both be (evidence.h)
  *   adapters/         TASK.gguf: what is released and in place
  *   paused            there while the owner has paused the agent
  *   agent.sock        its local socket          lock               of the process that has the folder

@@ -120,7 +120,10 @@ static enum stn_code train(struct stn_work *work, struct stn_err *err)
 
 /* ---- encode ---- */
 
-static enum stn_code write_packed(struct stn_work *work, const struct stn_encode_config *encoding, const uint32_t *vector,
+_Static_assert(PIECE % STN_MASK_SUPERBLOCK == 0, "a piece is masked on its own");
+
+/* vector is masked on the way, in place: nothing else is as long. */
+static enum stn_code write_packed(struct stn_work *work, const struct stn_encode_config *encoding, uint32_t *vector,
                                   struct stn_err *err)
 {
     struct stn_file_draft draft;
@@ -135,6 +138,13 @@ static enum stn_code write_packed(struct stn_work *work, const struct stn_encode
     bool is_open = code == STN_OK;
     for (size_t at = 0; at < n && code == STN_OK; at += PIECE) {
         size_t n_here = n - at < PIECE ? n - at : PIECE;
+        if (stopping(work)) {
+            code = stn_err_set(err, STN_CANCELLED, "stopped while a delta was packed");
+            break;
+        }
+        if (work->masks != NULL) {
+            stn_mask_apply(vector + at, n_here, at / STN_MASK_SUPERBLOCK, work->masks, work->n_masks);
+        }
         stn_pack_put(piece, vector + at, n_here, encoding->bits);
         stn_digest_tree_add(&tree, piece, n_here * width);
         code = stn_file_draft_put(&draft, piece, n_here * width, err);
@@ -175,6 +185,7 @@ static enum stn_code encode_delta(struct stn_work *work, const struct stn_delta 
     code = stn_encode_delta(&encoding, delta->values, &delta->info, seed, vector, &result, err);
     stn_entropy_wipe(seed, sizeof seed);
     code = code == STN_OK ? write_packed(work, &encoding, vector, err) : code;
+    stn_entropy_wipe(vector, stn_encode_length(&encoding) * sizeof *vector);
     stn_mem_free(vector);
     return code;
 }
@@ -246,6 +257,16 @@ static enum stn_code install(struct stn_work *work, struct stn_err *err)
 }
 
 /* ---- all ---- */
+
+void stn_work_fini(struct stn_work *work)
+{
+    if (work->masks != NULL) {
+        stn_entropy_wipe(work->masks, work->n_masks * sizeof *work->masks);
+        stn_mem_free(work->masks);
+        work->masks = NULL;
+        work->n_masks = 0;
+    }
+}
 
 void stn_work_run(struct stn_job *job)
 {

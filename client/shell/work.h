@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "blob/blob.h"
 #include "client/core/effect.h"
+#include "crypto/mask.h"
 #include "io/file.h"
 #include "io/worker.h"
 
@@ -17,7 +18,7 @@ enum stn_work_kind {
     STN_WORK_NONE = 0,
     STN_WORK_NAME,    /* base: its digest */
     STN_WORK_TRAIN,   /* base, adapter, data -> out: the delta */
-    STN_WORK_ENCODE,  /* delta -> out: the packed vector */
+    STN_WORK_ENCODE,  /* delta -> out: the packed vector, under its masks */
     STN_WORK_INSTALL  /* base, adapter, data -> out: the adapter in place. base "": put in place without a judgement */
 };
 
@@ -33,6 +34,8 @@ struct stn_work {
     struct stn_err fell_back; /* TRAIN, given: why the backend did not, and the processor did; code STN_OK: it did */
     struct stn_msg_lease lease;         /* TRAIN, ENCODE */
     struct stn_msg_round_config config; /* ENCODE */
+    struct stn_mask *masks;             /* ENCODE, of a secure round: secret, the work's own; NULL: none */
+    size_t n_masks;
     uint64_t n_samples;                 /* ENCODE: as was told to the coordinator; TRAIN: what came out */
 
     enum stn_code code; /* what came of it */
@@ -43,6 +46,9 @@ struct stn_work {
     bool has_holdout;         /* INSTALL */
     struct stn_holdout holdout;
 };
+
+/* The masks are wiped: when a work is done, whether it ran or not. A zeroed one is fine. */
+void stn_work_fini(struct stn_work *work);
 
 /* The job's run; done and all inputs are set by the caller. */
 void stn_work_run(struct stn_job *job);

@@ -300,7 +300,8 @@ static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit,
     size_t first = n == 0 ? 0 : first_task(coordinator, emit, device, check_in);
     for (size_t i = 0; i < n; i++) {
         struct stn_task *task = coordinator->tasks.entries[(first + i) % n].value;
-        if (consent_to(check_in, task->record.spec.name) == NULL) {
+        if (consent_to(check_in, task->record.spec.name) == NULL ||
+            (check_in->secure_only && !task->record.spec.secure)) {
             continue;
         }
         if (stn_task_lease(task, emit, ticket, device, check_in->n_min_floor)) {

@@ -236,7 +236,7 @@ static void tell_agent(struct run *run, struct stn_client_event event)
 static void start_agent(struct run *run)
 {
     struct stn_agent_config config = {
-        .seed = 1, .n_min_floor = 2, .retry_first_ms = 100, .retry_most_ms = 10000};
+        .seed = 1, .n_min_floor = 2, .allows_plain = true, .retry_first_ms = 100, .retry_most_ms = 10000};
     stn_agent_free(run->agent);
     must(stn_agent_new(&run->agent, &config, NULL) == STN_OK);
     run->job = (struct stn_client_effect){.type = STN_CLIENT_TRACE};

@@ -18,6 +18,7 @@ static const struct stn_survivor survivors[2] = {{.survived = 1, .upload = {69}}
 static const struct stn_msg messages[STN_SAY_MESSAGES] = {
     {.type = STN_MSG_CHECK_IN,
      .check_in = {.n_min_floor = 16,
+                  .secure_only = true,
                   .n_consents = 2,
                   .consents = {{.task = "mail", .n_examples = 1234567890123},
                                {.task = "home-1",

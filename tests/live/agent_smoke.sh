@@ -116,6 +116,20 @@ check "SIGTERM ends it well, with consent" ends_well "$pid"
 sed -i "s|^# n_min = .*|n_min = 5|" "$conf"
 rm "$dir/a/agent.state" # or it would come back when it was told to
 start_agent
+check "it asks again" until_true 30 logged 2 "event=connected"
+sleep 0.5
+check "a task without secure aggregation is none for it" [ "$(grep -c "event=training" "$dir/a/log")" = 0 ]
+check "it says why" ok "$agent" status --config "$conf"
+check "... in words" grep -q "no part in rounds without secure aggregation" "$dir/out"
+check "... and that its floor is low" says '"n_min_lowered": true'
+check "SIGTERM ends it well, in want of a secure task" ends_well "$pid"
+check "there is no evidence" ok "$sterna" log evidence --dir "$dir/a"
+check "... and it says so" grep -q "no evidence" "$dir/out"
+echo '{}' >"$dir/a/evidence/x-rosters.json"
+check "what is no evidence is said" fails "do not hold two statements" "$sterna" log evidence --dir "$dir/a" --json
+rm "$dir/a/evidence/x-rosters.json" "$dir/a/agent.state"
+sed -i "s|^# allow_plain = .*|allow_plain = yes|" "$conf"
+start_agent
 check "it trains" until_true 30 says '"phase": "training"'
 check "it is paused" ok "$agent" pause --config "$conf"
 check "... and may not work" says '"may_work": false'

@@ -6,20 +6,24 @@
 #include "tests/lib/run.h"
 #include "tests/story/transcript.h"
 
+struct stn_agent_config agent_config = {.seed = 1,
+                                        .n_min_floor = 2,
+                                        .allows_plain = true,
+                                        .retry_first_ms = 100,
+                                        .retry_most_ms = 10000};
 struct stn_agent *agent;
 struct stn_client_effects effects;
 struct stn_buf text;
 struct stn_agent_record disk;
 uint64_t last_ask;
+struct stn_msg last_asked;
 uint64_t last_wake_ms;
 const struct stn_round_id round_id = {.bytes = {7}};
 const struct stn_msg ok = {.type = STN_MSG_OK};
 
 void setup(void)
 {
-    struct stn_agent_config config = {
-        .seed = 1, .n_min_floor = 2, .retry_first_ms = 100, .retry_most_ms = 10000};
-    ck_assert_int_eq(stn_agent_new(&agent, &config, NULL), STN_OK);
+    ck_assert_int_eq(stn_agent_new(&agent, &agent_config, NULL), STN_OK);
 }
 
 void teardown(void)
@@ -37,7 +41,10 @@ void happens(uint64_t now_ms, const char *what, struct stn_client_event event)
     stn_agent_step(agent, &event, &effects);
     for (size_t i = 0; i < effects.n; i++) {
         const struct stn_client_effect *effect = &effects.items[i];
-        last_ask = effect->type == STN_CLIENT_ASK ? effect->ask.ask : last_ask;
+        if (effect->type == STN_CLIENT_ASK) {
+            last_ask = effect->ask.ask;
+            last_asked = effect->ask.msg;
+        }
         last_wake_ms = effect->type == STN_CLIENT_WAKE ? effect->at_ms : last_wake_ms;
         if (effect->type == STN_CLIENT_SAVE) {
             disk = effect->record;
@@ -65,12 +72,20 @@ void conditions(uint64_t now_ms, bool may_work)
             (struct stn_client_event){.type = STN_CLIENT_CONDITIONS, .may_work = may_work});
 }
 
-void hears_signed(uint64_t now_ms, struct stn_msg msg, uint8_t config)
+void hears_config(uint64_t now_ms, struct stn_msg msg, const struct stn_digest *config)
 {
+    static uint8_t n; /* no entropy is the same twice */
+    struct stn_secagg_client_entropy entropy;
+    memset(&entropy, ++n, sizeof entropy);
     happens(now_ms, stn_msg_name(msg.type),
             (struct stn_client_event){
                 .type = STN_CLIENT_REPLY,
-                .reply = {.ask = last_ask, .msg = &msg, .config = {.bytes = {config}}}});
+                .reply = {.ask = last_ask, .msg = &msg, .config = *config, .entropy = &entropy}});
+}
+
+void hears_signed(uint64_t now_ms, struct stn_msg msg, uint8_t config)
+{
+    hears_config(now_ms, msg, &(struct stn_digest){.bytes = {config}});
 }
 
 void hears(uint64_t now_ms, struct stn_msg msg)

@@ -6,11 +6,13 @@
 #include "base/buf.h"
 #include "client/core/agent.h"
 
+extern struct stn_agent_config agent_config; /* of the next setup */
 extern struct stn_agent *agent;
 extern struct stn_client_effects effects;
 extern struct stn_buf text;
 extern struct stn_agent_record disk;
 extern uint64_t last_ask;
+extern struct stn_msg last_asked; /* its pointers last until the next event */
 extern uint64_t last_wake_ms;
 extern const struct stn_round_id round_id;
 extern const struct stn_msg ok;
@@ -21,6 +23,7 @@ void happens(uint64_t now_ms, const char *what, struct stn_client_event event);
 void start(uint64_t now_ms);
 void consents(uint64_t now_ms, uint32_t n);
 void conditions(uint64_t now_ms, bool may_work);
+void hears_config(uint64_t now_ms, struct stn_msg msg, const struct stn_digest *config);
 void hears_signed(uint64_t now_ms, struct stn_msg msg, uint8_t config);
 void hears(uint64_t now_ms, struct stn_msg msg);
 void hears_nothing(uint64_t now_ms);

@@ -171,6 +171,21 @@ START_TEST(a_poll_is_answered_once_and_a_lost_one_never)
 }
 END_TEST
 
+START_TEST(a_device_that_wants_secure_rounds_gets_no_lease_on_a_task_without)
+{
+    begin(task());
+    asks(10, 1,
+         (struct stn_msg){.type = STN_MSG_CHECK_IN,
+                          .check_in = {.n_min_floor = 1,
+                                       .secure_only = true,
+                                       .n_consents = 1,
+                                       .consents = {{.task = "t", .n_examples = 5}}}});
+    check_in(10, 2);
+    expect("[   10] 1 check_in -> 1: come_back\n"
+           "[   10] 2 check_in -> task, lease, 2: lease 1 v0, wake 20010\n");
+}
+END_TEST
+
 START_TEST(strangers_and_the_late_get_the_right_code)
 {
     until_uploading(task());
@@ -258,6 +273,7 @@ Suite *suite(void)
     tcase_add_test(t, a_finished_task_gives_its_last_version_to_who_lacks_it);
     tcase_add_test(t, a_paused_task_opens_nothing_and_ends_what_is_under_way);
     tcase_add_test(t, a_poll_is_answered_once_and_a_lost_one_never);
+    tcase_add_test(t, a_device_that_wants_secure_rounds_gets_no_lease_on_a_task_without);
     tcase_add_test(t, strangers_and_the_late_get_the_right_code);
     tcase_add_test(t, a_spec_that_cannot_be_is_refused);
     tcase_add_test(t, a_fleet_without_work_is_spread_over_the_time_until_it_is_needed);

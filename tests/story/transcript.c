@@ -2,6 +2,7 @@
 
 static void put_msg(struct stn_buf *text, const struct stn_msg *msg)
 {
+    static const char *const stages[] = {"none", "advertise", "share", "upload", "ack", "unmask", "done"};
     switch (msg->type) {
     case STN_MSG_LEASE:
         (void)stn_buf_printf(text, "lease %llu v%llu", (unsigned long long)msg->lease.lease,
@@ -32,8 +33,7 @@ static void put_msg(struct stn_buf *text, const struct stn_msg *msg)
         }
         break;
     case STN_MSG_POLL:
-        (void)stn_buf_add_str(text, msg->poll.stage == STN_STAGE_ADVERTISE ? "poll advertise"
-                                                                           : "poll upload");
+        (void)stn_buf_printf(text, "poll %s", stages[msg->poll.stage % (STN_STAGE_DONE + 1)]);
         break;
     default:
         (void)stn_buf_add_str(text, stn_msg_name(msg->type));
@@ -151,6 +151,13 @@ static void put_client(struct stn_buf *text, const struct stn_client_effect *eff
         break;
     case STN_CLIENT_ENCODE:
         (void)stn_buf_add_str(text, "encode");
+        if (effect->round.n_masks > 0) {
+            (void)stn_buf_printf(text, " under %zu masks", effect->round.n_masks);
+        }
+        break;
+    case STN_CLIENT_EVIDENCE:
+        (void)stn_buf_printf(text, "evidence of two %s",
+                             effect->evidence.of_rosters ? "rosters" : "sets of survivors");
         break;
     case STN_CLIENT_SEND:
         (void)stn_buf_add_str(text, "send");

@@ -180,7 +180,7 @@ static struct stn_world_config draw_config(struct stn_rng *rng, uint64_t seed)
                  .most_ms = 1 + stn_rng_below(rng, 2000),
                  .loss = 0.1 * stn_rng_unit(rng),
                  .repeat = 0.2 * stn_rng_unit(rng)},
-        .agent = {.n_min_floor = 1, .retry_first_ms = 500, .retry_most_ms = 60000}};
+        .agent = {.n_min_floor = 1, .allows_plain = true, .retry_first_ms = 500, .retry_most_ms = 60000}};
     if (!is_calm) {
         config.faults = (struct stn_faults_config){.until_ms = 3600000,
                                                    .coordinator_crash = 0.02 * stn_rng_unit(rng),

@@ -42,6 +42,7 @@ static void setup(void)
     record.config.adapter = record.lease.adapter.digest;
     record.config.task_digest.bytes[0] = 3;
     record.config_digest.bytes[31] = 9;
+    record.secure = (struct stn_secagg_client_record){.cfg = {{7}}, .root = {{8}}, .stage = STN_STAGE_UPLOAD, .spoken = {{9}}};
     record.n_samples = 54;
     record.next_check_in_ms = 123456789;
     record.n_installed = 2;
@@ -82,6 +83,7 @@ START_TEST(what_was_saved_is_what_comes_back)
     ck_assert_double_eq(back.config.clip_norm, 1.5);
     ck_assert_mem_eq(&back.round, &record.round, sizeof back.round);
     ck_assert_mem_eq(&back.config_digest, &record.config_digest, sizeof back.config_digest);
+    ck_assert_mem_eq(&back.secure, &record.secure, sizeof back.secure);
     ck_assert_uint_eq(back.n_samples, 54);
     ck_assert_uint_eq(back.next_check_in_ms, 123456789);
     ck_assert_uint_eq(back.n_installed, 2);

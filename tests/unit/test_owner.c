@@ -54,13 +54,14 @@ static void refuses(const char *text, const char *piece)
 START_TEST(what_the_owner_says_is_read_and_what_not_has_its_default)
 {
     char expected[128];
-    ck_assert_int_eq(read_conf(SERVER "[agent]\ndir = state\nn_min = 5\nmemory = 1.5G\nupload_kbps = 2000\n"
+    ck_assert_int_eq(read_conf(SERVER "[agent]\ndir = state\nn_min = 5\nallow_plain = yes\nmemory = 1.5G\nupload_kbps = 2000\n"
                                       "[data]\ndata.home = h.jsonl\nnotes = /n.jsonl\n"
                                       "[conditions]\nrequire_ac = yes\nmax_temp_c = 70\nhours = 22-6\n"),
                      STN_OK);
     (void)snprintf(expected, sizeof expected, "%s/state", folder);
     ck_assert_str_eq(owner.folder, expected);
     ck_assert_uint_eq(owner.n_min, 5);
+    ck_assert(owner.allow_plain);
     ck_assert_uint_eq(owner.memory, 3ull << 29);
     (void)snprintf(expected, sizeof expected, "%s/h.jsonl", folder);
     ck_assert_str_eq(stn_owner_data(&owner, "home"), expected);
@@ -70,6 +71,7 @@ START_TEST(what_the_owner_says_is_read_and_what_not_has_its_default)
     ck_assert_uint_eq(owner.conditions.from_hour, 22);
     ck_assert_int_eq(read_conf(SERVER), STN_OK);
     ck_assert_uint_eq(owner.n_min, 16);
+    ck_assert(!owner.allow_plain);
     ck_assert_uint_eq(owner.n_data, 0);
 }
 END_TEST

@@ -223,6 +223,50 @@ START_TEST(a_packed_vector_holds_the_delta)
 }
 END_TEST
 
+START_TEST(a_vector_under_masks_is_the_vector_once_they_are_off)
+{
+    const struct stn_mask masks[] = {{.seed = {1}}, {.seed = {2}, .is_minus = true}, {.seed = {3}}};
+    struct stn_mask off[3];
+    struct stn_delta delta = {0};
+    struct stn_encode_config encoding;
+    struct stn_encode_totals totals;
+    struct stn_buf packed = {0};
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    must_run();
+    uint64_t n_samples = work.n_samples;
+    ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
+    begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+    work.n_samples = n_samples;
+    work.config = (struct stn_msg_round_config){.n_values = delta.n_values, .bits = 24, .n_max = 6, .n_min = 5,
+                                                .clip_norm = 100, .weight_max = 10, .seed = {9}};
+    work.n_masks = 3;
+    work.masks = stn_mem_copy(masks, sizeof masks);
+    must_run();
+    stn_work_fini(&work);
+    ck_assert_ptr_null(work.masks);
+    ck_assert_int_eq(stn_round_encoding(&work.config, &encoding, &err), STN_OK);
+    size_t n = stn_encode_length(&encoding);
+    uint32_t *sum = stn_mem_new(n, sizeof *sum);
+    float *mean = stn_mem_new(delta.n_values, sizeof *mean);
+    ck_assert_int_eq(stn_file_read(work.out, work.size, &packed, &err), STN_OK);
+    stn_pack_add(sum, packed.data, n, encoding.bits);
+    ck_assert_int_eq(stn_encode_decode(&encoding, sum, 1, mean, &totals, &err), STN_CORRUPT);
+    for (size_t i = 0; i < 3; i++) {
+        off[i] = masks[i];
+        off[i].is_minus = !masks[i].is_minus;
+    }
+    stn_mask_apply(sum, n, 0, off, 3);
+    ck_assert_int_eq(stn_encode_decode(&encoding, sum, 1, mean, &totals, &err), STN_OK);
+    for (size_t i = 0; i < delta.n_values; i++) {
+        ck_assert_double_lt(fabs((double)mean[i] - (double)delta.values[i]), 10 * encoding.step);
+    }
+    stn_buf_fini(&packed);
+    stn_mem_free(sum);
+    stn_mem_free(mean);
+    stn_mem_free(delta.values);
+}
+END_TEST
+
 START_TEST(a_release_that_does_worse_here_is_not_put_in_place)
 {
     struct stn_delta delta = {0};
@@ -273,6 +317,7 @@ Suite *suite(void)
     tcase_add_test(c, broken_data_are_named);
     tcase_add_test(c, where_the_gpu_fails_the_processor_trains_and_says_so);
     tcase_add_test(c, a_packed_vector_holds_the_delta);
+    tcase_add_test(c, a_vector_under_masks_is_the_vector_once_they_are_off);
     tcase_add_test(c, a_release_that_does_worse_here_is_not_put_in_place);
     tcase_add_test(c, without_a_base_a_release_is_put_in_place_unjudged);
     suite_add_tcase(s, c);
