@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "client/core/agent.h"
 #include "client/simulate/disk.h"
+#include "crypto/entropy.h"
+#include "secagg/roster.h"
 #include "server/core/coordinator.h"
 
 #define EVENTS_MOST 4096
@@ -26,6 +28,7 @@ struct run {
     struct stn_map tickets; /* asked and not answered */
     uint64_t n_tickets;
     struct stn_round_id round; /* the last one that was heard of */
+    struct stn_ident key; /* the coordinator's, as the agent has pinned it */
     struct stn_agent *agent;
     struct stn_client_effects client;
     struct stn_agent_record record;
@@ -228,6 +231,7 @@ static void tell_agent(struct run *run, struct stn_client_event event)
             bool is_in_round = effect->ask.msg.type == STN_MSG_ADVERTISE ||
                                effect->ask.msg.type == STN_MSG_PUT_END;
             must(!is_in_round || run->record.config.n_min >= 2); /* its floor */
+            must(effect->ask.msg.type != STN_MSG_SHARE); /* no roster here is a true one */
             must(memcmp(&run->record, stn_agent_record(run->agent), sizeof run->record) == 0);
         }
     }
@@ -235,8 +239,13 @@ static void tell_agent(struct run *run, struct stn_client_event event)
 
 static void start_agent(struct run *run)
 {
-    struct stn_agent_config config = {
-        .seed = 1, .n_min_floor = 2, .allows_plain = true, .retry_first_ms = 100, .retry_most_ms = 10000};
+    struct stn_agent_config config = {.seed = 1,
+                                      .n_min_floor = 2,
+                                      .allows_plain = true,
+                                      .retry_first_ms = 100,
+                                      .retry_most_ms = 10000,
+                                      .secure = {.gamma_floor = 0.1, .sigma_floor = 64}};
+    memcpy(config.secure.coordinator, run->key.pub, sizeof run->key.pub);
     stn_agent_free(run->agent);
     must(stn_agent_new(&run->agent, &config, NULL) == STN_OK);
     run->job = (struct stn_client_effect){.type = STN_CLIENT_TRACE};
@@ -260,6 +269,7 @@ static struct stn_msg lease(struct run *run)
                                               .ctx = 64,
                                               .lr = 1e-3},
                                     .n_min = 2 + (uint32_t)number(run) % 2,
+                                    .secure = u8(run) % 2 == 0,
                                     .expires_after_ms = number(run) * 1000}};
     run->lease = msg.lease;
     return msg;
@@ -280,13 +290,51 @@ static struct stn_msg config(struct run *run)
                                              .n_min = 1 + (uint32_t)number(run),
                                              .clip_norm = 1,
                                              .weight_max = 8,
+                                             .secure = run->lease.secure,
+                                             .gamma = 0.1,
+                                             .delta = 0.1,
+                                             .sigma = 64,
+                                             .eta = 30,
                                              .join_ms = 1000,
                                              .upload_ms = 1000}};
 }
 
+/* What a coordinator says in a secure round, of nothing that there is. */
+static struct stn_msg secure_reply(struct run *run)
+{
+    static const struct stn_advert adverts[8];
+    static const struct stn_sealed sealed[8];
+    static const struct stn_signature signatures[8];
+    static const struct stn_survivor survivors[8];
+    static const struct stn_digest proof[8];
+    static const uint32_t slots[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    struct stn_round_id round = run->record.round;
+    struct stn_derive_round of = {.cfg = run->record.config_digest, .n = 1 + u8(run) % 9u};
+    struct stn_msg msg = {.type = (enum stn_msg_type)(STN_MSG_DELIVER + u8(run) % 4)};
+    uint32_t n = u8(run) % 9;
+    switch (msg.type) {
+    case STN_MSG_DELIVER:
+        msg.deliver = (struct stn_msg_deliver){round, n, slots, n, sealed};
+        break;
+    case STN_MSG_SURVIVORS:
+        msg.survivors = (struct stn_msg_survivors){.round = round, .n_survivors = n, .n_members = n,
+                                                   .members = survivors, .n_proof = n, .proof = proof};
+        break;
+    case STN_MSG_ACKS:
+        msg.acks = (struct stn_msg_acks){round, n, slots, n, signatures};
+        break;
+    default:
+        msg = (struct stn_msg){.type = STN_MSG_ROSTER,
+                               .roster = {.round = round, .n_members = of.n, .index = u8(run) % 9u,
+                                          .n_adverts = n, .adverts = adverts, .n_proof = n, .proof = proof}};
+        stn_roster_sign(msg.roster.signature, &of, &run->key);
+    }
+    return msg;
+}
+
 static struct stn_msg reply(struct run *run)
 {
-    uint8_t v = u8(run) % 10;
+    uint8_t v = u8(run) % 12;
     struct stn_round_id round = run->record.round;
     switch (v) {
     case 0:
@@ -318,6 +366,9 @@ static struct stn_msg reply(struct run *run)
                           .release = {.task = "t",
                                       .version = number(run),
                                       .adapter = {.digest = {.bytes = {'n'}}, .size = 1}}}};
+    case 10:
+    case 11:
+        return secure_reply(run);
     default:
         return (struct stn_msg){.type = v == 7 ? STN_MSG_WAIT : STN_MSG_OK};
     }
@@ -368,6 +419,8 @@ static void agent_event(struct run *run)
         event.reply.ask = run->ask - (v % 16 == 0);
         event.reply.msg = &msg;
         event.reply.config.bytes[0] = v % 8 != 0;
+        struct stn_secagg_client_entropy entropy = {.transport = {1, v}, .mask_seed = {2, v}, .nonce = {v}};
+        event.reply.entropy = &entropy;
         tell_agent(run, event);
         return;
     }
@@ -399,6 +452,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(run != NULL);
     run->in = stn_buf_cursor(data, size);
     run->now_ms = 1000000;
+    must(stn_entropy_start(NULL) == STN_OK);
+    stn_ident_from_seed(&run->key, (const uint8_t[STN_IDENT_SEED]){7});
     start_server(run);
     start_agent(run);
     for (int i = 0; i < EVENTS_MOST && run->in.at < run->in.size; i++) {
