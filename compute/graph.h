@@ -68,7 +68,7 @@ struct stn_graph {
     struct stn_tensor *tensors;
     size_t n_tensors, room;
     struct stn_pass passes[STN_GRAPH_PASSES];
-    uint32_t n_streams; /* of random numbers handed out to quantise_random */
+    uint32_t n_streams; /* of random numbers handed out to quantise_random and dropout */
     bool failed;        /* there was no memory: sticky */
 };
 

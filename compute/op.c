@@ -222,6 +222,15 @@ static void back_gate(struct stn_grad *grad, const struct stn_node *node)
     stn_grad_add(grad, &back);
 }
 
+/* The same values become 0: the node itself, on the gradient. */
+static void back_dropout(struct stn_grad *grad, const struct stn_node *node)
+{
+    struct stn_node back = *node;
+    back.in[0] = stn_grad_of(grad, node->out[0]);
+    back.out[0] = stn_grad_into(grad, node->in[0], &back.add);
+    stn_grad_add(grad, &back);
+}
+
 static void back_add(struct stn_grad *grad, const struct stn_node *node)
 {
     uint32_t dc = stn_grad_of(grad, node->out[0]);
@@ -260,6 +269,7 @@ static const struct stn_op_row rows[STN_N_OPS] = {
     [STN_OP_ATTENTION_BACK] = {"attention_back", 8, 3, 0, false, shape_attention_back, NULL},
     [STN_OP_GATE] = {"gate", 2, 1, 0, false, shape_as_two, back_gate},
     [STN_OP_GATE_BACK] = {"gate_back", 3, 2, 0, false, shape_as_two, NULL},
+    [STN_OP_DROPOUT] = {"dropout", 2, 1, 0, false, shape_as_first, back_dropout},
     [STN_OP_ADD] = {"add", 2, 1, 0, false, shape_as_two, back_add},
     [STN_OP_COPY] = {"copy", 1, 1, 0, false, shape_as_first, NULL},
     [STN_OP_GATHER] = {"gather", 2, 1, 0, false, shape_gather, back_gather},

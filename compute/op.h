@@ -30,6 +30,7 @@ enum stn_op {
     STN_OP_ATTENTION_BACK,  /* q, k, v, starts, positions, o, lse, do        -> dq, dk, dv */
     STN_OP_GATE,            /* g, u (T, n)                                   -> a (T, n)       SwiGLU or squared ReLU */
     STN_OP_GATE_BACK,       /* g, u, da                                      -> dg, du */
+    STN_OP_DROPOUT,         /* x (T, n), seed (1, 2)                         -> y (T, n)       0 by chance, else scaled up */
     STN_OP_ADD,             /* a, b (T, n)                                   -> c (T, n) */
     STN_OP_COPY,            /* a (T, n)                                      -> b (T, n) */
     STN_OP_GATHER,          /* x (T, n), rows (M)                            -> y (M, n) */
@@ -73,11 +74,11 @@ struct stn_node {
     bool neox;                    /* rope: pairs (i, i + d/2) instead of (2i, 2i + 1) */
     bool inverse;                 /* rope: turns back */
     bool rounds;                  /* ternary: the gradient is rounded to int8 before it meets W */
-    float scale;                  /* linear: of the product; attention: of the scores */
-    float eps;                    /* norm */
+    float scale;                  /* linear: of the product; attention: of the scores; dropout: of what stays */
+    float eps;                    /* norm; dropout: the share that becomes 0 */
     enum stn_op_gate gate;
     uint32_t heads, kv_heads, head_size; /* rope (heads of x), attention */
-    uint32_t number;              /* quantise_random: which of the graph's streams of random numbers */
+    uint32_t number;              /* quantise_random, dropout: which of the graph's streams of random numbers */
 };
 
 struct stn_op_row {

@@ -62,6 +62,7 @@ static const struct stn_kernel kernels[STN_N_OPS] = {
     [STN_OP_ATTENTION_BACK] = {stn_attention_back_units, stn_attention_back_scratch, stn_attention_back_run, attending},
     [STN_OP_GATE] = {rows_of_output, NULL, stn_gate_run, passing},
     [STN_OP_GATE_BACK] = {rows_of_output, NULL, stn_gate_back, passing},
+    [STN_OP_DROPOUT] = {rows_of_output, NULL, stn_rows_dropout, passing},
     [STN_OP_ADD] = {rows_of_output, NULL, stn_rows_add, passing},
     [STN_OP_COPY] = {rows_of_output, NULL, stn_rows_copy, passing},
     [STN_OP_GATHER] = {rows_of_output, NULL, stn_rows_gather, passing},

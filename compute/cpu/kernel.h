@@ -66,6 +66,7 @@ void stn_gate_run(const struct stn_kernel_call *call, size_t first, size_t count
 void stn_gate_back(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
 /* rows.c */
 void stn_rows_embed(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
+void stn_rows_dropout(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
 void stn_rows_add(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
 void stn_rows_copy(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
 void stn_rows_gather(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);

@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "compute/cpu/lanes.h"
+#include "compute/cpu/ternary_kernel.h"
 
 /* x[t] = table[tokens[t]] */
 void stn_rows_embed(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch)
@@ -50,6 +52,27 @@ void stn_rows_copy(const struct stn_kernel_call *call, size_t first, size_t coun
         sum(call->out[0].f + at, call->in[0].f + at, call->out[0].f + at, count * n);
     } else {
         memcpy(call->out[0].f + at, call->in[0].f + at, count * n * sizeof(float));
+    }
+}
+
+/* y[t][c] (+)= u < eps ? 0 : scale x[t][c], u in [0, 1) by chance from (seed, number, t, c): Srivastava et al. (2014) */
+void stn_rows_dropout(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch)
+{
+    (void)scratch;
+    size_t n = call->out[0].cols;
+    float share = call->node->eps, scale = call->node->scale;
+    uint64_t seed;
+    memcpy(&seed, call->in[1].p, sizeof seed);
+    seed = stn_rng_mix(stn_rng_mix(seed + call->node->number));
+    for (size_t t = first; t < first + count; t++) {
+        const float *x = call->in[0].f + t * n;
+        float *y = call->out[0].f + t * n;
+        uint64_t key = stn_rng_mix(seed + t);
+        for (size_t c = 0; c < n; c++) {
+            float u = (float)(int32_t)(stn_ternary_hash(key, (uint32_t)c) >> 8) * 0x1p-24f;
+            float kept = u < share ? 0 : scale * x[c];
+            y[c] = call->node->add ? y[c] + kept : kept;
+        }
     }
 }
 

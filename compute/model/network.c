@@ -1,6 +1,7 @@
 #include "compute/model/network.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@ static enum stn_code check_config(const struct stn_model *model, const struct st
     if (config->max_tokens > MAX_ROWS || config->max_targets > MAX_ROWS || config->context > MAX_ROWS) {
         return stn_err_set(err, STN_LIMIT, "%zu tokens, %zu targets, context %zu: at most %zu each", config->max_tokens,
                            config->max_targets, config->context, MAX_ROWS);
+    }
+    if (!(config->dropout >= 0 && config->dropout < 1)) {
+        return stn_err_set(err, STN_INVALID, "a dropout of %g, expected 0 or more and less than 1", (double)config->dropout);
     }
     if (config->train && (adapter == NULL || adapter->n_values == 0)) {
         return stn_err_set(err, STN_INVALID, "training needs an adapter");
@@ -85,6 +89,9 @@ static enum stn_code begin(struct stn_network *network, const struct stn_adapter
     }
     if (code == STN_OK && network->config.train) {
         code = stn_network_build_pass(network, STN_NETWORK_UPDATE, err);
+    }
+    if (code == STN_OK && network->config.evaluates) {
+        code = stn_network_build_pass(network, STN_NETWORK_EVAL, err);
     }
     if (code == STN_OK && adapter != NULL) {
         network->n_values = adapter->n_values;
@@ -255,6 +262,20 @@ void stn_network_pull(struct stn_network *network, double strength, const float 
         }
         write_chunk(network, network->tensors.gradients, at, sum, n);
     }
+}
+
+bool stn_network_can_update(const struct stn_network *network)
+{
+    assert(network->config.train);
+    double squares = 0;
+    for (size_t at = 0; at < network->n_values; at += CHUNK) {
+        float g[CHUNK];
+        size_t n = read_chunk(network, network->tensors.gradients, at, g);
+        for (size_t i = 0; i < n; i++) {
+            squares += (double)g[i] * (double)g[i];
+        }
+    }
+    return squares <= (double)FLT_MAX;
 }
 
 static enum stn_code check_tokens(const struct stn_network *network, const int32_t *tokens, size_t n, const char *what,

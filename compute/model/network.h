@@ -42,12 +42,15 @@ struct stn_network_config {
     size_t context;     /* rows of one example, at most; of the KV cache when generating */
     bool train;         /* with gradients and AdamW state for the adapter */
     enum stn_slice slice; /* which factors then train; the others stay, have no gradients and do not count in the norm */
+    bool evaluates;     /* while it trains: what that takes is found at once, and not with the first evaluation */
     enum stn_backward backward;
     bool recompute;     /* compute a layer's activations again for its gradients instead of keeping them: the same bits from
                            far less memory, in about a third more time */
     bool act_int8;      /* quantise activations as the models were trained; off only to check gradients */
     unsigned n_threads; /* at least 1; results do not depend on it */
-    uint64_t seed;      /* of stochastic rounding */
+    float dropout;      /* the share of an adapted product's inputs that its branch does not see while it trains, [0, 1): drawn
+                           anew for each batch, one draw for all products of one input */
+    uint64_t seed;      /* of stochastic rounding and dropout */
     const char *backend; /* as stn_backend_find knows it; NULL: the CPU */
 };
 
@@ -105,6 +108,8 @@ void stn_network_get_gradients(const struct stn_network *network, float *gradien
 void stn_network_add_gradients(struct stn_network *network, const float *gradients);
 /* The same of strength * (value - anchor). */
 void stn_network_pull(struct stn_network *network, double strength, const float *anchor);
+/* False where an update would fail: the squares of the gradients do not sum to a finite float. */
+bool stn_network_can_update(const struct stn_network *network);
 /* Forgets the batches since the last update. */
 void stn_network_drop_gradients(struct stn_network *network);
 

@@ -13,8 +13,9 @@ struct plan {
     bool caches;       /* keys and values behind the KV cache's */
     bool rounds;       /* int8 backward */
     size_t *bounds;    /* NULL, or where each layer's first node goes: (n_layers) */
-    /* the last input that was quantised, so that products of one input share it */
-    uint32_t quantised_from, quantised;
+    float dropout;     /* as in stn_network_config */
+    /* the last input that was quantised, and that was thinned, so that products of one input share it */
+    uint32_t quantised_from, quantised, thinned_from, thinned;
 };
 
 static uint32_t add(struct plan *plan, const struct stn_node *node)
@@ -34,6 +35,20 @@ static uint32_t gather(struct plan *plan, uint32_t x, uint32_t rows)
     return rows == STN_OP_NONE ? x : add(plan, &node);
 }
 
+/* What a branch sees of x. */
+static uint32_t thin(struct plan *plan, uint32_t x)
+{
+    struct stn_network *network = plan->network;
+    if (plan->dropout > 0 && plan->thinned_from != x) {
+        struct stn_node node = {.op = STN_OP_DROPOUT, .in = {x, network->tensors.seed}, .eps = plan->dropout, .out = STN_OP_NEW};
+        node.scale = 1 / (1 - plan->dropout);
+        node.number = network->graph.n_streams++;
+        plan->thinned = add(plan, &node);
+        plan->thinned_from = x;
+    }
+    return plan->dropout > 0 ? plan->thinned : x;
+}
+
 /* y = W x_q + scale B (A x) */
 static uint32_t project(struct plan *plan, size_t layer, enum stn_arch_target target, uint32_t x)
 {
@@ -51,7 +66,7 @@ static uint32_t project(struct plan *plan, size_t layer, enum stn_arch_target ta
     struct stn_node product = {.op = STN_OP_TERNARY, .in = {xq, l->weights[target]}, .rounds = plan->rounds, .out = STN_OP_NEW};
     uint32_t y = add(plan, &product);
     if (branch->a != STN_OP_NONE) {
-        struct stn_node down = {.op = STN_OP_LINEAR, .in = {x, branch->a}, .scale = 1, .out = STN_OP_NEW};
+        struct stn_node down = {.op = STN_OP_LINEAR, .in = {thin(plan, x), branch->a}, .scale = 1, .out = STN_OP_NEW};
         struct stn_node up = {.op = STN_OP_LINEAR, .scale = branch->scale, .add = true, .out = STN_OP_NEW};
         up.in[0] = add(plan, &down);
         up.in[1] = branch->b;
@@ -125,7 +140,7 @@ static uint32_t trunk(struct plan *plan)
     const struct stn_network *network = plan->network;
     struct stn_node embed = {.op = STN_OP_EMBED, .in = {network->tensors.tokens, network->tensors.embeddings}, .out = STN_OP_NEW};
     uint32_t x = add(plan, &embed), n_layers = network->model->arch->n_layers;
-    plan->quantised_from = STN_OP_NONE;
+    plan->quantised_from = plan->thinned_from = STN_OP_NONE;
     for (uint32_t layer = 0; layer < n_layers && !network->graph.failed; layer++) {
         if (plan->bounds != NULL) {
             plan->bounds[layer] = network->graph.passes[plan->pass].n_nodes;
@@ -153,6 +168,7 @@ static void build_train(struct stn_network *network)
     struct plan plan = {.network = network, .pass = STN_NETWORK_TRAIN, .rows = t->target_rows};
     plan.rounds = network->config.backward == STN_BACKWARD_INT8;
     plan.bounds = network->bounds;
+    plan.dropout = network->config.dropout;
     struct stn_node loss = {.op = STN_OP_LOSS, .out = {t->losses, t->guesses, STN_OP_NONE, STN_OP_NONE}};
     loss.in[0] = trunk(&plan);
     loss.in[1] = t->head;

@@ -3,6 +3,9 @@
 #include <assert.h>
 
 /* The shaders, as glslc compiled them. */
+static const uint32_t dropout_code[] = {
+#include "dropout_spv.h"
+};
 static const uint32_t embed_code[] = {
 #include "embed_spv.h"
 };
@@ -144,6 +147,7 @@ static const struct stn_pipeline_row rows[] = {
      BIND(IN(0), IN(1) R, IN(2) R, IN(3), IN(4), IN(5), IN(6), IN(7), OUT(1) R, OUT(2) R), KEYS(4, 8)},
     {STN_OP_GATE, 0, CODE(gate), BIND(IN(0) R, IN(1) R, OUT(0) R), CELLS},
     {STN_OP_GATE_BACK, 0, CODE(gate_back), BIND(IN(0) R, IN(1) R, IN(2) R, OUT(0) R, OUT(1) R), CELLS},
+    {STN_OP_DROPOUT, 0, CODE(dropout), BIND(IN(0) R, IN(1), OUT(0) R), CELLS},
     {STN_OP_ADD, 0, CODE(add), BIND(IN(0) R, IN(1) R, OUT(0) R), CELLS},
     {STN_OP_COPY, 0, CODE(copy), BIND(IN(0) R, OUT(0) R), CELLS},
     {STN_OP_GATHER, 0, CODE(gather), BIND(IN(0), IN(1) R, OUT(0) R), CELLS},

@@ -249,6 +249,56 @@ START_TEST(recomputed_activations_give_the_same_bits_in_less_memory)
 }
 END_TEST
 
+/* The loss of a step's first batch, with the same values dropped each time. */
+static double first_loss(struct stn_network *network, const float *values, const struct pack *p)
+{
+    stn_network_set_values(network, values);
+    stn_network_drop_gradients(network);
+    return accumulate(network, p);
+}
+
+START_TEST(gradients_under_dropout_are_the_slopes_of_the_loss_with_the_same_inputs_dropped)
+{
+    struct pack p = {0};
+    pack_some(&p);
+    struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
+    size_t n = adapter->n_values;
+    float *g = stn_mem_new(n, 3 * sizeof *g), *moved = g + n, *again = g + 2 * n;
+    struct stn_network_config c = config();
+    c.act_int8 = false;
+    double kept_all = 0, squares = 0, step, slope;
+    for (unsigned i = 0; i < 3; i++) {
+        c.dropout = i == 0 ? 0 : 0.3f;
+        c.recompute = i == 2;
+        struct stn_network *network = new_network(adapter, &c);
+        struct stn_network_result said;
+        double loss = first_loss(network, adapter->values, &p);
+        stn_network_get_gradients(network, i == 2 ? again : g);
+        ck_assert_int_eq(stn_network_eval(network, &p.batch, &said, &err), STN_OK);
+        kept_all = i == 0 ? loss : kept_all;
+        ck_assert_double_eq_tol(said.loss, kept_all, 1e-6 * kept_all); /* nothing is dropped when it is evaluated */
+        ck_assert_double_eq_tol(loss, kept_all, 0.1 * kept_all);
+        if (i == 1) {
+            ck_assert(fabs(loss - kept_all) > 1e-6 * kept_all);
+            for (size_t k = 0; k < n; k++) {
+                squares += (double)g[k] * (double)g[k];
+            }
+            step = 1e-3 / sqrt(squares);
+            for (size_t k = 0; k < n; k++) {
+                moved[k] = adapter->values[k] + (float)(step * (double)g[k]);
+                again[k] = adapter->values[k] - (float)(step * (double)g[k]);
+            }
+            slope = (first_loss(network, moved, &p) - first_loss(network, again, &p)) / (2 * step);
+            ck_assert_msg(fabs(slope - squares) < 0.01 * squares, "slope %g, want %g", slope, squares);
+        }
+        stn_network_free(network);
+    }
+    ck_assert_mem_eq(g, again, n * sizeof *g);
+    stn_mem_free(g);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
 /* From all the memory that is wanted down to none: kept, computed again, cut, refused. */
 START_TEST(a_network_is_fitted_into_the_memory_there_is)
 {
@@ -339,6 +389,7 @@ Suite *suite(void)
     tcase_add_test(t, a_gradient_that_is_not_finite_changes_nothing);
     tcase_add_test(t, moments_and_values_carry_a_run_on_exactly);
     tcase_add_test(t, recomputed_activations_give_the_same_bits_in_less_memory);
+    tcase_add_test(t, gradients_under_dropout_are_the_slopes_of_the_loss_with_the_same_inputs_dropped);
     tcase_add_test(t, a_network_is_fitted_into_the_memory_there_is);
     tcase_add_test(t, every_allocation_of_a_network_may_fail_without_harm);
     tcase_add_test(t, every_allocation_of_a_model_may_fail_without_harm);

@@ -129,6 +129,54 @@ START_TEST(gates_and_their_gradients)
 }
 END_TEST
 
+/* ---- dropout ---- */
+
+enum { DT = 40, DC = 67 };
+
+static void drop(const float *x, const int32_t *seed, uint32_t number, const float *old, float *y)
+{
+    begin(STN_OP_DROPOUT);
+    bench.node.eps = 0.25f;
+    bench.node.scale = 1 / 0.75f;
+    bench.node.number = number;
+    bench.node.add = old != NULL;
+    in(STN_DTYPE_F32, DT, DC, x);
+    in(STN_DTYPE_I32, 1, 2, seed);
+    out(STN_DTYPE_F32, DT, DC);
+    if (old != NULL) {
+        before(0, old, DT * DC * sizeof *old);
+    }
+    run(2);
+    result(0, y, DT * DC);
+    end();
+}
+
+START_TEST(dropout_takes_its_share_by_chance_and_the_same_ones_again)
+{
+    static float x[DT * DC], old[DT * DC], y[DT * DC], sum[DT * DC], other[DT * DC];
+    const int32_t seed[2] = {0x12345678, -77};
+    size_t n_zero = 0, n_same = 0;
+    stn_rng_init(&bench.rng, 5);
+    draw(x, DT * DC, 1);
+    draw(old, DT * DC, 1);
+    drop(x, seed, 3, NULL, y);
+    drop(x, seed, 3, old, sum);
+    drop(x, seed, 4, NULL, other);
+    for (size_t i = 0; i < DT * DC; i++) {
+        bool is_zero = fabsf(y[i]) <= 0;
+        n_zero += is_zero;
+        n_same += is_zero == (fabsf(other[i]) <= 0);
+        ck_assert(is_zero || fabsf(y[i] - x[i] / 0.75f) <= 1e-6f * fabsf(x[i]));
+        ck_assert_float_eq_tol(sum[i], old[i] + y[i], 1e-6f);
+    }
+    /* within four standard deviations: 2680 draws of 1/4, and of 10/16 */
+    ck_assert_uint_ge(n_zero, 580);
+    ck_assert_uint_le(n_zero, 760);
+    ck_assert_uint_ge(n_same, 1575);
+    ck_assert_uint_le(n_same, 1775);
+}
+END_TEST
+
 /* ---- rotary positions ---- */
 
 START_TEST(rope_turns_pairs_by_their_positions_angle_and_back)
@@ -358,6 +406,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, norm_and_its_gradient);
     tcase_add_loop_test(t, gates_and_their_gradients, 0, 2);
+    tcase_add_test(t, dropout_takes_its_share_by_chance_and_the_same_ones_again);
     tcase_add_loop_test(t, rope_turns_pairs_by_their_positions_angle_and_back, 0, 2);
     tcase_add_loop_test(t, dense_products_and_their_gradients, 0, 6);
     tcase_add_test(t, rows_are_gathered_scattered_and_stored);

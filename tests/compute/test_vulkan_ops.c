@@ -203,6 +203,25 @@ START_TEST(rows_are_rounded_to_the_cpus_int8)
 }
 END_TEST
 
+START_TEST(dropout_takes_what_the_cpu_takes)
+{
+    enum { T = 70, N = 203 };
+    const int32_t seed[2] = {0x12345678, -77};
+    begin(STN_OP_DROPOUT);
+    draw(x, T * N, 1);
+    draw(old, T * N, 1);
+    in(STN_DTYPE_F32, T, N, x);
+    in(STN_DTYPE_I32, 1, 2, seed);
+    out(STN_DTYPE_F32, T, N, old);
+    job.node.number = 3;
+    job.node.add = true;
+    job.node.eps = 0.25f;
+    job.node.scale = 1 / 0.75f;
+    run_both();
+    agree(0, T * N, 1e-6, "y");
+}
+END_TEST
+
 /* _i: columns at and around what the kernel for few columns takes */
 START_TEST(products_with_few_columns_are_the_cpus)
 {
@@ -319,6 +338,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, ternary_products_are_the_cpus, 0, 16);
     tcase_add_loop_test(t, products_with_few_columns_are_the_cpus, 0, 4);
     tcase_add_test(t, rows_are_rounded_to_the_cpus_int8);
+    tcase_add_test(t, dropout_takes_what_the_cpu_takes);
     tcase_add_test(t, tensors_above_the_range_of_a_binding_are_cut);
     tcase_add_test(t, a_tensor_that_cannot_be_cut_is_an_error_with_its_size);
     tcase_add_test(t, a_device_without_memory_is_an_error);
