@@ -20,6 +20,7 @@
 #define STN_ADAPTER_RANK 1024                 /* the greatest rank */
 #define STN_ADAPTER_N_VALUES ((size_t)1 << 31) /* most values */
 #define STN_ADAPTER_NOTES 65536               /* most bytes of other metadata */
+#define STN_ADAPTER_RSLORA "sterna.rslora"     /* metadata, a number: alpha was meant for alpha / sqrt(rank), and is here times sqrt(rank) */
 
 struct stn_adapter_tensor {
     const char *name; /* of the base tensor: blk.N.attn_q.weight */

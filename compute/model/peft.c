@@ -134,6 +134,22 @@ static enum stn_code list_notes(struct out *out, struct stn_err *err)
     return done ? STN_OK : no_memory(err);
 }
 
+/* Whether its scale is alpha / sqrt(r) (Kalajdzievski 2023) in PEFT's words; *ret is alpha in those. Digits that come back as
+ * the same alpha are kept short. */
+static bool is_rslora(const struct stn_adapter *a, double *ret)
+{
+    uint64_t set = 0;
+    double root = sqrt((double)a->rank);
+    float shortened = (float)((double)a->alpha / root);
+    *ret = (double)a->alpha;
+    if (!stn_adapter_get_u64(a, STN_ADAPTER_RSLORA, &set) || set != 1) {
+        return false;
+    }
+    bool is_same = !((float)((double)shortened * root) < a->alpha) && !((float)((double)shortened * root) > a->alpha);
+    *ret = is_same ? (double)shortened : (double)a->alpha / root;
+    return true;
+}
+
 /* What PEFT's LoraConfig asks for; alpha keeps all its digits. */
 static json_t *make_config(const struct stn_adapter *a)
 {
@@ -144,14 +160,15 @@ static json_t *make_config(const struct stn_adapter *a)
             (void)json_array_append_new(names, json_string(strchr(modules[t], '.') + 1));
         }
     }
-    double alpha = (double)a->alpha;
+    double alpha;
+    bool has_root = is_rslora(a, &alpha);
     bool is_whole = alpha <= 1e9 && fabs(alpha - floor(alpha)) <= 0;
     return json_pack("{sn so ss sb sb sb sn sn so sf sn ss si so sn so ss sb sb}", "base_model_name_or_path", "alpha_pattern",
                      json_object(), "bias", "none", "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1,
                      "layers_pattern", "layers_to_transform", "lora_alpha",
                      is_whole ? json_integer((json_int_t)alpha) : json_real(alpha), "lora_dropout", 0.0, "modules_to_save",
                      "peft_type", "LORA", "r", (int)a->rank, "rank_pattern", json_object(), "revision", "target_modules", names, "task_type", "CAUSAL_LM",
-                     "use_dora", 0, "use_rslora", 0);
+                     "use_dora", 0, "use_rslora", has_root);
 }
 
 static enum stn_code write_config(const struct stn_adapter *adapter, const char *folder, struct stn_err *err)

@@ -117,6 +117,34 @@ START_TEST(what_comes_back_is_the_same_adapter_bit_for_bit)
 }
 END_TEST
 
+/* Rank-stabilised: PEFT's reader is told alpha and takes the root itself, a GGUF's finds it in alpha. */
+START_TEST(a_rank_stabilised_scale_is_the_same_product_for_every_reader)
+{
+    for (uint64_t i = 0; i < 40; i++) {
+        float meant = i == 0 ? 16 : (float)(stn_rng_mix(i) % 10007) * 0.0123f + 0.1f;
+        struct stn_adapter *out = fresh((float)((double)meant * sqrt(RANK))), *in = NULL;
+        struct stn_buf text = {0};
+        char path[64], words[64];
+        ck_assert_int_eq(stn_adapter_set_u64(out, STN_ADAPTER_RSLORA, 1, &err), STN_OK);
+        ck_assert_msg(stn_peft_export(out, arch, folder, &err) == STN_OK, "%s", err.text);
+        (void)snprintf(path, sizeof path, "%s/" STN_PEFT_CONFIG, folder);
+        ck_assert_int_eq(stn_file_read(path, STN_PEFT_CONFIG_SIZE, &text, &err), STN_OK);
+        ck_assert(stn_buf_add_u8(&text, 0));
+        ck_assert_ptr_nonnull(strstr((const char *)text.data, "\"use_rslora\": true"));
+        (void)snprintf(words, sizeof words, "\"lora_alpha\": ");
+        const char *at = strstr((const char *)text.data, words);
+        ck_assert_ptr_nonnull(at);
+        ck_assert_double_eq_tol(strtod(at + strlen(words), NULL), (double)meant, 1e-6 * (double)meant);
+        ck_assert(i > 0 || strncmp(at + strlen(words), "16,", 3) == 0);
+        ck_assert_msg(stn_peft_import(&in, NULL, folder, &err) == STN_OK, "%s", err.text);
+        ck_assert(same(out, in));
+        stn_buf_fini(&text);
+        stn_adapter_free(in);
+        stn_adapter_free(out);
+    }
+}
+END_TEST
+
 START_TEST(rows_that_change_places_need_the_model)
 {
     struct stn_adapter *out = fresh(4);
@@ -336,6 +364,7 @@ Suite *suite(void)
     TCase *t = tcase_create("peft");
     tcase_add_checked_fixture(t, open_llama, close_llama);
     tcase_add_test(t, what_comes_back_is_the_same_adapter_bit_for_bit);
+    tcase_add_test(t, a_rank_stabilised_scale_is_the_same_product_for_every_reader);
     tcase_add_test(t, rows_that_change_places_need_the_model);
     tcase_add_test(t, merged_weights_are_the_models_in_the_checkpoints_own_order_of_rows);
     tcase_add_test(t, a_config_that_asks_for_more_is_refused_by_its_word);
