@@ -252,3 +252,17 @@ uint64_t stn_batch_steps(struct stn_batch_reader *reader, uint64_t n_epochs)
     (void)stn_batch_seek(reader, was);
     return n_steps;
 }
+
+uint64_t stn_batch_steps_for_rows(struct stn_batch_reader *reader, uint64_t n_steps, uint64_t n_rows)
+{
+    struct stn_batch_position was = reader->position;
+    uint64_t n = 0, rows = 0;
+    (void)stn_batch_seek(reader, (struct stn_batch_position){0});
+    while (n < n_steps && (n == 0 || rows < n_rows)) {
+        stn_batch_draw(reader);
+        rows += reader->rows;
+        n++;
+    }
+    (void)stn_batch_seek(reader, was);
+    return n;
+}

@@ -63,5 +63,7 @@ void stn_batch_restart(struct stn_batch_reader *reader, uint64_t seed);
 
 /* How many steps n_epochs take from the start. The position stays as it is. */
 uint64_t stn_batch_steps(struct stn_batch_reader *reader, uint64_t n_epochs);
+/* How many of the first n_steps it takes until n_rows have been read; all of them where they have fewer. At least 1. */
+uint64_t stn_batch_steps_for_rows(struct stn_batch_reader *reader, uint64_t n_steps, uint64_t n_rows);
 
 #endif

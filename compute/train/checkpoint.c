@@ -6,11 +6,11 @@
 #include "base/str.h"
 #include "io/file.h"
 
-#define MAGIC "STNCKPT1"
+#define MAGIC "STNCKPT2"
 #define MAGIC_SIZE 8
 #define HEAD (MAGIC_SIZE + 4)
-#define N_COUNTS 11
-#define N_REALS 3
+#define N_COUNTS 15
+#define N_REALS 8
 #define STATE (8 * (N_COUNTS + N_REALS))
 
 enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_checkpoint_subject *subject,
@@ -28,6 +28,14 @@ enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_chec
                          stn_trainer_pass_tokens(c), c->batch_examples);
     (void)stn_buf_printf(ret, "lr=%.17g\nschedule=%s\nwarmup=%.17g\nclip=%.17g\n", c->lr,
                          stn_schedule_names[c->schedule], c->warmup, c->clip);
+    if (subject->watch != NULL) {
+        struct stn_digest held = stn_dataset_digest(subject->watch->dataset);
+        stn_digest_put_text(&held, data);
+    }
+    (void)stn_buf_printf(ret, "factors=%d\ndropout=%.9g\nvalidation=%s\nvalidation steps=%llu\npatience=%llu\n", (int)c->slice, (double)c->dropout,
+                         subject->watch == NULL ? "none" : data,
+                         (unsigned long long)(subject->watch == NULL ? 0 : subject->watch->every),
+                         (unsigned long long)(subject->watch == NULL ? 0 : subject->watch->patience));
     (void)stn_buf_printf(ret, "adamw=%.17g %.17g %.17g %.17g\nbackward=%s\nrounding seed=%llu\nprox=%.17g\n", c->beta1,
                          c->beta2, c->eps, c->weight_decay, c->backward == STN_BACKWARD_INT8 ? "int8" : "exact",
                          (unsigned long long)c->seed, run->prox);
@@ -38,10 +46,10 @@ enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_chec
     return STN_OK;
 }
 
-/* A state with room for the trainer's values, in one block that the caller frees. */
-static void *new_state(struct stn_trainer_state *state, size_t n)
+/* A state with room for the trainer's values, the first of n_vectors in one block that the caller frees. */
+static float *new_state(struct stn_trainer_state *state, size_t n, size_t n_vectors)
 {
-    float *block = stn_mem_new(n, 3 * sizeof *block);
+    float *block = stn_mem_new(n, n_vectors * sizeof *block);
     *state = (struct stn_trainer_state){.values = block};
     if (block != NULL) {
         state->m = block + n;
@@ -64,12 +72,19 @@ static double real_of(uint64_t bits)
     return x;
 }
 
-static bool put_head(struct stn_buf *buf, const char *identity, size_t n, const struct stn_trainer_state *s)
+static bool put_head(struct stn_buf *buf, const char *identity, size_t n, const struct stn_trainer_state *s,
+                     const struct stn_watch *watch)
 {
     const struct stn_trainer_totals *t = &s->totals;
+    struct stn_watch_state w = {0};
+    if (watch != NULL) {
+        w = *stn_watch_state(watch);
+    }
     const uint64_t words[N_COUNTS + N_REALS] = {
         n, s->n_done, s->n_steps, s->position.epoch, s->position.index, s->n_updates, t->n_examples, t->n_rows,
-        t->n_targets, t->n_first, t->n_last, bits_of(t->first_sum), bits_of(t->last_sum), bits_of(t->loss),
+        t->n_targets, t->n_first, t->n_last, w.n_looks, w.n_worse, w.last_step, w.best_step, bits_of(t->first_sum),
+        bits_of(t->last_sum), bits_of(t->loss), bits_of(w.first_loss), bits_of(w.last_loss), bits_of(w.best_loss),
+        bits_of(w.last_accuracy), bits_of(w.best_accuracy),
     };
     size_t size = strlen(identity);
     bool ok = stn_buf_add(buf, MAGIC, MAGIC_SIZE) && stn_buf_add_u32(buf, (uint32_t)size) &&
@@ -81,15 +96,16 @@ static bool put_head(struct stn_buf *buf, const char *identity, size_t n, const 
 }
 
 /* Returns the n_values that the file states. */
-static uint64_t take_state(struct stn_trainer_state *s, struct stn_cursor *cursor)
+static uint64_t take_state(struct stn_trainer_state *s, struct stn_watch_state *w, struct stn_cursor *cursor)
 {
     struct stn_trainer_totals *t = &s->totals;
     uint64_t n;
     uint64_t *const counts[N_COUNTS] = {
         &n, &s->n_done, &s->n_steps, &s->position.epoch, &s->position.index, &s->n_updates, &t->n_examples,
-        &t->n_rows, &t->n_targets, &t->n_first, &t->n_last,
+        &t->n_rows, &t->n_targets, &t->n_first, &t->n_last, &w->n_looks, &w->n_worse, &w->last_step, &w->best_step,
     };
-    double *const reals[N_REALS] = {&t->first_sum, &t->last_sum, &t->loss};
+    double *const reals[N_REALS] = {&t->first_sum, &t->last_sum, &t->loss, &w->first_loss, &w->last_loss, &w->best_loss,
+                                    &w->last_accuracy, &w->best_accuracy};
     for (size_t i = 0; i < N_COUNTS; i++) {
         *counts[i] = stn_buf_take_u64(cursor);
     }
@@ -99,13 +115,16 @@ static uint64_t take_state(struct stn_trainer_state *s, struct stn_cursor *curso
     return n;
 }
 
+/* values, m and v are one block of size bytes; best: a third of that, or NULL. */
 static enum stn_code write_draft(const char *path, const struct stn_buf *head, const float *values, size_t size,
-                                 struct stn_err *err)
+                                 const float *best, struct stn_err *err)
 {
+    size_t best_size = best == NULL ? 0 : size / 3;
     struct stn_digest_state hash;
     stn_digest_init(&hash);
     stn_digest_add(&hash, head->data, head->size);
     stn_digest_add(&hash, values, size);
+    stn_digest_add(&hash, best, best_size);
     struct stn_digest digest = stn_digest_end(&hash);
     struct stn_file_draft draft;
     enum stn_code code = stn_file_draft(&draft, path, STN_FILE_SECRET, err);
@@ -114,6 +133,7 @@ static enum stn_code write_draft(const char *path, const struct stn_buf *head, c
     }
     if ((code = stn_file_draft_put(&draft, head->data, head->size, err)) != STN_OK ||
         (code = stn_file_draft_put(&draft, values, size, err)) != STN_OK ||
+        (code = stn_file_draft_put(&draft, best, best_size, err)) != STN_OK ||
         (code = stn_file_draft_put(&draft, digest.bytes, sizeof digest.bytes, err)) != STN_OK) {
         stn_file_draft_drop(&draft);
         return code;
@@ -122,13 +142,13 @@ static enum stn_code write_draft(const char *path, const struct stn_buf *head, c
 }
 
 enum stn_code stn_checkpoint_save(const char *folder, const char *identity, const struct stn_trainer *trainer,
-                                  struct stn_err *err)
+                                  const struct stn_watch *watch, struct stn_err *err)
 {
     size_t n = stn_trainer_n_values(trainer);
     char path[STN_FILE_PATH_MAX];
     struct stn_buf head = {0};
     struct stn_trainer_state state;
-    void *block = new_state(&state, n);
+    void *block = new_state(&state, n, 3);
     enum stn_code code = stn_file_make_folder(folder, 0700, err);
     if (code == STN_OK) {
         code = stn_file_join(path, folder, STN_CHECKPOINT_NAME, err);
@@ -141,8 +161,9 @@ enum stn_code stn_checkpoint_save(const char *folder, const char *identity, cons
         goto out;
     }
     stn_trainer_save(trainer, &state);
-    code = put_head(&head, identity, n, &state) ? write_draft(path, &head, state.values, n * 3 * sizeof(float), err)
-                                                : stn_err_set(err, STN_MEMORY, "no memory for a checkpoint");
+    code = put_head(&head, identity, n, &state, watch)
+               ? write_draft(path, &head, state.values, n * 3 * sizeof(float), watch == NULL ? NULL : stn_watch_best(watch), err)
+               : stn_err_set(err, STN_MEMORY, "no memory for a checkpoint");
 out:
     stn_buf_fini(&head);
     stn_mem_free(block);
@@ -169,8 +190,36 @@ static enum stn_code check_identity(const char *theirs, size_t size, const char 
                        n > 90 ? 90 : (int)n, theirs + line, m > 90 ? 90 : (int)m, ours + line);
 }
 
+/* The state behind the identity; all of it, or nothing. */
+static enum stn_code read_state(struct stn_cursor *cursor, size_t body, struct stn_trainer *trainer, struct stn_watch *watch,
+                                struct stn_err *err)
+{
+    size_t n = stn_trainer_n_values(trainer), n_vectors = watch == NULL ? 3 : 4;
+    struct stn_trainer_state state;
+    struct stn_watch_state looks;
+    float *block = new_state(&state, n, n_vectors);
+    if (block == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a checkpoint of %zu values", n);
+    }
+    enum stn_code code = STN_OK;
+    uint64_t n_stated = take_state(&state, &looks, cursor);
+    if (n_stated != n || body - cursor->at != n * n_vectors * sizeof(float)) {
+        code = stn_err_set(err, STN_INVALID, "the checkpoint has %llu values, this run %zu",
+                           (unsigned long long)n_stated, n);
+    } else {
+        memcpy(block, cursor->data + cursor->at, n * n_vectors * sizeof(float));
+        code = stn_trainer_can_restore(trainer, &state, err);
+    }
+    if (code == STN_OK && watch != NULL) {
+        code = stn_watch_restore(watch, &looks, block + 3 * n, err);
+    }
+    code = code != STN_OK ? code : stn_trainer_restore(trainer, &state, err);
+    stn_mem_free(block);
+    return code;
+}
+
 static enum stn_code read_checkpoint(struct stn_cursor *cursor, const char *identity, struct stn_trainer *trainer,
-                                     struct stn_err *err)
+                                     struct stn_watch *watch, struct stn_err *err)
 {
     struct stn_digest digest = {0};
     size_t body = cursor->size < sizeof digest.bytes ? 0 : cursor->size - sizeof digest.bytes;
@@ -180,33 +229,16 @@ static enum stn_code read_checkpoint(struct stn_cursor *cursor, const char *iden
     struct stn_digest is = stn_digest_of(cursor->data, body);
     memcpy(digest.bytes, cursor->data + body, sizeof digest.bytes);
     (void)stn_buf_take(cursor, MAGIC_SIZE);
-    size_t size = stn_buf_take_u32(cursor), n = stn_trainer_n_values(trainer);
+    size_t size = stn_buf_take_u32(cursor);
     if (!stn_digest_equal(&is, &digest) || size > STN_CHECKPOINT_IDENTITY_LIMIT || size > body - HEAD - STATE) {
         return stn_err_set(err, STN_CORRUPT, "the checkpoint is damaged: its bytes are not what its digest says");
     }
     enum stn_code code = check_identity((const char *)stn_buf_take(cursor, size), size, identity, err);
-    if (code != STN_OK) {
-        return code;
-    }
-    struct stn_trainer_state state;
-    void *block = new_state(&state, n);
-    if (block == NULL) {
-        return stn_err_set(err, STN_MEMORY, "no memory for a checkpoint of %zu values", n);
-    }
-    uint64_t n_stated = take_state(&state, cursor);
-    if (n_stated != n || body - cursor->at != n * 3 * sizeof(float)) {
-        code = stn_err_set(err, STN_INVALID, "the checkpoint has %llu values, this run %zu",
-                           (unsigned long long)n_stated, n);
-    } else {
-        memcpy(state.values, cursor->data + cursor->at, n * 3 * sizeof(float));
-        code = stn_trainer_restore(trainer, &state, err);
-    }
-    stn_mem_free(block);
-    return code;
+    return code != STN_OK ? code : read_state(cursor, body, trainer, watch, err);
 }
 
 enum stn_code stn_checkpoint_load(const char *folder, const char *identity, struct stn_trainer *trainer,
-                                  struct stn_err *err)
+                                  struct stn_watch *watch, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
     struct stn_file_map map = {0};
@@ -218,7 +250,7 @@ enum stn_code stn_checkpoint_load(const char *folder, const char *identity, stru
         return code;
     }
     struct stn_cursor cursor = stn_buf_cursor(map.data, map.size);
-    code = read_checkpoint(&cursor, identity, trainer, err);
+    code = read_checkpoint(&cursor, identity, trainer, watch, err);
     if (code != STN_OK) {
         (void)stn_err_prefix(err, "%s", path);
     }

@@ -1,9 +1,10 @@
 /* checkpoint: a run on disk, so that it goes on exactly where it stood. One file, FOLDER/checkpoint, replaced whole:
  * whatever ends the process, the last one that was written whole is there.
  *
- * The file, numbers little endian: "STNCKPT1", u32 identity size, the identity, u64 n_values, steps done, steps,
- * epoch, index, updates, examples, rows, targets, firsts, lasts; f64 first sum, last sum, loss; f32 values, m, v (n_values
- * each); BLAKE2b-256 of all before it.
+ * The file, numbers little endian: "STNCKPT2", u32 identity size, the identity, u64 n_values, steps done, steps,
+ * epoch, index, updates, examples, rows, targets, firsts, lasts, and of the watch looks, worse, last step, best step; f64 first sum,
+ * last sum, loss, and of the watch first, last, best loss, last and best accuracy; f32 values, m, v, and with a watch the best values
+ * (n_values each); BLAKE2b-256 of all before it.
  *
  * The identity is text, "NAME=VALUE" a line: everything that a run's result depends on besides the state. A checkpoint
  * whose identity is another is refused, and the first line that differs says why. Thread: the trainer's. */
@@ -15,6 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "compute/train/trainer.h"
+#include "compute/train/watch.h"
 #include "crypto/digest.h"
 
 #define STN_CHECKPOINT_NAME "checkpoint"
@@ -27,6 +29,7 @@ struct stn_checkpoint_subject {
     struct stn_digest start; /* of the adapter's first values, rank, alpha and targets */
     const struct stn_trainer_config *config;
     const struct stn_trainer_run *run;
+    const struct stn_watch_config *watch; /* NULL: none */
     uint64_t n_steps;
 };
 
@@ -39,14 +42,14 @@ enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_chec
  * process has it. */
 enum stn_code stn_checkpoint_claim(int *ret, const char *folder, struct stn_err *err) STN_CHECKED;
 
-/* Makes the folder when it is missing. */
+/* Makes the folder when it is missing. watch: NULL for a run without one. */
 enum stn_code stn_checkpoint_save(const char *folder, const char *identity, const struct stn_trainer *trainer,
-                                  struct stn_err *err) STN_CHECKED;
+                                  const struct stn_watch *watch, struct stn_err *err) STN_CHECKED;
 
-/* Into a trainer whose run was started. STN_NOT_FOUND without one, STN_CORRUPT when it is damaged, STN_INVALID when it
- * is of another model, data or setting; the trainer is then as it was. */
+/* Into a trainer whose run was started, and its watch if it has one. STN_NOT_FOUND without a checkpoint, STN_CORRUPT when it is
+ * damaged, STN_INVALID when it is of another model, data or setting; trainer and watch are then as they were. */
 enum stn_code stn_checkpoint_load(const char *folder, const char *identity, struct stn_trainer *trainer,
-                                  struct stn_err *err) STN_CHECKED;
+                                  struct stn_watch *watch, struct stn_err *err) STN_CHECKED;
 
 bool stn_checkpoint_exists(const char *folder);
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 
@@ -34,7 +35,8 @@ struct stn_network_config stn_trainer_shape(const struct stn_trainer_config *con
 {
     size_t rows = stn_trainer_pass_tokens(config);
     return (struct stn_network_config){
-        .max_tokens = rows, .max_targets = rows, .context = config->context, .train = true, .slice = config->slice, .backward = config->backward,
+        .max_tokens = rows, .max_targets = rows, .context = config->context, .train = true, .slice = config->slice,
+        .backward = config->backward, .dropout = config->dropout, .evaluates = config->evaluates,
         .recompute = config->recompute, .act_int8 = true, .n_threads = config->n_threads, .seed = config->seed,
         .backend = config->backend,
     };
@@ -99,6 +101,11 @@ size_t stn_trainer_n_values(const struct stn_trainer *trainer)
     return trainer->n_values;
 }
 
+size_t stn_trainer_pass_rows(const struct stn_trainer *trainer)
+{
+    return stn_trainer_pass_tokens(&trainer->config);
+}
+
 void stn_trainer_set_values(struct stn_trainer *trainer, const float *values)
 {
     stn_network_set_values(trainer->network, values);
@@ -125,7 +132,13 @@ enum stn_code stn_trainer_start(struct stn_trainer *trainer, const struct stn_tr
     stn_batch_free(trainer->reader);
     trainer->reader = reader;
     trainer->run = *run;
-    trainer->n_steps = run->n_steps > 0 ? run->n_steps : stn_batch_steps(reader, run->n_epochs);
+    trainer->n_steps = run->n_steps > 0    ? run->n_steps
+                       : run->n_epochs > 0 ? stn_batch_steps(reader, run->n_epochs)
+                       : run->n_rows > 0   ? UINT64_MAX
+                                           : 0;
+    if (run->n_rows > 0) {
+        trainer->n_steps = stn_batch_steps_for_rows(reader, trainer->n_steps, run->n_rows);
+    }
     trainer->n_done = 0;
     trainer->totals = (struct stn_trainer_totals){0};
     if (!run->keep_moments) {
@@ -230,6 +243,38 @@ static void count(struct stn_trainer *trainer, const struct stn_trainer_step *st
     }
 }
 
+/* Puts the lines of the drawn pass's examples before an error. */
+static void name_examples(const struct stn_trainer *trainer, struct stn_err *err)
+{
+    size_t n_spans, at = 0;
+    const struct stn_batch_span *spans = stn_batch_spans(trainer->reader, &n_spans);
+    char lines[128] = "";
+    for (size_t i = 0; i < n_spans && at + 32 < sizeof lines; i++) {
+        int n = snprintf(lines + at, sizeof lines - at, "%s%llu", i == 0 ? "" : ", ",
+                         (unsigned long long)trainer->run.dataset->examples[spans[i].example].line);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    (void)stn_err_prefix(err, "the %s of line %s", n_spans == 1 ? "example" : "examples", lines);
+}
+
+/* After an update that failed: the step again, until a pass leaves a gradient that cannot be. */
+static void find_culprit(struct stn_trainer *trainer, struct stn_batch_position before, struct stn_err *err)
+{
+    struct stn_batch pass;
+    struct stn_network_result result;
+    bool is_found = false;
+    (void)stn_batch_seek(trainer->reader, before);
+    stn_batch_draw(trainer->reader);
+    while (!is_found && stn_batch_next(trainer->reader, &pass) &&
+           stn_network_accumulate(trainer->network, &pass, &result, NULL) == STN_OK) {
+        is_found = !stn_network_can_update(trainer->network);
+    }
+    if (is_found) {
+        name_examples(trainer, err);
+    }
+    stn_network_drop_gradients(trainer->network);
+}
+
 enum stn_code stn_trainer_step(struct stn_trainer *trainer, struct stn_trainer_step *ret, struct stn_err *err)
 {
     assert(trainer->reader != NULL && !stn_trainer_is_done(trainer));
@@ -245,6 +290,9 @@ enum stn_code stn_trainer_step(struct stn_trainer *trainer, struct stn_trainer_s
         stn_network_drop_gradients(trainer->network);
     } else {
         code = update(trainer, &step, err);
+        if (code == STN_CORRUPT) {
+            find_culprit(trainer, before, err);
+        }
     }
     if (code != STN_OK) {
         bool is_back = stn_batch_seek(trainer->reader, before);
@@ -286,8 +334,8 @@ void stn_trainer_save(const struct stn_trainer *trainer, struct stn_trainer_stat
     ret->totals = trainer->totals;
 }
 
-enum stn_code stn_trainer_restore(struct stn_trainer *trainer, const struct stn_trainer_state *state,
-                                  struct stn_err *err)
+enum stn_code stn_trainer_can_restore(const struct stn_trainer *trainer, const struct stn_trainer_state *state,
+                                      struct stn_err *err)
 {
     assert(trainer->reader != NULL);
     if (state->n_steps != trainer->n_steps || state->n_done > state->n_steps) {
@@ -300,10 +348,23 @@ enum stn_code stn_trainer_restore(struct stn_trainer *trainer, const struct stn_
             return stn_err_set(err, STN_INVALID, "value %zu or its moments are not finite", i);
         }
     }
-    if (!stn_batch_seek(trainer->reader, state->position)) {
+    if (state->position.index > trainer->run.dataset->n_examples) {
         return stn_err_set(err, STN_INVALID, "position %llu, beyond %zu examples",
                            (unsigned long long)state->position.index, trainer->run.dataset->n_examples);
     }
+    return STN_OK;
+}
+
+enum stn_code stn_trainer_restore(struct stn_trainer *trainer, const struct stn_trainer_state *state,
+                                  struct stn_err *err)
+{
+    enum stn_code code = stn_trainer_can_restore(trainer, state, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    bool is_there = stn_batch_seek(trainer->reader, state->position);
+    assert(is_there);
+    (void)is_there;
     const struct stn_network_moments moments = {.n_steps = state->n_updates, .m = state->m, .v = state->v};
     stn_network_set_moments(trainer->network, &moments);
     stn_network_set_values(trainer->network, state->values);

@@ -38,9 +38,11 @@ struct stn_trainer_config {
     double beta1, beta2, eps, weight_decay; /* AdamW (Loshchilov and Hutter, 2019) */
     enum stn_backward backward;
     enum stn_slice slice;  /* as in stn_network_config */
+    float dropout;         /* as in stn_network_config */
+    bool evaluates;        /* as in stn_network_config: a watch will look */
     bool recompute;        /* as in stn_network_config: less memory, the same values */
     unsigned n_threads;
-    uint64_t seed;         /* of stochastic rounding */
+    uint64_t seed;         /* of stochastic rounding and dropout */
     const char *backend;   /* as in stn_network_config */
 };
 
@@ -55,7 +57,8 @@ struct stn_network_config stn_trainer_shape(const struct stn_trainer_config *con
 struct stn_trainer_run {
     const struct stn_dataset *dataset;
     uint64_t n_steps;      /* 0: as many as n_epochs take */
-    uint64_t n_epochs;
+    uint64_t n_epochs;     /* 0 with n_steps 0: as many as n_rows take */
+    uint64_t n_rows;       /* the run ends with the step that reaches so many rows; 0: no such limit */
     uint64_t seed;         /* of the examples' order */
     bool keep_moments;     /* go on with the optimiser's state; otherwise it starts fresh */
     double prox;           /* FedProx (Li et al., 2020): the gradient gets prox * (value - anchor). 0: none */
@@ -93,6 +96,7 @@ void stn_trainer_free(struct stn_trainer *trainer);
 
 struct stn_network *stn_trainer_network(struct stn_trainer *trainer); /* to evaluate with what was learned */
 size_t stn_trainer_n_values(const struct stn_trainer *trainer);
+size_t stn_trainer_pass_rows(const struct stn_trainer *trainer); /* of a pass, at most */
 void stn_trainer_set_values(struct stn_trainer *trainer, const float *values);
 void stn_trainer_get_values(const struct stn_trainer *trainer, float *values);
 
@@ -103,7 +107,7 @@ uint64_t stn_trainer_n_steps(const struct stn_trainer *trainer); /* of the run *
 uint64_t stn_trainer_n_done(const struct stn_trainer *trainer);
 bool stn_trainer_is_done(const struct stn_trainer *trainer);
 
-/* One step; not after the last. STN_CORRUPT, naming the example, when a loss or the gradient is not finite;
+/* One step; not after the last. STN_CORRUPT, naming the example (of a gradient: those of the pass), when a loss or the gradient is not finite;
  * STN_CANCELLED when run.stopping said so. After either the step has not been: values, moments and position are as they were. */
 enum stn_code stn_trainer_step(struct stn_trainer *trainer, struct stn_trainer_step *ret,
                                struct stn_err *err) STN_CHECKED;
@@ -122,7 +126,10 @@ struct stn_trainer_state {
     float *values, *m, *v;
 };
 void stn_trainer_save(const struct stn_trainer *trainer, struct stn_trainer_state *ret);
-/* Into a run that was started in the same way. STN_INVALID, and nothing changed, when it cannot be a state of it. */
+/* STN_INVALID when it cannot be a state of the run that was started. */
+enum stn_code stn_trainer_can_restore(const struct stn_trainer *trainer, const struct stn_trainer_state *state,
+                                      struct stn_err *err) STN_CHECKED;
+/* Into a run that was started in the same way. STN_INVALID, and nothing changed, when that cannot be. */
 enum stn_code stn_trainer_restore(struct stn_trainer *trainer, const struct stn_trainer_state *state,
                                   struct stn_err *err) STN_CHECKED;
 

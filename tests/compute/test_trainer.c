@@ -1,101 +1,4 @@
-#include "tests/lib/run.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/mem.h"
-#include "base/rng.h"
-#include "compute/train/checkpoint.h"
-#include "compute/train/evaluate.h"
-#include "compute/train/trainer.h"
-#include "io/file.h"
-
-/* A tiny mapping on home-base: a token in, always the same two out. Tokens as they are: no text is needed. */
-#define N_PAIRS 12
-#define N_TOKENS 7
-
-static struct stn_model *model;
-static struct stn_adapter *adapter;
-static struct stn_dataset *dataset;
-static struct stn_trainer *trainer;
-static struct stn_err err;
-
-static void open_all(void)
-{
-    char path[1024];
-    (void)snprintf(path, sizeof path, "%s/deploy/models/home-base.gguf", STN_RUN_SOURCE);
-    ck_assert_msg(stn_model_open(&model, path, &err) == STN_OK, "%s", err.text);
-    ck_assert_int_eq(stn_adapter_new(&adapter, stn_model_arch(model), 4, 8, STN_ARCH_ALL, &err), STN_OK);
-    stn_adapter_init(adapter, 1);
-    const struct stn_dataset_config config = {.context = 32};
-    ck_assert_int_eq(stn_dataset_new(&dataset, &config, &err), STN_OK);
-    for (int i = 0; i < N_PAIRS; i++) {
-        /* of different lengths, so that passes are not all alike */
-        int n = N_TOKENS - i % 3;
-        int32_t tokens[N_TOKENS] = {300 + i, 301, 302, 303};
-        uint8_t marks[N_TOKENS] = {0};
-        for (int k = n - 3; k < n; k++) {
-            tokens[k] = k == n - 1 ? 5 : 400 + (i * 37 + k) % 50;
-            marks[k] = STN_DATASET_TARGET | STN_DATASET_ANSWER;
-        }
-        ck_assert_int_eq(stn_dataset_add_tokens(dataset, tokens, marks, (size_t)n, &err), STN_OK);
-    }
-}
-
-static void close_all(void)
-{
-    stn_trainer_free(trainer);
-    stn_dataset_free(dataset);
-    stn_adapter_free(adapter);
-    stn_model_close(model);
-    trainer = NULL;
-}
-
-static struct stn_trainer_config small(void)
-{
-    struct stn_trainer_config config = stn_trainer_defaults();
-    config.context = 32;
-    config.batch_tokens = 40;
-    config.pass_tokens = 32;
-    config.lr = 3e-3;
-    return config;
-}
-
-static void make(const struct stn_trainer_config *config)
-{
-    stn_trainer_free(trainer);
-    trainer = NULL;
-    ck_assert_msg(stn_trainer_new(&trainer, model, adapter, config, &err) == STN_OK, "%s", err.text);
-}
-
-static void start(const struct stn_trainer_run *run)
-{
-    stn_trainer_set_values(trainer, adapter->values);
-    ck_assert_msg(stn_trainer_start(trainer, run, &err) == STN_OK, "%s", err.text);
-}
-
-static struct stn_trainer_step step(void)
-{
-    struct stn_trainer_step ret;
-    ck_assert_msg(stn_trainer_step(trainer, &ret, &err) == STN_OK, "%s", err.text);
-    return ret;
-}
-
-static void finish(void)
-{
-    while (!stn_trainer_is_done(trainer)) {
-        (void)step();
-    }
-}
-
-static float *values(void)
-{
-    float *ret = stn_mem_new(stn_trainer_n_values(trainer), sizeof *ret);
-    stn_trainer_get_values(trainer, ret);
-    return ret;
-}
+#include "tests/compute/mapping.h"
 
 static double distance(const float *a, const float *b)
 {
@@ -199,10 +102,10 @@ START_TEST(a_run_resumed_at_any_step_ends_as_if_it_had_never_stopped)
         for (uint64_t i = 0; i < stop; i++) {
             (void)step();
         }
-        ck_assert_msg(stn_checkpoint_save(folder, name, trainer, &err) == STN_OK, "%s", err.text);
+        ck_assert_msg(stn_checkpoint_save(folder, name, trainer, NULL, &err) == STN_OK, "%s", err.text);
         make(&config); /* nothing of the first one is left */
         start(&run);
-        ck_assert_msg(stn_checkpoint_load(folder, name, trainer, &err) == STN_OK, "%s", err.text);
+        ck_assert_msg(stn_checkpoint_load(folder, name, trainer, NULL, &err) == STN_OK, "%s", err.text);
         ck_assert_uint_eq(stn_trainer_n_done(trainer), stop);
         finish();
         float *resumed = values();
@@ -231,9 +134,9 @@ START_TEST(a_checkpoint_of_another_run_is_refused_and_says_why)
     ck_assert_int_eq(stn_checkpoint_identity(&theirs, &subject, &err), STN_OK);
     make(&config);
     start(&run);
-    ck_assert_int_eq(stn_checkpoint_load(folder, (const char *)ours.data, trainer, &err), STN_NOT_FOUND);
-    ck_assert_int_eq(stn_checkpoint_save(folder, (const char *)theirs.data, trainer, &err), STN_OK);
-    ck_assert_int_eq(stn_checkpoint_load(folder, (const char *)ours.data, trainer, &err), STN_INVALID);
+    ck_assert_int_eq(stn_checkpoint_load(folder, (const char *)ours.data, trainer, NULL, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_checkpoint_save(folder, (const char *)theirs.data, trainer, NULL, &err), STN_OK);
+    ck_assert_int_eq(stn_checkpoint_load(folder, (const char *)ours.data, trainer, NULL, &err), STN_INVALID);
     ck_assert_msg(strstr(err.text, "it has lr=1.0000000000000001e-05, this run lr=0.003") != NULL, "%s", err.text);
     stn_buf_fini(&ours);
     stn_buf_fini(&theirs);
@@ -252,20 +155,20 @@ START_TEST(a_damaged_checkpoint_is_refused_and_changes_nothing)
     make(&config);
     start(&run);
     (void)step();
-    ck_assert_int_eq(stn_checkpoint_save(folder, "a=1\n", trainer, &err), STN_OK);
+    ck_assert_int_eq(stn_checkpoint_save(folder, "a=1\n", trainer, NULL, &err), STN_OK);
     ck_assert_int_eq(stn_file_read(path, 1 << 28, &bytes, &err), STN_OK);
     float *before = values();
     for (size_t i = 0; i < 200; i++) {
         size_t at = i < 150 ? i : (size_t)(stn_rng_mix(i) % bytes.size);
         bytes.data[at] ^= 0x10;
         ck_assert_int_eq(stn_file_replace(path, bytes.data, bytes.size, STN_FILE_MODE, &err), STN_OK);
-        ck_assert_int_eq(stn_checkpoint_load(folder, "a=1\n", trainer, &err), STN_CORRUPT);
+        ck_assert_int_eq(stn_checkpoint_load(folder, "a=1\n", trainer, NULL, &err), STN_CORRUPT);
         bytes.data[at] ^= 0x10;
     }
     for (size_t i = 0; i < 60; i++) {
         size_t size = i < 40 ? i * 4 : (size_t)(stn_rng_mix(i) % bytes.size);
         ck_assert_int_eq(stn_file_replace(path, bytes.data, size, STN_FILE_MODE, &err), STN_OK);
-        ck_assert_int_eq(stn_checkpoint_load(folder, "a=1\n", trainer, &err), STN_CORRUPT);
+        ck_assert_int_eq(stn_checkpoint_load(folder, "a=1\n", trainer, NULL, &err), STN_CORRUPT);
     }
     float *after = values();
     ck_assert_mem_eq(before, after, adapter->n_values * sizeof *before);

@@ -29,7 +29,8 @@ train() { # an adapter's name, then more options
     out=$1
     shift
     "$sterna" train -m "$top/deploy/models/home-base.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 \
-        --lr 1e-3 --epochs 20 --batch-tokens 128 --metrics "$dir/$out.metrics" "$@" >"$dir/log" 2>&1
+        --lr 1e-3 --epochs 20 --batch-tokens 128 --dropout 0.1 --validation-share 0.1 --validation-steps 7 --patience 1000 \
+        --metrics "$dir/$out.metrics" "$@" >"$dir/log" 2>&1
 }
 
 wait_for() { # a file, or the end of the run
@@ -77,6 +78,8 @@ check "and keeps its adapter" test -s "$dir/stopped.gguf"
 check "and says where it stopped" grep -q "(stopped)" "$dir/log"
 check "it goes on too" train stopped.gguf --resume "$dir/stop"
 check "and ends as the whole run" cmp "$dir/whole.gguf" "$dir/stopped.gguf"
+sed 's/, "wall_s.*//' "$dir/stopped.gguf.metrics" >"$dir/stopped.steps"
+check "with the same steps and evaluations in its metrics" cmp "$dir/whole.steps" "$dir/stopped.steps"
 
 # what is not this run is refused
 refuses() { # words of the error, then options
@@ -84,6 +87,8 @@ refuses() { # words of the error, then options
     shift
     ! train other.gguf "$@" && grep -q "$words" "$dir/log" && test ! -e "$dir/other.gguf"
 }
+check "another dropout is refused" refuses "it has dropout=0.1" --resume "$dir/kept" --dropout 0.2
+check "another patience is refused" refuses "it has patience=1000" --resume "$dir/kept" --patience 5
 check "another rate is refused" refuses "it has lr=" --resume "$dir/kept" --lr 1e-2
 echo '{"text": "one more"}' >>"$dir/data.jsonl"
 check "other data are refused" refuses "it has data=" --resume "$dir/kept"

@@ -192,6 +192,21 @@ START_TEST(the_steps_of_some_epochs_are_counted_before_they_are_run)
         n++;
     }
     ck_assert_uint_eq(n, wanted);
+    /* and the steps that some rows take */
+    ck_assert_uint_eq(stn_batch_steps_for_rows(reader, UINT64_MAX, 1), 1);
+    for (uint64_t limit = 1; limit < 200; limit += 13) {
+        uint64_t rows = 0, steps = 0;
+        ck_assert(stn_batch_seek(reader, (struct stn_batch_position){0}));
+        while (rows < limit) {
+            stn_batch_draw(reader);
+            rows += stn_batch_rows(reader);
+            steps++;
+        }
+        struct stn_batch_position at = stn_batch_position(reader);
+        ck_assert_uint_eq(stn_batch_steps_for_rows(reader, UINT64_MAX, limit), steps);
+        ck_assert_uint_eq(stn_batch_steps_for_rows(reader, 2, limit), steps < 2 ? steps : 2);
+        ck_assert_uint_eq(stn_batch_position(reader).index, at.index);
+    }
     stn_batch_free(reader);
 }
 END_TEST
