@@ -56,22 +56,23 @@ STN_LANES_INLINE void take_in(float *restrict s, size_t n, float *restrict peak,
     *sum += stn_lanes_sum(&total);
 }
 
-/* Four pairs of a row and a head, numbers [first, first + n) of those of rows from FROM, against one tile that starts at row KEY. */
-STN_LANES_CLONES
-static void four_pairs(const struct job *job, size_t first_head, size_t from, size_t first, size_t n, size_t key)
+/* Up to ROWS pairs of a row and a head, numbers [first, first + n) of those of rows from FROM, against one tile that starts at
+ * row KEY. */
+STN_LANES_INLINE void some_pairs(const struct job *job, size_t first_head, size_t from, size_t first, size_t n, size_t key,
+                                 const size_t rows)
 {
     const float *q[STN_TILE_QUERIES];
     float *o[STN_TILE_QUERIES];
     float s[STN_TILE_QUERIES][STN_TILE_KEYS];
     size_t most = 0;
-    for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
+    for (size_t r = 0; r < rows; r++) {
         size_t pair = first + (r < n ? r : 0), at = (from + pair / job->group) * job->ldq;
         at += (first_head + pair % job->group) * job->d;
         q[r] = job->q + at;
         o[r] = job->o + at;
     }
-    stn_tile_scores(q, job->tile, job->d, job->scale, s);
-    for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
+    stn_tile_scores(q, job->tile, job->d, job->scale, s, rows);
+    for (size_t r = 0; r < rows; r++) {
         size_t t = from + (first + (r < n ? r : 0)) / job->group;
         size_t end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
         size_t keys = end <= key ? 0 : end - key < STN_TILE_KEYS ? end - key : STN_TILE_KEYS;
@@ -82,7 +83,38 @@ static void four_pairs(const struct job *job, size_t first_head, size_t from, si
             memset(s[r], 0, sizeof s[r]);
         }
     }
-    stn_tile_values(s, job->v + key * job->ldk, job->ldk, most, job->d, o, n);
+    stn_tile_values(s, job->v + key * job->ldk, job->ldk, most, job->d, o, n, rows);
+}
+
+STN_LANES_CLONES
+static void four_pairs(const struct job *job, size_t first_head, size_t from, size_t first, size_t n, size_t key)
+{
+    some_pairs(job, first_head, from, first, n, key, STN_TILE_QUERIES);
+}
+
+STN_LANES_CLONES
+static void one_pair(const struct job *job, size_t first_head, size_t from, size_t first, size_t key)
+{
+    some_pairs(job, first_head, from, first, 1, key, 1);
+}
+
+/* One head's part of a row is short and the next row far away, which no processor foresees. */
+STN_LANES_INLINE void fetch_rows(const float *p, size_t ld, size_t n, size_t d)
+{
+    for (size_t j = 0; j < n; j++) {
+        for (size_t c = 0; c < d; c += STN_LANES) {
+            __builtin_prefetch(p + j * ld + c, 0, 2);
+        }
+    }
+}
+
+/* The tile of N keys from row KEY on, while the N_NEXT rows behind it come closer. */
+STN_LANES_CLONES
+static void turn_keys(const struct job *job, size_t key, size_t n, size_t n_next)
+{
+    fetch_rows(job->k + (key + n) * job->ldk, job->ldk, n_next, job->d);
+    fetch_rows(job->v + (key + n) * job->ldk, job->ldk, n_next, job->d);
+    stn_tile_transpose(job->k + key * job->ldk, job->ldk, n, job->d, job->tile);
 }
 
 /* Rows [from, to) of one example, all heads of one key and value head. */
@@ -99,11 +131,15 @@ static void segment(const struct job *job, size_t first_head, size_t from, size_
         }
     }
     for (size_t key = (size_t)job->starts[from]; key < last; key += STN_TILE_KEYS) {
-        size_t n_keys = last - key < STN_TILE_KEYS ? last - key : STN_TILE_KEYS;
-        stn_tile_transpose(job->k + key * job->ldk, job->ldk, n_keys, job->d, job->tile);
+        size_t left = last - key, n_keys = left < STN_TILE_KEYS ? left : STN_TILE_KEYS;
+        turn_keys(job, key, n_keys, left - n_keys < STN_TILE_KEYS ? left - n_keys : STN_TILE_KEYS);
         for (size_t pair = 0; pair < n_pairs; pair += STN_TILE_QUERIES) {
             size_t n = n_pairs - pair < STN_TILE_QUERIES ? n_pairs - pair : STN_TILE_QUERIES;
-            four_pairs(job, first_head, from, pair, n, key);
+            if (n == 1) {
+                one_pair(job, first_head, from, pair, key);
+            } else {
+                four_pairs(job, first_head, from, pair, n, key);
+            }
         }
     }
     for (size_t t = from; t < to; t++) {

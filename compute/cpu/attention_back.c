@@ -57,8 +57,8 @@ static void four_pairs_back(const struct job *job, size_t first_head, size_t fro
         dout[r] = job->dout + at;
         dq[r] = job->dq + at;
     }
-    stn_tile_scores(q, job->k_tile, job->d, job->scale, p);
-    stn_tile_scores(dout, job->v_tile, job->d, 1.0f, ds);
+    stn_tile_scores(q, job->k_tile, job->d, job->scale, p, STN_TILE_QUERIES);
+    stn_tile_scores(dout, job->v_tile, job->d, 1.0f, ds, STN_TILE_QUERIES);
     for (size_t r = 0; r < STN_TILE_QUERIES; r++) {
         size_t pair = first + (r < n ? r : 0), t = from + pair / job->group, h = first_head + pair % job->group;
         size_t end = (size_t)job->starts[t] + (size_t)job->positions[t] + 1;
@@ -71,7 +71,7 @@ static void four_pairs_back(const struct job *job, size_t first_head, size_t fro
         }
         most = keys > most ? keys : most;
     }
-    stn_tile_values(ds, job->k + key * job->ldk, job->ldk, most, job->d, dq, n);
+    stn_tile_values(ds, job->k + key * job->ldk, job->ldk, most, job->d, dq, n, STN_TILE_QUERIES);
     stn_tile_spread(ds, q, job->dk + key * job->ldk, job->ldk, most, job->d);
     stn_tile_spread(p, dout, job->dv + key * job->ldk, job->ldk, most, job->d);
 }
