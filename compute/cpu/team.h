@@ -1,6 +1,7 @@
-/* team: threads that share one piece of work at a time. The caller is one of them; the others sleep in between, and
- * nobody spins. Work is cut in units that threads take in runs, so that one that is kept from running delays the
- * others by a run at most. A team of one has no thread and no lock. Thread: one caller at a time. */
+/* team: threads that share one piece of work at a time. The caller is one of them; the others wait in between: they look for
+ * some microseconds, for waking takes as long, and then sleep. Work is cut in units that threads take in runs without a lock,
+ * so that one that is kept from running delays the others by its run at most, and runs become shorter towards the end. With
+ * fewer processors than threads nobody looks. A team of one has no thread and no lock. Thread: one caller at a time. */
 #ifndef STN_COMPUTE_CPU_TEAM_H
 #define STN_COMPUTE_CPU_TEAM_H
 
