@@ -5,15 +5,17 @@
 
 #include "base/mem.h"
 #include "compute/cpu/kernel.h"
+#include "compute/cpu/schedule.h"
 #include "compute/cpu/team.h"
 #include "compute/plan.h"
 
-#define WORTH_A_TEAM 20000 /* nanoseconds: some times what waking a thread takes */
+#define WORTH_A_TEAM 8000 /* nanoseconds: some times what it takes when nobody sleeps yet */
 
 /* A pass made ready: each node's call with pointers resolved, rows at capacity until it runs. */
 struct recording {
     struct stn_plan plan;
     struct stn_kernel_call *calls;
+    size_t *lengths; /* of the step that begins with a call, in calls; 0: it is not the first of one */
     size_t n_calls;
 };
 
@@ -40,6 +42,7 @@ static void forget(struct recording *recording)
 {
     stn_plan_fini(&recording->plan);
     stn_mem_free(recording->calls);
+    stn_mem_free(recording->lengths);
     *recording = (struct recording){0};
 }
 
@@ -108,7 +111,24 @@ static struct stn_kernel_view view_of(const struct cpu *cpu, const struct stn_pl
     return view;
 }
 
-static void resolve(struct cpu *cpu, size_t pass)
+static struct stn_schedule_range range_of(const struct cpu *cpu, uint32_t tensor, const struct stn_kernel_view *view)
+{
+    if (tensor == STN_OP_NONE || cpu->graph->tensors[tensor].life == STN_LIFE_CONSTANT) {
+        return (struct stn_schedule_range){0};
+    }
+    const char *from = view->data;
+    return (struct stn_schedule_range){from, from + stn_graph_size(stn_graph_shape(cpu->graph, tensor))};
+}
+
+/* The frozen weights that a call reads and that leave memory again, or NULL. */
+static const struct stn_ternary *streamed(const struct stn_kernel_call *call)
+{
+    const struct stn_matrix *matrix = call->in[1].data;
+    bool is_ternary = call->node->op == STN_OP_TERNARY || call->node->op == STN_OP_TERNARY_BACK;
+    return is_ternary && matrix->streams ? matrix->packed : NULL;
+}
+
+static void resolve(struct cpu *cpu, size_t pass, struct stn_schedule_use *uses)
 {
     struct recording *recording = &cpu->recordings[pass];
     for (size_t n = 0; n < recording->n_calls; n++) {
@@ -116,12 +136,19 @@ static void resolve(struct cpu *cpu, size_t pass)
         const struct stn_node *node = &cpu->graph->passes[pass].nodes[n];
         const struct stn_op_row *row = stn_op_row(node->op);
         *call = (struct stn_kernel_call){.node = node};
+        uses[n] = (struct stn_schedule_use){.alone = false};
         for (size_t i = 0; i < row->n_inputs; i++) {
             call->in[i] = view_of(cpu, &recording->plan, node->in[i]);
+            uses[n].in[i] = range_of(cpu, node->in[i], &call->in[i]);
         }
         for (size_t i = 0; i < row->n_outputs; i++) {
             call->out[i] = view_of(cpu, &recording->plan, node->out[i]);
+            uses[n].out[i] = range_of(cpu, node->out[i], &call->out[i]);
         }
+        uses[n].alone = streamed(call) != NULL; /* there is room for one in use and one on its way */
+    }
+    for (size_t n = 0; n < recording->n_calls; n += recording->lengths[n]) {
+        recording->lengths[n] = stn_schedule_length(recording->calls + n, uses + n, recording->n_calls - n);
     }
 }
 
@@ -182,16 +209,20 @@ static size_t scratch_of(const struct recording *recording)
     return (most + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN;
 }
 
-static enum stn_code record(struct cpu *cpu, size_t pass, struct stn_err *err)
+/* The plan and the calls of a pass, and places for all tensors; the arena may move, and every pass with it. uses: room for as
+ * many calls as any pass has. */
+static enum stn_code record(struct cpu *cpu, size_t pass, struct stn_schedule_use *uses, struct stn_err *err)
 {
     struct recording *recording = &cpu->recordings[pass];
+    size_t n_calls = cpu->graph->passes[pass].n_nodes;
     enum stn_code code = stn_plan_init(&recording->plan, cpu->graph, pass, err);
     if (code != STN_OK) {
         return code;
     }
-    recording->calls = stn_mem_new(cpu->graph->passes[pass].n_nodes, sizeof *recording->calls);
-    if (recording->calls == NULL) {
-        return no_memory(cpu->graph->passes[pass].n_nodes * sizeof *recording->calls, "calls", err);
+    recording->calls = stn_mem_new(n_calls, sizeof *recording->calls);
+    recording->lengths = stn_mem_new(n_calls, sizeof *recording->lengths);
+    if (recording->calls == NULL || recording->lengths == NULL) {
+        return no_memory(n_calls * sizeof *recording->calls, "calls", err);
     }
     code = find_lasting(cpu, err);
     if (code == STN_OK) {
@@ -200,9 +231,9 @@ static enum stn_code record(struct cpu *cpu, size_t pass, struct stn_err *err)
     if (code != STN_OK) {
         return code;
     }
-    recording->n_calls = cpu->graph->passes[pass].n_nodes;
+    recording->n_calls = n_calls;
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
-        resolve(cpu, i); /* the arena may have moved */
+        resolve(cpu, i, uses);
     }
     return widen(&cpu->scratch, &cpu->scratch_size, scratch_of(recording), stn_team_size(cpu->team), "scratch", err);
 }
@@ -214,7 +245,16 @@ static enum stn_code cpu_prepare(struct stn_backend *backend, size_t pass, struc
     if (cpu->graph->failed) {
         return stn_err_set(err, STN_MEMORY, "no memory for a graph of %zu tensors", cpu->graph->n_tensors);
     }
-    enum stn_code code = record(cpu, pass, err);
+    size_t most = 0;
+    for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
+        most = cpu->graph->passes[i].n_nodes > most ? cpu->graph->passes[i].n_nodes : most;
+    }
+    struct stn_schedule_use *uses = stn_mem_new(most, sizeof *uses);
+    if (uses == NULL) {
+        return no_memory(most * sizeof *uses, "a schedule", err);
+    }
+    enum stn_code code = record(cpu, pass, uses, err);
+    stn_mem_free(uses);
     if (code != STN_OK) {
         forget(&cpu->recordings[pass]);
     }
@@ -223,47 +263,38 @@ static enum stn_code cpu_prepare(struct stn_backend *backend, size_t pass, struc
 
 struct work {
     const struct cpu *cpu;
-    const struct stn_kernel_call *call;
+    struct stn_schedule_step step;
 };
 
 static void run_units(void *user, unsigned member, size_t first, size_t count)
 {
     const struct work *work = user;
-    stn_kernel_row(work->call->node->op)->run(work->call, first, count, work->cpu->scratch + member * work->cpu->scratch_size);
+    stn_schedule_run(&work->step, first, count, work->cpu->scratch + member * work->cpu->scratch_size);
 }
 
-static void run_call(struct cpu *cpu, const struct stn_kernel_call *call)
+static void run_calls(struct cpu *cpu, const struct stn_kernel_call *calls, size_t n)
 {
-    const struct stn_kernel *kernel = stn_kernel_row(call->node->op);
-    struct work work = {.cpu = cpu, .call = call};
-    size_t n_units = kernel->units(call);
-    if (n_units > 0 && kernel->work(call) < WORTH_A_TEAM) {
-        run_units(&work, 0, 0, n_units);
+    struct work work = {.cpu = cpu};
+    stn_schedule_fill(&work.step, calls, n);
+    if (stn_schedule_work(&work.step) < WORTH_A_TEAM) {
+        run_units(&work, 0, 0, work.step.n_units);
     } else {
-        stn_team_run(cpu->team, run_units, &work, n_units);
+        stn_team_run(cpu->team, run_units, &work, work.step.n_units);
     }
 }
 
-/* The frozen weights that a call reads and that leave memory again, or NULL. */
-static const struct stn_ternary *streamed(const struct stn_kernel_call *call)
-{
-    const struct stn_matrix *matrix = call->in[1].data;
-    bool is_ternary = call->node->op == STN_OP_TERNARY || call->node->op == STN_OP_TERNARY_BACK;
-    return is_ternary && matrix->streams ? matrix->packed : NULL;
-}
-
 /* While a product runs the next one's weights are read ahead; its own are dropped behind it. */
-static void run_streamed(struct cpu *cpu, const struct recording *recording, size_t number)
+static void run_step(struct cpu *cpu, const struct recording *recording, size_t first)
 {
-    const struct stn_ternary *own = streamed(&recording->calls[number]);
-    for (size_t next = number + 1; own != NULL && next < recording->n_calls; next++) {
+    const struct stn_ternary *own = streamed(&recording->calls[first]);
+    for (size_t next = first + 1; own != NULL && next < recording->n_calls; next++) {
         const struct stn_ternary *other = streamed(&recording->calls[next]);
         if (other != NULL) {
             stn_ternary_will_read(other);
             break;
         }
     }
-    run_call(cpu, &recording->calls[number]);
+    run_calls(cpu, recording->calls + first, recording->lengths[first]);
     if (own != NULL) {
         stn_ternary_drop(own);
     }
@@ -290,7 +321,9 @@ static enum stn_code cpu_run(struct stn_backend *backend, size_t pass, size_t n_
         const struct stn_op_row *row = stn_op_row(call->node->op);
         set_rows(cpu, call->in, call->node->in, row->n_inputs, n_tokens, n_targets);
         set_rows(cpu, call->out, call->node->out, row->n_outputs, n_tokens, n_targets);
-        run_streamed(cpu, recording, n);
+    }
+    for (size_t n = 0; n < recording->n_calls; n += recording->lengths[n]) {
+        run_step(cpu, recording, n);
     }
     return STN_OK;
 }

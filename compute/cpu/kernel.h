@@ -49,6 +49,8 @@ size_t stn_product_ternary_back_units(const struct stn_kernel_call *call);
 void stn_product_ternary_back(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
 size_t stn_product_linear_units(const struct stn_kernel_call *call);
 void stn_product_linear(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
+/* The same product in the units of the ternary product that it adds to: STN_TERNARY_RANGE columns each. */
+void stn_product_linear_columns(const struct stn_kernel_call *call, size_t first, size_t count);
 void stn_product_linear_back_x(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);
 size_t stn_product_linear_back_w_units(const struct stn_kernel_call *call);
 void stn_product_linear_back_w(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch);

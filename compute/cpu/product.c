@@ -97,20 +97,11 @@ size_t stn_product_linear_units(const struct stn_kernel_call *call)
     return rows == 0 ? 0 : rows >= FEW_ROWS ? blocks(rows, ROW_BLOCK) : blocks(call->out[0].cols, COL_BLOCK);
 }
 
-/* y (+)= scale x W^T      x: (T, n), W: (m, n) */
-void stn_product_linear(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch)
+/* y (+)= scale x W^T      x: (T, n), W: (m, n); n rows from t on, width columns from c on */
+static void linear_part(const struct stn_kernel_call *call, size_t t, size_t n, size_t c, size_t width)
 {
-    (void)scratch;
-    size_t k = call->in[0].cols, m = call->out[0].cols, rows = call->out[0].rows;
+    size_t k = call->in[0].cols, m = call->out[0].cols;
     float beta = call->node->add ? 1.0f : 0.0f, scale = call->node->scale;
-    size_t t = 0, n = rows, c = 0, width = m;
-    if (rows >= FEW_ROWS) {
-        t = first * ROW_BLOCK;
-        n = least(count * ROW_BLOCK, rows - t);
-    } else {
-        c = first * COL_BLOCK;
-        width = least(count * COL_BLOCK, m - c);
-    }
     const float *x = call->in[0].f + t * k;
     float *y = call->out[0].f + t * m + c;
     if (call->in[1].dtype == STN_DTYPE_F16) {
@@ -118,6 +109,23 @@ void stn_product_linear(const struct stn_kernel_call *call, size_t first, size_t
         stn_gemm_nt_f16(n, width, k, scale, x, k, w, k, beta, y, m);
     } else {
         stn_gemm_nt(n, width, k, scale, x, k, call->in[1].f + c * k, k, beta, y, m);
+    }
+}
+
+void stn_product_linear_columns(const struct stn_kernel_call *call, size_t first, size_t count)
+{
+    size_t from = first * STN_TERNARY_RANGE, m = call->out[0].cols;
+    linear_part(call, 0, call->out[0].rows, from, least(count * STN_TERNARY_RANGE, m - from));
+}
+
+void stn_product_linear(const struct stn_kernel_call *call, size_t first, size_t count, void *scratch)
+{
+    (void)scratch;
+    size_t m = call->out[0].cols, rows = call->out[0].rows;
+    if (rows >= FEW_ROWS) {
+        linear_part(call, first * ROW_BLOCK, least(count * ROW_BLOCK, rows - first * ROW_BLOCK), 0, m);
+    } else {
+        linear_part(call, 0, rows, first * COL_BLOCK, least(count * COL_BLOCK, m - first * COL_BLOCK));
     }
 }
 

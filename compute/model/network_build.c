@@ -49,30 +49,48 @@ static uint32_t thin(struct plan *plan, uint32_t x)
     return plan->dropout > 0 ? plan->thinned : x;
 }
 
-/* y = W x_q + scale B (A x) */
-static uint32_t project(struct plan *plan, size_t layer, enum stn_arch_target target, uint32_t x)
+static uint32_t quantise(struct plan *plan, uint32_t x)
+{
+    if (!plan->network->config.act_int8) {
+        return x;
+    }
+    if (plan->quantised_from != x) {
+        struct stn_node node = {.op = STN_OP_QUANTISE, .in = {x}, .out = STN_OP_NEW};
+        plan->quantised = add(plan, &node);
+        plan->quantised_from = x;
+    }
+    return plan->quantised;
+}
+
+/* y = W x_q + scale B (A x) for some targets of one input: what needs nothing of each other stands together */
+static void project(struct plan *plan, size_t layer, const enum stn_arch_target *targets, size_t n, uint32_t x, uint32_t *ret_y)
 {
     const struct stn_network_layer *l = &plan->network->layers[layer];
-    const struct stn_network_branch *branch = &l->branches[target];
-    uint32_t xq = x;
-    if (plan->network->config.act_int8) {
-        if (plan->quantised_from != x) {
-            struct stn_node quantise = {.op = STN_OP_QUANTISE, .in = {x}, .out = STN_OP_NEW};
-            plan->quantised = add(plan, &quantise);
-            plan->quantised_from = x;
+    uint32_t xq = quantise(plan, x), downs[STN_ARCH_N_TARGETS];
+    for (size_t i = 0; i < n; i++) {
+        const struct stn_network_branch *branch = &l->branches[targets[i]];
+        struct stn_node down = {.op = STN_OP_LINEAR, .scale = 1, .out = STN_OP_NEW};
+        down.in[0] = branch->a == STN_OP_NONE ? STN_OP_NONE : thin(plan, x);
+        down.in[1] = branch->a;
+        downs[i] = branch->a == STN_OP_NONE ? STN_OP_NONE : add(plan, &down);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct stn_network_branch *branch = &l->branches[targets[i]];
+        struct stn_node product = {.op = STN_OP_TERNARY, .in = {xq, l->weights[targets[i]]}, .out = STN_OP_NEW};
+        product.rounds = plan->rounds;
+        ret_y[i] = add(plan, &product);
+        struct stn_node up = {.op = STN_OP_LINEAR, .in = {downs[i], branch->b}, .scale = branch->scale, .add = true, .out = STN_OP_NEW};
+        up.out[0] = ret_y[i];
+        if (branch->a != STN_OP_NONE) {
+            (void)add(plan, &up);
         }
-        xq = plan->quantised;
     }
-    struct stn_node product = {.op = STN_OP_TERNARY, .in = {xq, l->weights[target]}, .rounds = plan->rounds, .out = STN_OP_NEW};
-    uint32_t y = add(plan, &product);
-    if (branch->a != STN_OP_NONE) {
-        struct stn_node down = {.op = STN_OP_LINEAR, .in = {thin(plan, x), branch->a}, .scale = 1, .out = STN_OP_NEW};
-        struct stn_node up = {.op = STN_OP_LINEAR, .scale = branch->scale, .add = true, .out = STN_OP_NEW};
-        up.in[0] = add(plan, &down);
-        up.in[1] = branch->b;
-        up.out[0] = y;
-        (void)add(plan, &up);
-    }
+}
+
+static uint32_t project_one(struct plan *plan, size_t layer, enum stn_arch_target target, uint32_t x)
+{
+    uint32_t y;
+    project(plan, layer, &target, 1, x, &y);
     return y;
 }
 
@@ -100,8 +118,11 @@ static uint32_t attend(struct plan *plan, size_t layer, uint32_t x, uint32_t row
     const struct stn_network_tensors *t = &plan->network->tensors;
     const struct stn_network_layer *l = &plan->network->layers[layer];
     uint32_t h = norm(plan, x, l->attn_norm);
-    uint32_t k = project(plan, layer, STN_ARCH_K, h), v = project(plan, layer, STN_ARCH_V, h);
-    uint32_t q = project(plan, layer, STN_ARCH_Q, gather(plan, h, rows));
+    static const enum stn_arch_target targets[] = {STN_ARCH_K, STN_ARCH_V, STN_ARCH_Q};
+    uint32_t kvq[3];
+    project(plan, layer, targets, rows == STN_OP_NONE ? 3 : 2, h, kvq);
+    uint32_t k = kvq[0], v = kvq[1];
+    uint32_t q = rows == STN_OP_NONE ? kvq[2] : project_one(plan, layer, STN_ARCH_Q, gather(plan, h, rows));
     uint32_t positions = gather(plan, t->positions, rows), starts = gather(plan, t->starts, rows);
     rope(plan, k, t->positions, arch->n_kv_heads);
     rope(plan, q, positions, arch->n_heads);
@@ -116,7 +137,7 @@ static uint32_t attend(struct plan *plan, size_t layer, uint32_t x, uint32_t row
     uint32_t o = norm(plan, add(plan, &attention), l->attn_sub_norm);
     struct stn_node sum = {.op = STN_OP_ADD, .out = STN_OP_NEW};
     sum.in[0] = gather(plan, x, rows);
-    sum.in[1] = project(plan, layer, STN_ARCH_O, o);
+    sum.in[1] = project_one(plan, layer, STN_ARCH_O, o);
     return add(plan, &sum);
 }
 
@@ -127,10 +148,10 @@ static uint32_t feed_forward(struct plan *plan, size_t layer, uint32_t x)
     uint32_t h = norm(plan, x, l->ffn_norm);
     struct stn_node gate = {.op = STN_OP_GATE, .out = STN_OP_NEW};
     gate.gate = arch->activation == STN_ARCH_RELU2 ? STN_OP_GATE_RELU2 : STN_OP_GATE_SWIGLU;
-    gate.in[0] = project(plan, layer, STN_ARCH_GATE, h);
-    gate.in[1] = project(plan, layer, STN_ARCH_UP, h);
+    static const enum stn_arch_target targets[] = {STN_ARCH_GATE, STN_ARCH_UP};
+    project(plan, layer, targets, 2, h, gate.in);
     struct stn_node sum = {.op = STN_OP_ADD, .in = {x}, .out = STN_OP_NEW};
-    sum.in[1] = project(plan, layer, STN_ARCH_DOWN, norm(plan, add(plan, &gate), l->ffn_sub_norm));
+    sum.in[1] = project_one(plan, layer, STN_ARCH_DOWN, norm(plan, add(plan, &gate), l->ffn_sub_norm));
     return add(plan, &sum);
 }
 
