@@ -4,6 +4,8 @@
 #include "client/cli/operator.h"
 #include "client/cli/session.h"
 
+#define MIB (1024.0 * 1024.0)
+
 static const struct stn_operator defaults = {0};
 static const struct stn_option options[] = {STN_OPERATOR_OPTIONS, {0}};
 
@@ -22,6 +24,17 @@ static void print_tasks(const json_t *tasks)
     }
 }
 
+static void print_usage(const json_t *reply)
+{
+    const json_t *process = json_object_get(reply, "process"), *wire = json_object_get(reply, "wire");
+    (void)printf("  %.1f MiB of memory (at most %.1f), %.1f s of processor time\n"
+                 "  %lld requests, %.1f MiB in, %.1f MiB out\n",
+                 (double)stn_operator_number(process, "rss_bytes") / MIB,
+                 (double)stn_operator_number(process, "peak_rss_bytes") / MIB,
+                 json_number_value(json_object_get(process, "cpu_s")), stn_operator_number(wire, "requests"),
+                 (double)stn_operator_number(wire, "bytes_in") / MIB, (double)stn_operator_number(wire, "bytes_out") / MIB);
+}
+
 static enum stn_code status(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     json_t *reply = NULL;
@@ -36,6 +49,7 @@ static enum stn_code status(const void *parsed, const struct stn_command_line *l
                  stn_operator_time(reply, "started_ms", since), stn_operator_text(reply, "listen"),
                  stn_operator_text(reply, "address"), stn_operator_text(reply, "key"), stn_operator_number(reply, "devices"),
                  stn_operator_number(reply, "sessions"), json_array_size(json_object_get(reply, "tasks")));
+    print_usage(reply);
     print_tasks(json_object_get(reply, "tasks"));
     json_decref(reply);
     return STN_OK;

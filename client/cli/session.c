@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "base/mem.h"
 #include "compute/backend.h"
 #include "io/file.h"
+#include "io/usage.h"
 
 #define PIECE ((size_t)1 << 20)
 #define SLACK ((uint64_t)4 << 20) /* code that has not run yet, stacks, what training keeps beside the network */
@@ -20,19 +20,6 @@
 const char *const stn_session_backends[] = {"auto", "cpu", "vulkan", NULL};
 const char *const stn_session_losses[] = {"completion", "all", NULL};
 const char *const stn_session_backwards[] = {"exact", "int8", NULL};
-
-uint64_t stn_session_rss(void)
-{
-    unsigned long long size, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f != NULL) {
-        if (fscanf(f, "%llu %llu", &size, &resident) != 2) {
-            resident = 0;
-        }
-        (void)fclose(f);
-    }
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 const char *stn_session_backend(int backend)
 {
@@ -301,22 +288,31 @@ enum stn_code stn_session_take_json(json_t *object, struct stn_err *err)
     return result == 0 ? STN_OK : stn_err_set(err, STN_IO, "the result cannot be written to stdout");
 }
 
+static struct stn_usage usage(void)
+{
+    struct stn_usage now;
+    stn_usage_read(&now);
+    return now;
+}
+
+uint64_t stn_session_rss(void)
+{
+    return usage().rss;
+}
+
 uint64_t stn_session_peak_rss(void)
 {
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+    return usage().peak_rss;
 }
 
 double stn_session_cpu_s(void)
 {
-    struct timespec t;
+    struct timespec t; /* not all of the usage: that takes longer than some of what is timed */
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 double stn_session_now_s(void)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (double)stn_usage_now_ns() * 1e-9;
 }

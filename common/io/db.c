@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "io/file.h"
+#include "io/usage.h"
 
 #define BUSY_MS 2000
 #define N_COLUMNS 64
@@ -296,7 +297,9 @@ enum stn_code stn_db_commit(struct stn_db *db, struct stn_err *err)
     if (code != STN_OK) {
         (void)stn_err_set(err, code, "%.120s: an earlier failure ended this transaction", db->path);
     } else {
+        uint64_t began_ns = stn_usage_now_ns();
         code = exec(db, "COMMIT", err);
+        stn_usage_waited(STN_USAGE_COMMIT, began_ns);
     }
     if (code == STN_OK) {
         db->open = false;

@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "io/usage.h"
 
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_US 20000
@@ -38,6 +39,15 @@ static void folder_of(char ret[static STN_FILE_PATH_MAX], const char *path)
     }
 }
 
+static int sync_with(int (*sync)(int fd), int fd)
+{
+    uint64_t began_ns = stn_usage_now_ns();
+    int rc = sync(fd), number = errno;
+    stn_usage_waited(STN_USAGE_SYNC, began_ns);
+    errno = number;
+    return rc;
+}
+
 static enum stn_code sync_folder_of(const char *path, struct stn_err *err)
 {
     char folder[STN_FILE_PATH_MAX];
@@ -48,7 +58,7 @@ static enum stn_code sync_folder_of(const char *path, struct stn_err *err)
     }
     enum stn_code code = STN_OK;
     /* EINVAL: a file system that has no such thing */
-    if (fsync(fd) != 0 && errno != EINVAL) {
+    if (sync_with(fsync, fd) != 0 && errno != EINVAL) {
         code = stn_err_errno(err, errno, "%s", folder);
     }
     (void)close(fd);
@@ -147,7 +157,7 @@ enum stn_code stn_file_append(int fd, const char *path, const void *p, size_t si
 
 enum stn_code stn_file_sync(int fd, const char *path, struct stn_err *err)
 {
-    return fdatasync(fd) == 0 ? STN_OK : stn_err_errno(err, errno, "%s", path);
+    return sync_with(fdatasync, fd) == 0 ? STN_OK : stn_err_errno(err, errno, "%s", path);
 }
 
 enum stn_code stn_file_reserve(int fd, const char *path, uint64_t size, struct stn_err *err)
@@ -207,7 +217,7 @@ enum stn_code stn_file_draft_keep(struct stn_file_draft *draft, struct stn_err *
 {
     assert(draft->fd >= 0);
     enum stn_code code = STN_OK;
-    if (fsync(draft->fd) != 0) {
+    if (sync_with(fsync, draft->fd) != 0) {
         code = stn_err_errno(err, errno, "%s", draft->path);
     }
     int rc = close(draft->fd);

@@ -31,6 +31,7 @@ struct stn_link {
     size_t n_held;
     size_t n_out; /* operations under way, and the farewell */
     bool closing;
+    struct stn_link_stats stats;
     struct stn_letter farewell; /* so that closing is never told within stn_link_close */
     void (*on_closed)(void *user);
     void *closed_user;
@@ -136,6 +137,11 @@ size_t stn_link_n_stuck(void)
     return stn_link_nng_n_stuck();
 }
 
+struct stn_link_stats stn_link_stats(const struct stn_link *link)
+{
+    return link->stats;
+}
+
 size_t stn_link_n_peers(const struct stn_link *link)
 {
     return stn_link_nng_n_peers(link->socket);
@@ -182,6 +188,8 @@ static void deliver_to_listener(struct stn_letter *letter)
     stn_list_init(&slot->request.list);
     slot->held = true;
     link->n_held++;
+    link->stats.n_requests++;
+    link->stats.n_bytes_in += slot->request.size;
     link->on_request(link->user, &slot->request);
 }
 
@@ -225,6 +233,7 @@ void stn_link_reply(struct stn_link_request *request, const void *p, size_t size
         return;
     }
     slot->link->n_out++;
+    slot->link->stats.n_bytes_out += size;
 }
 
 void stn_link_drop(struct stn_link_request *request)
@@ -256,6 +265,7 @@ static void tell(struct slot *slot, enum stn_code code)
     size_t size = 0;
     const uint8_t *data = code == STN_OK ? stn_link_nng_data(&got, &size) : NULL;
     slot->wire.msg = NULL;
+    link->stats.n_bytes_in += size;
     stn_list_add(&link->idle, &slot->idle);
     link->n_idle++;
     on_reply(slot->user, link->closing && code != STN_OK ? STN_CANCELLED : code, data, size);
@@ -318,5 +328,7 @@ enum stn_code stn_link_ask(struct stn_link *link, const void *p, size_t size, ui
     }
     link->n_idle--;
     link->n_out++;
+    link->stats.n_requests++;
+    link->stats.n_bytes_out += size;
     return STN_OK;
 }

@@ -98,6 +98,12 @@ enum stn_code stn_link_ask(struct stn_link *link, const void *p, size_t size, ui
 
 /* ---- both ---- */
 
+/* What went over it so far: requests, and bytes of requests and replies, without what frames them. */
+struct stn_link_stats {
+    uint64_t n_requests, n_bytes_in, n_bytes_out;
+};
+struct stn_link_stats stn_link_stats(const struct stn_link *link);
+
 /* Connections that are up now: of a dialled link, one or none. */
 size_t stn_link_n_peers(const struct stn_link *link);
 

@@ -7,6 +7,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "channel/url.h"
+#include "io/usage.h"
 #include "server/shell/admin_task.h"
 #include "server/shell/apply.h"
 #include "server/shell/enrol.h"
@@ -50,6 +51,23 @@ static json_t *json_key(const uint8_t key[static 32])
     return json_string(text);
 }
 
+/* What the process has taken, and what went over the wire, since it started. */
+static void add_usage(const struct stn_service *service, json_t *object)
+{
+    struct stn_usage usage;
+    const struct stn_link_stats link = stn_link_stats(service->link);
+    stn_usage_read(&usage);
+    (void)json_object_set_new(
+        object, "process",
+        json_pack("{sf sI sI sI sf sI sf}", "cpu_s", usage.cpu_s, "rss_bytes", (json_int_t)usage.rss, "peak_rss_bytes",
+                  (json_int_t)usage.peak_rss, "syncs", (json_int_t)usage.n[STN_USAGE_SYNC], "sync_s",
+                  usage.wait_s[STN_USAGE_SYNC], "commits", (json_int_t)usage.n[STN_USAGE_COMMIT], "commit_s",
+                  usage.wait_s[STN_USAGE_COMMIT]));
+    (void)json_object_set_new(object, "wire",
+                              json_pack("{sI sI sI}", "requests", (json_int_t)link.n_requests, "bytes_in",
+                                        (json_int_t)link.n_bytes_in, "bytes_out", (json_int_t)link.n_bytes_out));
+}
+
 static enum stn_code do_status(struct stn_service *service, const json_t *request, json_t *reply, struct stn_err *err)
 {
     (void)request;
@@ -63,6 +81,7 @@ static enum stn_code do_status(struct stn_service *service, const json_t *reques
                              (json_int_t)stn_channel_server_stats(service->channel).n_open);
     (void)json_object_update(reply, said);
     json_decref(said);
+    add_usage(service, reply);
     return code == STN_OK ? stn_admin_task_list(service, request, reply, err) : code;
 }
 

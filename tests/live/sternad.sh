@@ -115,6 +115,10 @@ check "... and says so" says "paused"
 
 check "invites are join URLs" ok "$sterna" invite -n 2 --dir "$fleet"
 check "... two of them" [ "$(grep -c "^sterna://127.0.0.1:$port/?key=[0-9a-f]*&dir=[0-9a-f]*&token=[0-9a-f]*\$" "$dir/out")" = 2 ]
+check "the status has what the process took" ok "$sterna" status --dir "$fleet" --json
+check "... memory" says "\"peak_rss_bytes\": [1-9]"
+check "... what it waited for the disk" says "\"commits\": [1-9]"
+check "... and what went over the wire" says "\"bytes_in\": [0-9]"
 check "devices are listed" ok "$sterna" device list --dir "$fleet" --json
 check "adapters are listed" ok "$sterna" adapter list home --dir "$fleet"
 
