@@ -281,7 +281,7 @@ static struct stn_work *new_work(struct stn_device *device, enum stn_work_kind k
 {
     struct stn_work *work = &device->work;
     memset(work, 0, sizeof *work);
-    work->job.run = stn_work_run;
+    work->job.run = device->host == NULL ? stn_work_run : device->host->work;
     work->job.done = on_worked;
     work->kind = kind;
     work->n_threads = (unsigned)device->owner.threads;

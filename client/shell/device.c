@@ -138,7 +138,22 @@ static enum stn_code open_files(struct stn_device *device, const char *config, s
     return code;
 }
 
-enum stn_code stn_device_open(struct stn_device **ret, const char *config, struct stn_err *err)
+/* What a host has already. */
+static enum stn_code open_process(struct stn_device *device, struct stn_err *err)
+{
+    char path[STN_FILE_PATH_MAX];
+    enum stn_code code = stn_loop_open(&device->loop, err);
+    code = code == STN_OK ? stn_mailbox_open(&device->mailbox, device->loop, err) : code;
+    code = code == STN_OK ? stn_worker_open(&device->worker, device->mailbox, 1, err) : code;
+    if (code == STN_OK) {
+        stn_place_path(&device->place, STN_PLACE_SOCKET, path);
+        code = stn_local_listen(&device->local, device->loop, path, stn_control_take, device, err);
+    }
+    return code;
+}
+
+enum stn_code stn_device_open_in(struct stn_device **ret, const struct stn_device_host *host, const char *config,
+                                 struct stn_err *err)
 {
     struct stn_device *device = stn_mem_new(1, sizeof *device);
     if (device == NULL) {
@@ -147,21 +162,26 @@ enum stn_code stn_device_open(struct stn_device **ret, const char *config, struc
     device->lock = -1;
     device->tick.fire = on_tick;
     enum stn_code code = open_files(device, config, err);
-    code = code == STN_OK ? stn_loop_open(&device->loop, err) : code;
-    code = code == STN_OK ? stn_mailbox_open(&device->mailbox, device->loop, err) : code;
-    code = code == STN_OK ? stn_worker_open(&device->worker, device->mailbox, 1, err) : code;
-    code = code == STN_OK ? open_dialog(device, err) : code;
-    if (code == STN_OK) {
-        char path[STN_FILE_PATH_MAX];
-        stn_place_path(&device->place, STN_PLACE_SOCKET, path);
-        code = stn_local_listen(&device->local, device->loop, path, stn_control_take, device, err);
+    if (code == STN_OK && host != NULL) {
+        device->host = host;
+        device->loop = host->loop;
+        device->mailbox = host->mailbox;
+        device->worker = host->worker;
+    } else if (code == STN_OK) {
+        code = open_process(device, err);
     }
+    code = code == STN_OK ? open_dialog(device, err) : code;
     if (code != STN_OK) {
         stn_device_close(device);
         return code;
     }
     *ret = device;
     return STN_OK;
+}
+
+enum stn_code stn_device_open(struct stn_device **ret, const char *config, struct stn_err *err)
+{
+    return stn_device_open_in(ret, NULL, config, err);
 }
 
 /* ---- running ---- */
@@ -199,14 +219,8 @@ static void on_signal(void *user, int number)
     stn_device_stop(user);
 }
 
-enum stn_code stn_device_run(struct stn_device *device, bool catch_signals, struct stn_err *err)
+void stn_device_start(struct stn_device *device)
 {
-    if (catch_signals) {
-        enum stn_code code = stn_loop_catch(device->loop, on_signal, device, err);
-        if (code != STN_OK) {
-            return code;
-        }
-    }
     stn_log(STN_LOG_INFO, "started", "version=%s server=%s n_min=%llu allow_plain=%s", STN_VERSION, device->owner.url,
             (unsigned long long)device->owner.n_min, device->owner.allow_plain ? "yes" : "no");
     device->started_ms = stn_loop_wall_ms();
@@ -218,6 +232,17 @@ enum stn_code stn_device_run(struct stn_device *device, bool catch_signals, stru
         device->work.job.ran = true; /* nothing to name */
         on_named(&device->work.job);
     }
+}
+
+enum stn_code stn_device_run(struct stn_device *device, bool catch_signals, struct stn_err *err)
+{
+    if (catch_signals) {
+        enum stn_code code = stn_loop_catch(device->loop, on_signal, device, err);
+        if (code != STN_OK) {
+            return code;
+        }
+    }
+    stn_device_start(device);
     stn_loop_run(device->loop);
     stn_log(STN_LOG_INFO, "stopped", "version=%s", STN_VERSION);
     return device->core == NULL && device->last_code != STN_OK ? stn_err_set(err, device->last_code, "%s", device->last_error)
@@ -227,8 +252,12 @@ enum stn_code stn_device_run(struct stn_device *device, bool catch_signals, stru
 static void on_dialog_closed(void *user)
 {
     struct stn_device *device = user;
-    stn_mailbox_close(device->mailbox, NULL, NULL);
-    device->mailbox = NULL;
+    if (device->host != NULL) {
+        device->host->closed(device->host->user);
+    } else {
+        stn_mailbox_close(device->mailbox, NULL, NULL);
+        device->mailbox = NULL;
+    }
 }
 
 /* Everything on the loop ends; the last of it ends the run. */
@@ -242,7 +271,9 @@ void stn_device_stop(struct stn_device *device)
     stn_loop_disarm(device->loop, &device->tick);
     stn_loop_disarm(device->loop, &device->end);
     stn_local_close(device->local, NULL, NULL);
-    stn_worker_close(device->worker);
+    if (device->host == NULL) {
+        stn_worker_close(device->worker);
+    }
     if (device->dialog != NULL) {
         stn_dialog_close(device->dialog, on_dialog_closed, device);
     } else {
@@ -269,7 +300,7 @@ void stn_device_close(struct stn_device *device)
     if (device == NULL) {
         return;
     }
-    if (device->loop != NULL) {
+    if (device->host == NULL && device->loop != NULL) {
         stn_device_stop(device);
         stn_loop_run(device->loop); /* what closes is told */
         stn_loop_close(device->loop);

@@ -33,7 +33,19 @@ enum stn_device_job { /* the one that is under way */
     STN_DEVICE_INSTALL
 };
 
+/* Where many devices live in one process: a loop and threads of others, no local socket, and what stands in for the
+ * work. Everything else is as in a process of its own, also the folder. */
+struct stn_device_host {
+    struct stn_loop *loop;
+    struct stn_mailbox *mailbox;
+    struct stn_worker *worker;
+    void (*work)(struct stn_job *job); /* as stn_work_run */
+    void (*closed)(void *user);        /* a device was stopped, and is off the loop */
+    void *user;
+};
+
 struct stn_device {
+    const struct stn_device_host *host; /* NULL: loop, mailbox and worker are its own */
     struct stn_owner owner;
     struct stn_place place;
     struct stn_ident identity;
@@ -80,6 +92,12 @@ struct stn_device {
 /* Opens what agent.conf names; a NULL path is the default one. Errors say what to do: STN_NOT_FOUND when the device has
  * not joined, STN_EXISTS when another process has the folder. The caller closes *ret. */
 enum stn_code stn_device_open(struct stn_device **ret, const char *config, struct stn_err *err) STN_CHECKED;
+
+/* The same in a host, which outlives it. stn_device_start, then stn_device_stop; it may be closed once that was told, or
+ * when the loop has ended. */
+enum stn_code stn_device_open_in(struct stn_device **ret, const struct stn_device_host *host, const char *config,
+                                 struct stn_err *err) STN_CHECKED;
+void stn_device_start(struct stn_device *device);
 
 /* Until stn_device_stop, SIGTERM or SIGINT (when catch_signals); what is under way is stopped, and goes on at the next
  * start. */
