@@ -17,6 +17,7 @@ extern const struct stn_command stn_cmd_task_create, stn_cmd_task_list, stn_cmd_
     stn_cmd_task_resume;
 extern const struct stn_command stn_cmd_status, stn_cmd_invite, stn_cmd_device_list, stn_cmd_adapter_list;
 extern const struct stn_command stn_cmd_join, stn_cmd_log_evidence;
-extern const struct stn_command stn_cmd_bench_train, stn_cmd_bench_infer, stn_cmd_bench_devices, stn_cmd_bench_secagg;
+extern const struct stn_command stn_cmd_bench_train, stn_cmd_bench_infer, stn_cmd_bench_devices, stn_cmd_bench_secagg,
+    stn_cmd_bench_coordinator;
 
 #endif

@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench train, bench infer and bench secagg as scripts use them: one JSON object with the promised keys, a random model that leaves no
+# bench train, infer, secagg and coordinator as scripts use them: one JSON object with the promised keys, a random model that leaves no
 # file behind, steps that allocate nothing.
 #   cli_bench.sh STERNA TOP
 set -eu
@@ -82,4 +82,18 @@ check "and is right" grep -q '"sum_error": 0,' "$dir/out"
 check "a round beyond the bound is void" ends 1 bench secagg --clients 100 --params 300 --dropout 0.4 --json
 check "in one line that says why" grep -q "^error: a device leaves the round, in which 40 of 100 are lost: limit$" "$dir/err"
 check "fewer members than a graph takes are wrong usage" ends 2 bench secagg --clients 4 --params 300 --json
+coordinator="bench coordinator --clients 5 --params 1000 --rounds 2 --secure off"
+check "bench coordinator runs rounds of a real one, on a disk and in memory" ends 0 $coordinator --floor --json
+check "says so in one object" is_object
+check "with the promised keys" has round_s updates_per_s bytes_per_s server_rss_bytes server_cpu_s_per_update floor_round_s \
+    server_sync_s_per_round device_cpu_s_per_update
+check "in every round is every device" grep -q '"updates": 10, .*"updates": 10, .*"updates": 10, ' "$dir/out"
+check "of the adapter that comes closest" grep -q '"params": 1024, ' "$dir/out"
+check "and of the state in memory" grep -q '"tmpfs": {"round_s": [0-9]' "$dir/out"
+check "leaves no file behind" test -z "$(ls -A "$dir/tmp")"
+check "the state may be anywhere" ends 0 $coordinator --dir "$dir/tmp" --json
+check "and is then nowhere else" sh -c '! grep -q tmpfs\": "$1"' - "$dir/out"
+check "a coordinator that is none is named" ends 1 $coordinator --sternad /nowhere
+check "with what to do" grep -q "^error: /nowhere is no program: say --sternad PATH$" "$dir/err"
+check "fewer devices than a round takes are wrong usage" ends 2 bench coordinator --clients 4
 echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
