@@ -98,7 +98,7 @@ static void reply(struct stn_world *world, stn_ticket ticket, const struct stn_m
         struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_TO_DEVICE, delays_ms[i]);
         letter->device = to->device;
         letter->epoch = to->epoch;
-        world->traffic.down += stn_world_carry(world, &letter->msg, msg);
+        world->traffic.down += stn_world_carry(world, letter, msg);
         letter->number = to->job;
         letter->client =
             (struct stn_client_event){.type = STN_CLIENT_REPLY, .reply = {.ask = to->ask}};
@@ -127,7 +127,7 @@ void stn_central_request(struct stn_world *world, const struct stn_world_ticket 
     stn_central_step(world, &(struct stn_server_event){
                                 .type = STN_SERVER_REQUEST,
                                 .ticket = ticket,
-                                .request = {.device = stn_world_id(from->device), .msg = msg}});
+                                .request = {.device = stn_world_id(world, from->device), .msg = msg}});
 }
 
 void stn_central_ticket_over(struct stn_world *world, stn_ticket ticket)

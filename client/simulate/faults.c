@@ -25,12 +25,13 @@ enum stn_faults_cut stn_faults_cut(struct stn_faults *faults, uint64_t elapsed_m
     return (enum stn_faults_cut)(STN_FAULTS_BEFORE_COMMIT + stn_rng_below(&faults->rng, 3));
 }
 
-enum stn_faults_doom stn_faults_doom(struct stn_faults *faults)
+enum stn_faults_doom stn_faults_doom(struct stn_faults *faults, bool is_secure)
 {
+    int n = is_secure ? STN_FAULTS_N_DOOMS : STN_FAULTS_IN_SHARING;
     if (faults->config.vanish <= 0 || stn_rng_unit(&faults->rng) >= faults->config.vanish) {
         return STN_FAULTS_SPARED;
     }
-    return (enum stn_faults_doom)(1 + stn_rng_below(&faults->rng, STN_FAULTS_N_DOOMS - 1));
+    return (enum stn_faults_doom)(1 + stn_rng_below(&faults->rng, (uint64_t)n - 1));
 }
 
 uint64_t stn_faults_down_ms(struct stn_faults *faults)

@@ -34,6 +34,9 @@ enum stn_faults_doom { /* where in a round a device vanishes */
     STN_FAULTS_IN_TRAINING,
     STN_FAULTS_IN_JOINING,
     STN_FAULTS_IN_SENDING,
+    STN_FAULTS_IN_SHARING, /* these in secure rounds alone */
+    STN_FAULTS_IN_ACKNOWLEDGING,
+    STN_FAULTS_IN_UNMASKING,
     STN_FAULTS_N_DOOMS
 };
 
@@ -49,7 +52,7 @@ bool stn_faults_last(const struct stn_faults *faults, uint64_t elapsed_ms);
 enum stn_faults_cut stn_faults_cut(struct stn_faults *faults, uint64_t elapsed_ms, double chance);
 /* Whether something of that chance goes wrong now. */
 bool stn_faults_hit(struct stn_faults *faults, uint64_t elapsed_ms, double chance);
-enum stn_faults_doom stn_faults_doom(struct stn_faults *faults);
+enum stn_faults_doom stn_faults_doom(struct stn_faults *faults, bool is_secure);
 uint64_t stn_faults_down_ms(struct stn_faults *faults);
 uint64_t stn_faults_owner_ms(struct stn_faults *faults);
 

@@ -10,9 +10,17 @@
 
 /* ---- life ---- */
 
+static void drop_masks(struct stn_world_device *device)
+{
+    stn_mem_free(device->masks);
+    device->masks = NULL;
+    device->n_masks = 0;
+}
+
 static void crash(struct stn_world *world, uint32_t number)
 {
     struct stn_world_device *device = &world->devices[number];
+    drop_masks(device);
     stn_agent_free(device->core);
     device->core = NULL;
     device->is_busy = false;
@@ -42,6 +50,10 @@ void stn_fleet_up(struct stn_world *world, uint32_t number)
     device->epoch++;
     struct stn_agent_config config = world->config.agent;
     config.seed = stn_rng_mix(stn_rng_mix(world->config.seed ^ number) + device->epoch);
+    config.secure.identity = device->ident;
+    config.secure.certificate = device->certificate;
+    memcpy(config.secure.coordinator, world->coordinator.pub, sizeof config.secure.coordinator);
+    memcpy(config.secure.directory, world->directory.pub, sizeof config.secure.directory);
     if (stn_agent_new(&device->core, &config, NULL) != STN_OK) {
         (void)stn_world_need(NULL);
     }
@@ -54,6 +66,7 @@ void stn_fleet_fini(struct stn_world *world)
 {
     for (uint32_t i = 0; i < world->config.n_devices; i++) {
         stn_agent_free(world->devices[i].core);
+        drop_masks(&world->devices[i]);
         stn_mem_free(world->devices[i].effects.items);
     }
 }
@@ -79,7 +92,20 @@ void stn_fleet_owner(struct stn_world *world, uint32_t number)
     }
 }
 
-/* ---- asking ---- */
+/* ---- asking and hearing ---- */
+
+void stn_fleet_hear(struct stn_world *world, uint32_t number, const struct stn_client_event *reply)
+{
+    struct stn_secagg_client_entropy entropy;
+    struct stn_client_event event = *reply;
+    if (reply->reply.msg->type == STN_MSG_ROUND_CONFIG) {
+        for (size_t i = 0; i < sizeof entropy; i++) {
+            ((uint8_t *)&entropy)[i] = (uint8_t)stn_rng_u64(&world->devices[number].entropy);
+        }
+        event.reply.entropy = &entropy;
+    }
+    stn_fleet_step(world, number, &event);
+}
 
 static void request(struct stn_world *world, uint32_t number, uint64_t ask,
                     const struct stn_msg *msg)
@@ -92,12 +118,13 @@ static void request(struct stn_world *world, uint32_t number, uint64_t ask,
         struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_REQUEST, delays_ms[i]);
         letter->from = (struct stn_world_ticket){
             .device = number, .epoch = device->epoch, .ask = ask, .job = device->n_jobs};
-        world->traffic.up += stn_world_carry(world, &letter->msg, msg);
+        world->traffic.up += stn_world_carry(world, letter, msg);
     }
 }
 
 static void ask(struct stn_world *world, uint32_t number, const struct stn_client_effect *effect)
 {
+    world->host.said(world->host.context, number, &effect->ask.msg);
     request(world, number, effect->ask.ask, &effect->ask.msg);
     struct stn_world_letter *letter = stn_world_post(world, STN_WORLD_ASK_OVER, ASK_MS);
     letter->device = number;
@@ -138,6 +165,13 @@ static void begin(struct stn_world *world, uint32_t number, const struct stn_cli
     struct stn_world_device *device = &world->devices[number];
     device->job = *effect;
     device->is_busy = true;
+    drop_masks(device);
+    if (effect->type == STN_CLIENT_ENCODE && effect->round.n_masks > 0) {
+        device->n_masks = effect->round.n_masks;
+        device->masks = stn_world_need(
+            stn_mem_copy(effect->round.masks, device->n_masks * sizeof *device->masks));
+        device->job.round.masks = device->masks;
+    }
     device->n_jobs++;
     uint64_t ms = JOB_MS;
     if (effect->type == STN_CLIENT_FETCH) {
@@ -270,7 +304,7 @@ void stn_fleet_hear_send(struct stn_world *world, uint32_t number, const struct 
 
 void stn_fleet_chunks(struct stn_world *world, uint32_t number)
 {
-    struct stn_id id = stn_world_id(number);
+    struct stn_id id = stn_world_id(world, number);
     const struct stn_client_effect *job = &world->devices[number].job;
     const struct stn_round_id *round = &job->round.config.round;
     if (world->central.core == NULL) {
@@ -324,6 +358,9 @@ static void apply(struct stn_world *world, uint32_t number, const struct stn_cli
     case STN_CLIENT_DISCARD:
         world->host.discard(world->host.context, number, &effect->lease);
         break;
+    case STN_CLIENT_EVIDENCE:
+        stn_world_trace(world, number, "evidence", "", effect->evidence.of_rosters, STN_DENIED);
+        break;
     case STN_CLIENT_TRACE:
         stn_world_trace(world, number, effect->trace.event, effect->trace.task,
                         effect->trace.number, effect->trace.code);
@@ -346,12 +383,21 @@ static uint32_t n_until_cut(struct stn_world *world, const struct stn_world_devi
 /* Whether it vanishes instead of doing this. Its doom in a round is drawn when it begins to train. */
 static bool meets_doom(struct stn_world *world, struct stn_world_device *device, const struct stn_client_effect *effect)
 {
+    static const struct {
+        enum stn_msg_type says;
+        enum stn_faults_doom doom;
+    } rows[] = {{STN_MSG_ADVERTISE, STN_FAULTS_IN_JOINING},
+                {STN_MSG_SHARE, STN_FAULTS_IN_SHARING},
+                {STN_MSG_ACK, STN_FAULTS_IN_ACKNOWLEDGING},
+                {STN_MSG_UNMASK, STN_FAULTS_IN_UNMASKING}};
     if (effect->type == STN_CLIENT_TRAIN) {
-        device->doom = stn_faults_doom(&world->faults);
+        device->doom = stn_faults_doom(&world->faults, effect->lease.secure);
         return device->doom == STN_FAULTS_IN_TRAINING;
     }
-    if (effect->type == STN_CLIENT_ASK && effect->ask.msg.type == STN_MSG_ADVERTISE) {
-        return device->doom == STN_FAULTS_IN_JOINING;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (effect->type == STN_CLIENT_ASK && effect->ask.msg.type == rows[i].says) {
+            return device->doom == rows[i].doom;
+        }
     }
     return effect->type == STN_CLIENT_SEND && device->doom == STN_FAULTS_IN_SENDING;
 }

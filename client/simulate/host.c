@@ -46,12 +46,21 @@ static void wait_for(struct stn_host *host, struct stn_host_device *device)
     }
 }
 
+/* Who a device is to the order of its examples: its number, so that no result depends on its keys. */
+static struct stn_id numbered(uint32_t number)
+{
+    struct stn_id id;
+    memset(id.bytes, 0x5a, sizeof id.bytes);
+    stn_buf_put_u32(id.bytes, number);
+    return id;
+}
+
 static uint64_t train(void *context, uint32_t number, const struct stn_msg_lease *lease)
 {
     struct stn_host *host = context;
     struct stn_host_device *device = &host->devices[number];
     struct stn_host_version *version = stn_host_merge_find(host, &lease->adapter.digest);
-    struct stn_id id = stn_world_id(number);
+    struct stn_id id = numbered(number);
     wait_for(host, device); /* one that its device did not live to see the end of */
     if (version == NULL) {
         return 1; /* so old that its delta would be refused */
@@ -87,8 +96,8 @@ static enum stn_code trained(void *context, uint32_t number, const struct stn_ms
     return device->training.code;
 }
 
-static enum stn_code pack(struct stn_host_device *device, const struct stn_encode_config *encoding, uint32_t *vector,
-                          struct stn_err *err)
+static enum stn_code pack(struct stn_host_device *device, const struct stn_client_effect *encode,
+                          const struct stn_encode_config *encoding, uint32_t *vector, struct stn_err *err)
 {
     struct stn_encode_result result;
     uint8_t seed[STN_ENCODE_SEED];
@@ -103,6 +112,7 @@ static enum stn_code pack(struct stn_host_device *device, const struct stn_encod
     enum stn_code code =
         stn_encode_delta(encoding, device->delta, &device->training.result.info, seed, vector, &result, err);
     if (code == STN_OK) {
+        stn_mask_apply(vector, stn_encode_length(encoding), 0, encode->round.masks, encode->round.n_masks);
         stn_pack_put(packed, vector, stn_encode_length(encoding), encoding->bits);
     }
     return code;
@@ -119,7 +129,7 @@ static enum stn_code encode(void *context, uint32_t number, const struct stn_cli
     enum stn_code code = stn_round_encoding(&effect->round.config, &encoding, &err);
     if (code == STN_OK) {
         vector = stn_mem_new(stn_encode_length(&encoding), sizeof *vector);
-        code = pack(device, &encoding, vector, &err);
+        code = pack(device, effect, &encoding, vector, &err);
         stn_mem_free(vector);
     }
     if (code != STN_OK) {
@@ -152,6 +162,13 @@ static void committed(void *context, const struct stn_record *record)
 {
     (void)context;
     (void)record;
+}
+
+static void said(void *context, uint32_t device, const struct stn_msg *msg)
+{
+    (void)context;
+    (void)device;
+    (void)msg;
 }
 
 static void acknowledged(void *context, uint32_t device, const struct stn_round_id *round, const struct stn_digest *upload)
@@ -213,7 +230,7 @@ static enum stn_code make_world(struct stn_host *host, struct stn_err *err)
                                          .discard = discard, .install = install, .add = stn_host_merge_add,
                                          .merge = stn_host_merge_merge, .close = stn_host_merge_close,
                                          .lose = stn_host_merge_lose, .committed = committed,
-                                         .acknowledged = acknowledged, .trace = trace};
+                                         .said = said, .acknowledged = acknowledged, .trace = trace};
     const struct stn_world_config config = {
         .seed = host->lab->seed,
         .n_devices = (uint32_t)host->lab->n_clients,

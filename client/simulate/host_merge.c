@@ -67,7 +67,7 @@ struct stn_host_version *stn_host_merge_find(const struct stn_host *host, const 
 void stn_host_merge_add(void *context, const struct stn_server_upload *upload)
 {
     struct stn_host *host = context;
-    const struct stn_buf *packed = &host->devices[stn_world_device_of(&upload->device)].packed;
+    const struct stn_buf *packed = &host->devices[stn_world_device_of(host->world, &upload->device)].packed;
     const unsigned bits = host->config.spec.bits;
     const size_t n = packed->size / (bits / 8);
     assert(packed->size == upload->size);

@@ -18,23 +18,53 @@ void *stn_world_need(void *p)
     return p;
 }
 
-struct stn_id stn_world_id(uint32_t device)
+struct stn_id stn_world_id(const struct stn_world *world, uint32_t device)
 {
     struct stn_id id;
-    memset(id.bytes, 0x5a, sizeof id.bytes);
-    for (size_t i = 0; i < 4; i++) {
-        id.bytes[i] = (uint8_t)(device >> (8 * i));
-    }
+    memcpy(id.bytes, world->devices[device].ident.pub, sizeof id.bytes);
     return id;
 }
 
-uint32_t stn_world_device_of(const struct stn_id *id)
+uint32_t stn_world_device_of(const struct stn_world *world, const struct stn_id *id)
 {
-    uint32_t device = 0;
-    for (size_t i = 0; i < 4; i++) {
-        device |= (uint32_t)id->bytes[i] << (8 * i);
+    const struct stn_world_device *device = stn_map_get(&world->ids, id, sizeof *id);
+    assert(device != NULL);
+    return (uint32_t)(device - world->devices);
+}
+
+const struct stn_agent *stn_world_agent(const struct stn_world *world, uint32_t device)
+{
+    return world->devices[device].core;
+}
+
+static void draw_ident(uint64_t seed, const char *name, uint64_t number, struct stn_ident *ret)
+{
+    struct stn_rng rng;
+    uint8_t bytes[STN_IDENT_SEED];
+    stn_rng_fork(&rng, seed, name, number);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)stn_rng_u64(&rng);
     }
-    return device;
+    stn_ident_from_seed(ret, bytes);
+}
+
+/* Everybody's keys, and the directory's word for each device. */
+static void draw_idents(struct stn_world *world)
+{
+    uint64_t seed = world->config.seed;
+    draw_ident(seed, "coordinator", 0, &world->coordinator);
+    draw_ident(seed, "directory", 0, &world->directory);
+    for (uint32_t i = 0; i < world->config.n_devices; i++) {
+        struct stn_world_device *device = &world->devices[i];
+        draw_ident(seed, "identity", i, &device->ident);
+        stn_rng_fork(&device->entropy, seed, "entropy", i);
+        memcpy(device->certificate.device, device->ident.pub, sizeof device->certificate.device);
+        device->certificate.issued_at_s = STN_WORLD_START_MS / 1000;
+        stn_ident_cert_sign(&device->certificate, &world->directory);
+        if (!stn_map_set(&world->ids, device->ident.pub, sizeof(struct stn_id), device)) {
+            (void)stn_world_need(NULL);
+        }
+    }
 }
 
 /* ---- letters ---- */
@@ -58,6 +88,7 @@ struct stn_world_letter *stn_world_post(struct stn_world *world, enum stn_world_
 
 static void put_back(struct stn_world *world, struct stn_world_letter *letter)
 {
+    stn_arena_fini(&letter->arena);
     letter->next = world->free;
     world->free = letter;
 }
@@ -72,22 +103,37 @@ bool stn_world_is_faulty(const struct stn_world *world)
     return stn_faults_last(&world->faults, stn_world_elapsed_ms(world));
 }
 
-size_t stn_world_carry(const struct stn_world *world, struct stn_msg *to, const struct stn_msg *from)
+/* It points to what may not be there when the letter is opened. */
+static bool has_pointers(const struct stn_msg *msg)
 {
-    if (!world->config.is_encoded) {
-        *to = *from;
+    switch (msg->type) {
+    case STN_MSG_SHARE:
+    case STN_MSG_UNMASK:
+    case STN_MSG_ROSTER:
+    case STN_MSG_DELIVER:
+    case STN_MSG_SURVIVORS:
+    case STN_MSG_ACKS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+size_t stn_world_carry(const struct stn_world *world, struct stn_world_letter *to,
+                       const struct stn_msg *from)
+{
+    if (!world->config.is_encoded && !has_pointers(from)) {
+        to->msg = *from;
         return 0;
     }
     struct stn_buf buf = {0};
-    struct stn_arena arena = {0};
     enum stn_code code = stn_codec_encode(from, &buf, NULL);
     if (code == STN_OK) {
-        code = stn_codec_decode(to, &arena, buf.data, buf.size, NULL);
+        code = stn_codec_decode(&to->msg, &to->arena, buf.data, buf.size, NULL);
     }
     assert(code == STN_OK); /* the cores say nothing that the codec does not know */
     size_t size = buf.size + RECORD_BYTES;
     stn_buf_fini(&buf);
-    stn_arena_fini(&arena);
     return size;
 }
 
@@ -169,6 +215,7 @@ enum stn_code stn_world_new(struct stn_world **ret, const struct stn_world_confi
     for (uint32_t i = 0; i < n_tasks; i++) {
         world->tasks[i] = tasks[i];
     }
+    draw_idents(world);
     stn_central_up(world);
     for (uint32_t i = 0; i < config->n_devices; i++) {
         devices[i].may_work = true;
@@ -194,13 +241,14 @@ void stn_world_free(struct stn_world *world)
     stn_central_fini(world);
     stn_fleet_fini(world);
     for (struct stn_heap_entry entry; stn_heap_pop(&world->letters, &entry);) {
-        stn_mem_free(entry.value);
+        put_back(world, entry.value);
     }
     stn_heap_fini(&world->letters);
     for (struct stn_world_letter *letter = world->free, *next; letter != NULL; letter = next) {
         next = letter->next;
         stn_mem_free(letter);
     }
+    stn_map_fini(&world->ids);
     stn_mem_free(world->devices);
     stn_mem_free(world);
 }
@@ -246,7 +294,7 @@ static void hear(struct stn_world *world, struct stn_world_letter *letter)
         stn_fleet_step(world, letter->device, &letter->client);
     } else if (letter->client.reply.ask != 0) {
         letter->client.reply.msg = &letter->msg;
-        stn_fleet_step(world, letter->device, &letter->client);
+        stn_fleet_hear(world, letter->device, &letter->client);
     } else if (device->is_busy && letter->number == device->n_jobs) {
         stn_fleet_hear_send(world, letter->device, &letter->msg);
     }

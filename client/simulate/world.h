@@ -25,7 +25,7 @@ struct stn_world_host {
     uint64_t (*train)(void *context, uint32_t device, const struct stn_msg_lease *lease);
     enum stn_code (*trained)(void *context, uint32_t device, const struct stn_msg_lease *lease,
                              uint64_t *ret_n_samples);
-    /* Packs the delta: the same for the same config and lease. */
+    /* Packs the delta, under the masks that encode names: the same for the same config and lease. */
     enum stn_code (*encode)(void *context, uint32_t device, const struct stn_client_effect *encode,
                             struct stn_digest *ret_digest, uint64_t *ret_size);
     void (*discard)(void *context, uint32_t device, const struct stn_msg_lease *lease);
@@ -41,10 +41,12 @@ struct stn_world_host {
     void (*lose)(void *context);
     /* A record is committed: for promises, reports and traces. */
     void (*committed)(void *context, const struct stn_record *record);
+    /* A device says something, for the first time or again. */
+    void (*said)(void *context, uint32_t device, const struct stn_msg *msg);
     /* A device has heard that its upload counts. */
     void (*acknowledged)(void *context, uint32_t device, const struct stn_round_id *round,
                          const struct stn_digest *upload);
-    /* who: a device, or STN_WORLD_COORDINATOR. */
+    /* who: a device, or STN_WORLD_COORDINATOR. Evidence against the coordinator is an event. */
     void (*trace)(void *context, uint64_t now_ms, uint32_t who, const char *event, const char *task,
                   uint64_t number, enum stn_code code);
 };
@@ -57,7 +59,7 @@ struct stn_world_config {
     bool is_encoded;     /* every message goes through its bytes */
     struct stn_wire_config wire;
     struct stn_faults_config faults;
-    struct stn_agent_config agent; /* its seed is drawn for each */
+    struct stn_agent_config agent; /* its seed and who it is in secure rounds are drawn for each */
 };
 
 struct stn_world;
@@ -88,8 +90,11 @@ struct stn_world_traffic {
     uint64_t up, down;
 };
 struct stn_world_traffic stn_world_traffic(const struct stn_world *world);
-struct stn_id stn_world_id(uint32_t device);
-uint32_t stn_world_device_of(const struct stn_id *id);
+/* NULL while it is down. */
+const struct stn_agent *stn_world_agent(const struct stn_world *world, uint32_t device);
+/* Its identity's public key; who has it. */
+struct stn_id stn_world_id(const struct stn_world *world, uint32_t device);
+uint32_t stn_world_device_of(const struct stn_world *world, const struct stn_id *id);
 
 /* A hash of everything that has happened so far. */
 uint64_t stn_world_transcript(const struct stn_world *world);

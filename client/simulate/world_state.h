@@ -3,6 +3,7 @@
 #ifndef STN_CLIENT_SIMULATE_WORLD_STATE_H
 #define STN_CLIENT_SIMULATE_WORLD_STATE_H
 
+#include "base/arena.h"
 #include "base/heap.h"
 #include "base/map.h"
 #include "client/simulate/disk.h"
@@ -42,6 +43,7 @@ struct stn_world_letter {
         struct stn_client_event client;
     };
     struct stn_msg msg;            /* what the event's msg points to */
+    struct stn_arena arena;        /* with what msg points to */
     struct stn_world_letter *next; /* of the free ones */
 };
 
@@ -59,11 +61,16 @@ struct stn_world_device {
     struct stn_agent *core; /* NULL: down */
     uint64_t epoch, n_wakes;
     struct stn_agent_record disk;
+    struct stn_ident ident;
+    struct stn_ident_cert certificate;
+    struct stn_rng entropy; /* of its secrets */
     bool may_work;
     uint32_t n_consents; /* the owner allows the first so many tasks */
     uint64_t n_jobs;     /* the last job's number; is_busy: it is under way */
     bool is_busy;
     struct stn_client_effect job;
+    struct stn_mask *masks; /* of the job, when it is an encoding */
+    size_t n_masks;
     struct stn_client_effects effects;
     enum stn_faults_doom doom; /* what becomes of it in the round under way */
     struct stn_digest cache[STN_WORLD_CACHE];
@@ -75,6 +82,8 @@ struct stn_world {
     struct stn_world_host host;
     struct stn_rng rng;
     struct stn_faults faults;
+    struct stn_ident coordinator, directory; /* the same after every crash */
+    struct stn_map ids;                      /* a device's public key -> the device */
     struct stn_heap letters;
     struct stn_world_letter *free;
     uint64_t now_ms, transcript;
@@ -94,8 +103,10 @@ struct stn_world_letter *stn_world_post(struct stn_world *world, enum stn_world_
                                         uint64_t after_ms);
 uint64_t stn_world_elapsed_ms(const struct stn_world *world);
 bool stn_world_is_faulty(const struct stn_world *world);
-/* The message as the other side reads it; how many bytes it took (0: it was not encoded). */
-size_t stn_world_carry(const struct stn_world *world, struct stn_msg *to, const struct stn_msg *from);
+/* Puts the message into a letter, as the other side reads it; how many bytes it took (0: it was not
+ * encoded). */
+size_t stn_world_carry(const struct stn_world *world, struct stn_world_letter *to,
+                       const struct stn_msg *from);
 void stn_world_trace(struct stn_world *world, uint32_t who, const char *event, const char *task, uint64_t number,
                      enum stn_code code);
 
@@ -115,6 +126,8 @@ void stn_central_fini(struct stn_world *world);
 /* The devices' machines. */
 void stn_fleet_up(struct stn_world *world, uint32_t device);
 void stn_fleet_step(struct stn_world *world, uint32_t device, const struct stn_client_event *event);
+/* A reply to an ask of the core. */
+void stn_fleet_hear(struct stn_world *world, uint32_t device, const struct stn_client_event *reply);
 void stn_fleet_job_done(struct stn_world *world, uint32_t device);
 void stn_fleet_chunks(struct stn_world *world, uint32_t device);
 /* The answer to the sending of an upload. */

@@ -149,7 +149,7 @@ check "... and it begins afresh" until_true 30 logged 3 "event=training"
 
 # -- consent that is taken back --
 mv "$dir/data/home-00.jsonl" "$dir/aside"
-check "without its data it withdraws" until_true 30 logged 1 "event=withdrawn"
+check "without its data it withdraws" until_true 30 logged 1 "event=withdrawn\|event=no_data"
 check "... and is idle" until_true 30 says '"phase": "idle"'
 mv "$dir/aside" "$dir/data/home-00.jsonl"
 check "with its data it is back" until_true 60 logged 4 "event=training"

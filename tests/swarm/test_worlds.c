@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "client/simulate/promises.h"
 #include "client/simulate/world.h"
+#include "crypto/entropy.h"
 
 /* Worlds drawn from a seed, with symbols for deltas: a vector is the name of its lease, a version
  * the name of its round. STERNA_SWARM_SEEDS says how many (default 50). */
@@ -19,6 +20,7 @@
 #define LIMIT_MS (7 * 24 * 3600 * 1000ull) /* of virtual time; everybody is done long before */
 
 struct swarm {
+    struct stn_world *world;
     struct stn_promises promises;
     struct stn_rng rng;
     bool forgets_to_lose; /* planted: an accumulator outlives the crash, and ADD comes again */
@@ -64,7 +66,7 @@ static void install(void *context, uint32_t device, const struct stn_client_effe
                     struct stn_client_event *event)
 {
     struct swarm *swarm = context;
-    struct stn_id id = stn_world_id(device);
+    struct stn_id id = stn_world_id(swarm->world, device);
     (void)event;
     stn_promises_installed(&swarm->promises, &id, effect->install.task, effect->install.version);
 }
@@ -115,9 +117,16 @@ static void acknowledged(void *context, uint32_t device, const struct stn_round_
                          const struct stn_digest *upload)
 {
     struct swarm *swarm = context;
-    struct stn_id id = stn_world_id(device);
+    struct stn_id id = stn_world_id(swarm->world, device);
     (void)upload;
     stn_promises_acknowledged(&swarm->promises, &id, round);
+}
+
+static void said(void *context, uint32_t device, const struct stn_msg *msg)
+{
+    (void)context;
+    (void)device;
+    (void)msg;
 }
 
 static void trace(void *context, uint64_t now_ms, uint32_t who, const char *event, const char *task,
@@ -284,6 +293,7 @@ static struct outcome run_seed(uint64_t seed, const struct swarm *planted)
                                                     .close = close_round,
                                                     .lose = lose,
                                                     .committed = committed,
+                                                    .said = said,
                                                     .acknowledged = acknowledged,
                                                     .trace = trace};
     static const char *const names[] = TASK_NAMES;
@@ -295,7 +305,9 @@ static struct outcome run_seed(uint64_t seed, const struct swarm *planted)
     struct stn_world_host host = functions;
     host.context = &swarm;
     struct stn_world *world = NULL;
+    ck_assert_int_eq(stn_entropy_start(NULL), STN_OK);
     ck_assert_int_eq(stn_world_new(&world, &config, &host, names, N_TASKS, NULL), STN_OK);
+    swarm.world = world;
     for (int i = 0; i < N_TASKS; i++) {
         struct stn_task_spec spec = draw_spec(&swarm.rng, names[i], config.n_devices);
         struct stn_blob_ref adapter = {.digest = stn_digest_of(names[i], 2), .size = 1000};
