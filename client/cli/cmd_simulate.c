@@ -15,6 +15,7 @@
 #include "client/simulate/report.h"
 #include "client/simulate/result_json.h"
 #include "io/loop.h"
+#include "server/shell/outer.h"
 #include "server/shell/task_file.h"
 
 #define N_MIN_MOST 16
@@ -22,16 +23,15 @@
 struct options {
     const char *model, *data, *eval, *partition, *task, *report, *adapter_out;
     uint64_t clients, rounds, cohort, seed, local_steps, rank, staleness, latency_ms, threads;
-    double dropout, lr;
+    double dropout, lr, outer_rate;
     int lora, outer, backend;
     bool secure, compare;
 };
 
 static const char *const loras[] = {"both", "ffa", "alternate", NULL};
-static const char *const outers[] = {"avg", "nesterov", "adam", NULL};
 
 /* rounds, local_steps, rank, lr and the like: 0 or below is "as the task says", whose defaults the help names */
-static const struct options defaults = {.clients = 20, .seed = 1, .lr = -1, .outer = -1, .staleness = UINT64_MAX};
+static const struct options defaults = {.clients = 20, .seed = 1, .lr = -1, .lora = -1, .outer = -1, .outer_rate = -1, .staleness = UINT64_MAX};
 
 #define AT(member) offsetof(struct options, member)
 
@@ -45,8 +45,10 @@ static const struct stn_option options[] = {
     {"cohort", 0, STN_OPTION_U64, AT(cohort), "N", "devices of a round (all)", 1, 10000},
     {"secure", 0, STN_OPTION_SWITCH, AT(secure), NULL, "secure aggregation (off)"},
     {"dropout", 0, STN_OPTION_F64, AT(dropout), "P", "chance that a device vanishes in a round (0)", 0, 0.99},
-    {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which factors train (both)", .words = loras},
-    {"outer", 0, STN_OPTION_WORD, AT(outer), "nesterov|avg", "the coordinator's optimiser (nesterov)", .words = outers},
+    {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which LoRA factors train (both)", .words = loras},
+    {"outer", 0, STN_OPTION_WORD, AT(outer), "avg|nesterov|momentum|adam|yogi", "the coordinator's optimiser (nesterov)",
+     .words = stn_outer_names},
+    {"outer-rate", 0, STN_OPTION_F64, AT(outer_rate), "RATE", "of the coordinator's optimiser (its own default)", 1e-6, 100},
     {"seed", 0, STN_OPTION_U64, AT(seed), "S", "of everything that is drawn (1)"},
     {"task", 0, STN_OPTION_STR, AT(task), "FILE.ini", "a task's settings; the options here override them"},
     {"local-steps", 0, STN_OPTION_U64, AT(local_steps), "N", "of a device in a round (5)", 1, 1000000},
@@ -83,12 +85,6 @@ static enum stn_code settle(struct job *job, struct stn_err *err)
     if (o->secure || (o->task != NULL && spec->secure)) {
         return stn_err_set(err, STN_UNSUPPORTED, "secure aggregation is not in this version: use --secure off, or secure = no in the task");
     }
-    if (o->lora != 0) {
-        return stn_err_set(err, STN_UNSUPPORTED, "--lora %s is not in this version: use --lora both", loras[o->lora]);
-    }
-    if (o->outer == 2) {
-        return stn_err_set(err, STN_UNSUPPORTED, "--outer adam is not in this version: use nesterov or avg");
-    }
     spec->secure = false;
     spec->n_rounds = o->rounds > 0 ? o->rounds : spec->n_rounds > 0 ? spec->n_rounds : 24;
     spec->train.local_steps = o->local_steps > 0 ? (uint32_t)o->local_steps : spec->train.local_steps;
@@ -97,10 +93,12 @@ static enum stn_code settle(struct job *job, struct stn_err *err)
     spec->train.alpha = o->rank > 0 ? 2.0f * (float)o->rank : spec->train.alpha;
     spec->train.lr = o->lr >= 0 ? o->lr : spec->train.lr;
     spec->staleness = o->staleness != UINT64_MAX ? (uint32_t)o->staleness : spec->staleness;
-    spec->outer = o->outer >= 0 ? (uint32_t)o->outer : spec->outer;
-    if (spec->outer == STN_OUTER_AVG && o->task == NULL) {
-        spec->outer_rate = 1; /* what plain averaging is */
+    spec->lora = o->lora >= 0 ? (uint32_t)o->lora : spec->lora;
+    if (o->outer >= 0 && spec->outer.kind != (uint32_t)o->outer) {
+        spec->outer = stn_outer_defaults((enum stn_outer)o->outer);
     }
+    spec->outer.rate = o->outer_rate > 0 ? o->outer_rate : spec->outer.rate;
+    spec->train.factor = spec->lora == STN_LORA_FFA ? STN_FACTOR_B : STN_FACTOR_BOTH; /* of who trains alone */
     spec->seed = o->seed;
     return STN_OK;
 }
@@ -140,10 +138,11 @@ static void print_round(void *context, const struct stn_result_round *r)
 static void print_head(const struct job *job)
 {
     const struct stn_task_spec *spec = &job->task.spec;
-    (void)printf("%zu clients, cohort %u, n_min %u, %llu rounds of %u local steps, rank %u, outer %s, seed %llu, %s/%s\n",
+    (void)printf("%zu clients, cohort %u, n_min %u, %llu rounds of %u local steps, rank %u, lora %s, outer %s %g, "
+                 "seed %llu, %s/%s\n",
                  job->lab.n_clients, spec->target, spec->n_min, (unsigned long long)spec->n_rounds, spec->train.local_steps,
-                 spec->train.rank, outers[spec->outer], (unsigned long long)job->options->seed, job->result.backend,
-                 job->result.kernel);
+                 spec->train.rank, loras[spec->lora], stn_outer_names[spec->outer.kind], spec->outer.rate,
+                 (unsigned long long)job->options->seed, job->result.backend, job->result.kernel);
     (void)printf("%zu examples to train on, %zu to test on, %zu values in the adapter; secure aggregation is off\n\n",
                  job->lab.pooled->n_examples, job->lab.test->n_examples, job->lab.n_values);
     (void)printf("%5s  %10s  %9s  %9s  %7s  %4s  %9s  %9s  %9s\n", "round", "train loss", "eval loss", "accuracy", "clients",
@@ -217,6 +216,9 @@ static enum stn_code open_lab(struct job *job, struct stn_err *err)
         config.has_partition = true;
         code = stn_partition_parse(&config.partition, o->partition, err);
     }
+    static const uint32_t slices[] = {[STN_LORA_BOTH] = 1u << STN_SLICE_BOTH, [STN_LORA_FFA] = 1u << STN_SLICE_B,
+                                      [STN_LORA_ALTERNATE] = 1u << STN_SLICE_A | 1u << STN_SLICE_B};
+    config.slices = slices[job->task.spec.lora] | (o->compare ? 1u << config.train.factor : 0);
     config.n_threads = stn_session_threads(o->threads);
     config.backend = stn_session_backend(o->backend);
     return code == STN_OK ? stn_lab_open(&job->lab, &config, err) : code;
@@ -252,7 +254,7 @@ static enum stn_code simulate(struct job *job, struct stn_err *err)
     if (code != STN_OK) {
         return code;
     }
-    const struct stn_network *network = stn_trainer_network(job->lab.trainers[0]);
+    const struct stn_network *network = stn_lab_network(&job->lab, 0);
     job->result = (struct stn_result){.model = o->model == NULL ? "home-base" : o->model, .n_clients = job->lab.n_clients,
                                       .seed = o->seed, .backend = stn_network_backend(network),
                                       .kernel = stn_network_kernel(network), .n_values = job->lab.n_values,

@@ -1,5 +1,6 @@
 #include "client/shell/job.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/rng.h"
@@ -23,8 +24,17 @@ struct stn_trainer_config stn_job_trainer_config(const struct stn_train_spec *sp
     config.clip = spec->clip;
     config.weight_decay = spec->weight_decay;
     config.backward = backward;
+    config.slice = stn_job_slice(spec);
     config.n_threads = n_threads;
     return config;
+}
+
+enum stn_slice stn_job_slice(const struct stn_train_spec *spec)
+{
+    static const enum stn_slice slices[] = {
+        [STN_FACTOR_BOTH] = STN_SLICE_BOTH, [STN_FACTOR_A] = STN_SLICE_A, [STN_FACTOR_B] = STN_SLICE_B};
+    assert(spec->factor <= STN_FACTOR_B);
+    return slices[spec->factor];
 }
 
 uint64_t stn_job_seed(uint64_t task_seed, uint64_t version, const struct stn_id *device)
@@ -64,6 +74,7 @@ enum stn_code stn_job_train(struct stn_trainer *trainer, const struct stn_job_in
     for (size_t i = 0; i < n; i++) {
         delta[i] -= input->from[i];
     }
+    stn_slice_take(input->shape, stn_job_slice(spec), delta, delta);
     *ret = (struct stn_job_result){
         .loss = totals.n_targets > 0 ? loss_sum / (double)totals.n_targets : 0,
         .info = {.n_samples = input->dataset->n_examples, .loss_sum = loss_sum, .n_tokens = totals.n_targets},

@@ -17,12 +17,16 @@
 struct stn_trainer_config stn_job_trainer_config(const struct stn_train_spec *spec, enum stn_backward backward,
                                                  unsigned n_threads);
 
+/* The factors that train. */
+enum stn_slice stn_job_slice(const struct stn_train_spec *spec);
+
 /* The order of a device's examples in a round: of the task's seed, the version and who it is. */
 uint64_t stn_job_seed(uint64_t task_seed, uint64_t version, const struct stn_id *device);
 
 struct stn_job_input {
     const struct stn_train_spec *spec;
     const struct stn_dataset *dataset;
+    const struct stn_adapter *shape;
     const float *from; /* (n_values) of the released adapter */
     uint64_t seed;
     bool (*stopping)(void *context); /* NULL: never */
@@ -35,7 +39,8 @@ struct stn_job_result {
     uint64_t n_rows; /* tokens that went through the model: the work it was */
 };
 
-/* delta (n_values) = values after training - from. STN_CANCELLED when stopping said so. */
+/* delta = values after training - from, of the slice that trains; there must be room for n_values. STN_CANCELLED when
+ * stopping said so. */
 enum stn_code stn_job_train(struct stn_trainer *trainer, const struct stn_job_input *input, float *delta,
                             struct stn_job_result *ret, struct stn_err *err) STN_CHECKED;
 

@@ -27,9 +27,6 @@ static bool stopping(void *context)
 static enum stn_code check_lease(const struct stn_msg_lease *lease, struct stn_err *err)
 {
     const struct stn_train_spec *spec = &lease->train;
-    if (spec->factor != STN_FACTOR_BOTH) {
-        return stn_err_set(err, STN_UNSUPPORTED, "task %s trains one factor alone", lease->task);
-    }
     if (spec->ctx < 2 || spec->ctx > spec->batch_tokens) {
         return stn_err_set(err, STN_INVALID, "task %s: a context of %u in a batch of %u tokens", lease->task, spec->ctx,
                            spec->batch_tokens);
@@ -68,7 +65,8 @@ static enum stn_code train_on(const char *backend, struct stn_work *work, const 
     struct stn_trainer *trainer = NULL;
     struct stn_job_result result;
     const struct stn_msg_lease *lease = &work->lease;
-    const struct stn_job_input input = {.spec = &lease->train, .dataset = desk->kept, .from = desk->adapter->values,
+    const struct stn_job_input input = {.spec = &lease->train, .dataset = desk->kept, .shape = desk->adapter,
+                                        .from = desk->adapter->values,
                                         .seed = stn_job_seed(lease->seed, lease->version, &work->device),
                                         .stopping = stopping, .stopping_context = work};
     enum stn_code code = make_trainer(work, desk, backend, &trainer, err);
@@ -85,8 +83,8 @@ static enum stn_code train_on(const char *backend, struct stn_work *work, const 
 /* A backend that fails, whatever the reason, is not the end: the processor trains from the start. */
 static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)
 {
-    struct stn_delta delta = {.n_values = desk->adapter->n_values};
-    delta.values = stn_mem_new(delta.n_values, sizeof *delta.values);
+    struct stn_delta delta = {.n_values = stn_slice_size(desk->adapter, stn_job_slice(&work->lease.train))};
+    delta.values = stn_mem_new(desk->adapter->n_values, sizeof *delta.values);
     enum stn_code code = delta.values == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a delta")
                                               : train_on(work->backend, work, desk, &delta, err);
     if (code != STN_OK && delta.values != NULL && work->backend != NULL && !stopping(work)) {

@@ -288,6 +288,7 @@ enum stn_code stn_host_run(const struct stn_host_config *config, struct stn_lab 
     *host = (struct stn_host){.config = *config, .lab = lab, .result = result};
     host->config.spec.base = (struct stn_blob_ref){.digest = lab->model_digest, .size = lab->model_size};
     host->config.spec.n_values = lab->n_values;
+    host->config.spec.n_values_b = stn_slice_size(lab->first, STN_SLICE_B);
     enum stn_code code = stn_lab_score(lab, lab->first->values, &result->base, err);
     if (code == STN_OK) {
         code = make_devices(host, err);

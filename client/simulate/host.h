@@ -14,7 +14,7 @@
 #include "server/core/record.h"
 
 struct stn_host_config {
-    struct stn_task_spec spec; /* base, n_values and digest are filled in */
+    struct stn_task_spec spec; /* base, n_values and n_values_b are filled in */
     double dropout;            /* chance that a device vanishes in a round, at a drawn stage, and comes back later */
     uint64_t latency_ms;       /* of a message, one way, on average */
     const char *adapter_out;   /* where the last version is written; NULL: nowhere */

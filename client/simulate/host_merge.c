@@ -147,7 +147,8 @@ static enum stn_code merge(struct stn_host *host, const struct stn_server_effect
     if (code != STN_OK) {
         return code;
     }
-    const struct stn_merge_input input = {.spec = &effect->merge.spec, .config = &effect->merge.config, .sum = host->sum,
+    const struct stn_merge_input input = {.spec = &effect->merge.spec, .config = &effect->merge.config,
+                                          .shape = host->lab->first, .sum = host->sum,
                                           .n_included = effect->merge.n_included, .state = host->state.data,
                                           .state_size = host->state.size};
     struct stn_host_version *next = version(host, host->n_versions + 1);

@@ -1,5 +1,6 @@
 #include "client/simulate/lab.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/command.h"
@@ -17,15 +18,33 @@ static enum stn_code make_trainers(struct stn_lab *lab, const struct stn_lab_con
     struct stn_trainer_config trainer = stn_job_trainer_config(&config->train, config->backward, 1);
     trainer.backend = config->backend;
     lab->pass_rows = stn_trainer_pass_tokens(&trainer);
-    lab->trainers = stn_mem_new(lab->n_threads, sizeof(struct stn_trainer *));
+    lab->trainers = stn_mem_new(lab->n_threads * STN_LAB_SLICES, sizeof(struct stn_trainer *));
     if (lab->trainers == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for %zu trainers", lab->n_threads);
     }
     enum stn_code code = STN_OK;
-    for (size_t i = 0; code == STN_OK && i < lab->n_threads; i++) {
-        code = stn_trainer_new(&lab->trainers[i], lab->model, lab->first, &trainer, err);
+    for (size_t i = 0; code == STN_OK && i < lab->n_threads * STN_LAB_SLICES; i++) {
+        trainer.slice = (enum stn_slice)(i % STN_LAB_SLICES);
+        if ((config->slices >> trainer.slice & 1) != 0) {
+            code = stn_trainer_new(&lab->trainers[i], lab->model, lab->first, &trainer, err);
+        }
     }
     return code;
+}
+
+static struct stn_trainer *trainer_of(const struct stn_lab *lab, size_t thread, enum stn_slice slice)
+{
+    return lab->trainers[thread * STN_LAB_SLICES + slice];
+}
+
+struct stn_network *stn_lab_network(const struct stn_lab *lab, size_t thread)
+{
+    struct stn_trainer *any = NULL;
+    for (enum stn_slice slice = STN_SLICE_BOTH; any == NULL; slice++) {
+        assert(slice <= STN_SLICE_B);
+        any = trainer_of(lab, thread, slice);
+    }
+    return stn_trainer_network(any);
 }
 
 enum stn_code stn_lab_open(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err)
@@ -51,7 +70,7 @@ enum stn_code stn_lab_open(struct stn_lab *lab, const struct stn_lab_config *con
 void stn_lab_close(struct stn_lab *lab)
 {
     stn_pool_free(lab->pool);
-    for (size_t i = 0; lab->trainers != NULL && i < lab->n_threads; i++) {
+    for (size_t i = 0; lab->trainers != NULL && i < lab->n_threads * STN_LAB_SLICES; i++) {
         stn_trainer_free(lab->trainers[i]);
     }
     stn_mem_free(lab->trainers);
@@ -63,15 +82,17 @@ void stn_lab_close(struct stn_lab *lab)
 void stn_lab_train(struct stn_pool_task *task, size_t thread)
 {
     struct stn_lab_training *t = STN_LIST_OF(task, struct stn_lab_training, task);
-    const struct stn_job_input input = {
-        .spec = &t->spec, .dataset = t->dataset, .from = t->from, .seed = t->seed, .stopping = stopping};
-    t->code = stn_job_train(t->lab->trainers[thread], &input, t->delta, &t->result, &t->err);
+    struct stn_trainer *trainer = trainer_of(t->lab, thread, stn_job_slice(&t->spec));
+    const struct stn_job_input input = {.spec = &t->spec, .dataset = t->dataset, .shape = t->lab->first, .from = t->from,
+                                        .seed = t->seed, .stopping = stopping};
+    assert(trainer != NULL); /* it was asked for when the lab was opened */
+    t->code = stn_job_train(trainer, &input, t->delta, &t->result, &t->err);
 }
 
 void stn_lab_evaluate(struct stn_pool_task *task, size_t thread)
 {
     struct stn_lab_evaluation *e = STN_LIST_OF(task, struct stn_lab_evaluation, task);
-    struct stn_network *network = stn_trainer_network(e->lab->trainers[thread]);
+    struct stn_network *network = stn_lab_network(e->lab, thread);
     struct stn_evaluate_result result;
     stn_network_set_values(network, e->values);
     e->code = stn_evaluate_run(network, e->lab->test, e->lab->pass_rows, NULL, NULL, &result, &e->err);
@@ -97,6 +118,7 @@ struct alone {
     struct stn_pool_task task; /* both trainings and evaluations follow each other on one thread */
     struct stn_lab_training training;
     struct stn_lab_evaluation evaluation;
+    float *values; /* (n_values) */
 };
 
 static void train_and_evaluate(struct stn_pool_task *task, size_t thread)
@@ -107,23 +129,23 @@ static void train_and_evaluate(struct stn_pool_task *task, size_t thread)
     if (a->training.code != STN_OK) {
         return;
     }
-    for (size_t i = 0; i < lab->n_values; i++) {
-        a->training.delta[i] += lab->first->values[i];
-    }
+    memcpy(a->values, lab->first->values, lab->n_values * sizeof *a->values);
+    stn_slice_add(lab->first, stn_job_slice(&a->training.spec), a->training.delta, a->values);
     stn_lab_evaluate(&a->evaluation.task, thread);
 }
 
 static enum stn_code begin(struct stn_lab *lab, struct alone *a, const struct stn_dataset *dataset, uint64_t n_steps,
                            uint64_t seed, struct stn_err *err)
 {
-    float *values = stn_mem_new(lab->n_values, sizeof *values);
+    float *values = stn_mem_new(lab->n_values, 2 * sizeof *values);
     if (values == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for %zu values", lab->n_values);
     }
     *a = (struct alone){.task = {.run = train_and_evaluate},
                         .training = {.lab = lab, .dataset = dataset, .spec = lab->train, .from = lab->first->values,
-                                     .seed = seed, .delta = values},
-                        .evaluation = {.lab = lab, .values = values}};
+                                     .seed = seed, .delta = values + lab->n_values},
+                        .evaluation = {.lab = lab, .values = values},
+                        .values = values};
     a->training.spec.local_steps = (uint32_t)n_steps;
     stn_pool_submit(lab->pool, &a->task);
     return STN_OK;
@@ -132,7 +154,7 @@ static enum stn_code begin(struct stn_lab *lab, struct alone *a, const struct st
 static enum stn_code end(struct stn_lab *lab, struct alone *a, struct stn_lab_score *ret, struct stn_err *err)
 {
     stn_pool_wait(lab->pool, &a->task);
-    stn_mem_free(a->training.delta);
+    stn_mem_free(a->values);
     const enum stn_code code = a->training.code != STN_OK ? a->training.code : a->evaluation.code;
     if (code != STN_OK) {
         return stn_err_set(err, code, "%s", a->training.code != STN_OK ? a->training.err.text : a->evaluation.err.text);

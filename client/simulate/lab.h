@@ -17,6 +17,8 @@
 #include "compute/train/evaluate.h"
 #include "compute/train/trainer.h"
 
+#define STN_LAB_SLICES 3 /* of enum stn_slice */
+
 struct stn_tokenizer;
 
 struct stn_lab_config {
@@ -27,7 +29,8 @@ struct stn_lab_config {
     bool has_partition;  /* else: by home for the built-in data, iid for others */
     size_t n_clients;
     uint64_t seed;
-    struct stn_train_spec train;
+    struct stn_train_spec train; /* factor: of models that somebody trains alone */
+    uint32_t slices;             /* bit i: enum stn_slice i will be asked for; not 0 */
     unsigned n_threads;
     const char *backend; /* as in stn_network_config */
     enum stn_backward backward;
@@ -44,7 +47,7 @@ struct stn_lab {
     struct stn_pool *pool;
     size_t n_threads;
     size_t pass_rows; /* that a trainer's network holds */
-    struct stn_trainer **trainers; /* (n_threads) */
+    struct stn_trainer **trainers; /* (n_threads, STN_LAB_SLICES) NULL where a slice is not asked for */
     size_t n_clients;
     struct stn_dataset **clients;  /* (n_clients) */
     struct stn_dataset *pooled;    /* all clients' examples */
@@ -57,7 +60,10 @@ enum stn_code stn_lab_open(struct stn_lab *lab, const struct stn_lab_config *con
 /* Zeroed is fine. */
 void stn_lab_close(struct stn_lab *lab);
 
-/* Training as a task: set all but the last four, submit task to lab->pool, wait, read them. */
+/* A trainer's network of the thread: any adapter of the lab's shape can be evaluated with it. */
+struct stn_network *stn_lab_network(const struct stn_lab *lab, size_t thread);
+
+/* Training as a task: set all but the last three, submit task to lab->pool, wait, read them. */
 struct stn_lab_training {
     struct stn_pool_task task; /* run: stn_lab_train */
     struct stn_lab *lab;
@@ -65,7 +71,7 @@ struct stn_lab_training {
     struct stn_train_spec spec;
     const float *from; /* (n_values) */
     uint64_t seed;
-    float *delta;      /* (n_values) the caller's */
+    float *delta;      /* (n_values) the caller's: the slice's come first, the rest is scratch */
     struct stn_job_result result;
     enum stn_code code;
     struct stn_err err;

@@ -9,7 +9,7 @@
 
 #include "compute/model/adapter.h"
 
-enum stn_slice {
+enum stn_slice { /* the numbers of enum stn_factor (proto/msg.h) */
     STN_SLICE_BOTH = 0,
     STN_SLICE_A = 1,
     STN_SLICE_B = 2

@@ -311,8 +311,7 @@ struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                       .model = spec->base.digest,
                                       .adapter = stn_task_released(task)->adapter.digest,
                                       .version = task->record.version,
-                                      .factor = spec->train.factor,
-                                      .n_values = spec->n_values,
+                                      .factor = stn_task_factor(spec, task->record.version),
                                       .bits = spec->bits,
                                       .n_max = spec->target,
                                       .n_min = spec->n_min,
@@ -321,6 +320,7 @@ struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                       .secure = spec->secure,
                                       .join_ms = spec->join_window_ms,
                                       .upload_ms = spec->upload_ms};
+    record.config.n_values = stn_task_n_values(spec, (enum stn_factor)record.config.factor);
     (void)stn_str_copy(record.config.task, sizeof record.config.task, spec->name);
     memcpy(record.config.seed, seed, sizeof record.config.seed);
     struct stn_cohort *cohort = stn_cohort_new(task, &record);

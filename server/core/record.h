@@ -7,9 +7,26 @@
 
 #include "proto/msg.h"
 
-enum stn_outer {
-    STN_OUTER_AVG = 0,     /* x += rate * mean */
-    STN_OUTER_NESTEROV = 1 /* m = momentum * m + mean; x += rate * (mean + momentum * m) */
+/* Which LoRA factors train. */
+enum stn_lora {
+    STN_LORA_BOTH = 0,
+    STN_LORA_FFA = 1,      /* B alone: A stays as it was drawn */
+    STN_LORA_ALTERNATE = 2 /* B from even versions, A from odd ones: a factor at a time */
+};
+
+enum stn_outer { /* formulas: server/shell/outer.h */
+    STN_OUTER_AVG = 0,
+    STN_OUTER_NESTEROV = 1,
+    STN_OUTER_MOMENTUM = 2,
+    STN_OUTER_ADAM = 3,
+    STN_OUTER_YOGI = 4
+};
+#define STN_OUTER_KINDS 5
+
+struct stn_outer_spec {
+    uint32_t kind; /* enum stn_outer */
+    double rate, momentum;
+    double beta1, beta2, eps; /* of adam and yogi */
 };
 
 /* A task's settings, as an operator gave them (interface.md, "A task"). */
@@ -17,8 +34,10 @@ struct stn_task_spec {
     char name[STN_MSG_NAME];
     struct stn_digest digest; /* of the settings, for cfg */
     struct stn_blob_ref base;
-    struct stn_train_spec train;
-    uint64_t n_values; /* d */
+    struct stn_train_spec train; /* but for its factor: that is the version's, by lora */
+    uint32_t lora;               /* enum stn_lora */
+    uint64_t n_values;           /* of the adapter */
+    uint64_t n_values_b;         /* those of them that are of B factors */
     uint32_t target;   /* members of a cohort */
     uint32_t n_min;
     double over_select;      /* leases given for one version: target * over_select, rounded up */
@@ -27,8 +46,7 @@ struct stn_task_spec {
     uint64_t upload_ms;          /* from the roster until the cohort merges at the latest */
     uint32_t staleness;          /* versions that a delta may be behind; 0: synchronous */
     bool secure;
-    uint32_t outer; /* enum stn_outer */
-    double outer_rate, outer_momentum;
+    struct stn_outer_spec outer;
     double clip_norm, clip_quantile; /* C to begin with, and the share that should be unclipped;
                                         quantile 0: C is fixed */
     uint32_t weight_max;

@@ -36,7 +36,7 @@ static bool can_train(const struct stn_train_spec *train)
            train->batch_tokens > 0 && (train->local_steps > 0 || train->local_epochs > 0) &&
            is_rate(train->lr, 1e6) && is_rate(train->warmup, 1) && is_rate(train->clip, 1e9) &&
            is_rate(train->weight_decay, 1e6) && is_rate(train->fedprox, 1e9) &&
-           train->schedule <= STN_TRAIN_COSINE && train->factor <= STN_FACTOR_B;
+           train->schedule <= STN_TRAIN_COSINE;
 }
 
 static bool can_gather(const struct stn_task_spec *spec)
@@ -47,12 +47,20 @@ static bool can_gather(const struct stn_task_spec *spec)
            is_window(spec->upload_ms) && spec->staleness <= STALENESS_MOST;
 }
 
+static bool can_step(const struct stn_outer_spec *outer)
+{
+    return outer->kind < STN_OUTER_KINDS && is_rate(outer->rate, 1e6) && is_rate(outer->momentum, 1) &&
+           is_rate(outer->beta1, 1) && is_rate(outer->beta2, 1) && is_rate(outer->eps, 1e6) &&
+           (outer->eps > 0 || outer->kind < STN_OUTER_ADAM);
+}
+
 static bool can_merge(const struct stn_task_spec *spec)
 {
     bool is_width = spec->bits == 16 || spec->bits == 24 || spec->bits == 32;
     return is_width && spec->target < (1ull << (spec->bits - 1)) && spec->n_values > 0 &&
-           spec->n_values <= STN_MSG_VALUES && spec->outer <= STN_OUTER_NESTEROV &&
-           is_rate(spec->outer_rate, 1e6) && is_rate(spec->outer_momentum, 1) &&
+           spec->n_values <= STN_MSG_VALUES && can_step(&spec->outer) &&
+           spec->lora <= STN_LORA_ALTERNATE &&
+           (spec->lora == STN_LORA_BOTH || (spec->n_values_b > 0 && spec->n_values_b < spec->n_values)) &&
            spec->clip_norm > 0 && isfinite(spec->clip_norm) && is_rate(spec->clip_quantile, 1) &&
            spec->weight_max > 0;
 }
@@ -66,6 +74,23 @@ enum stn_code stn_task_check(const struct stn_task_spec *spec, const struct stn_
         return STN_INVALID;
     }
     return spec->secure ? STN_UNSUPPORTED : STN_OK;
+}
+
+enum stn_factor stn_task_factor(const struct stn_task_spec *spec, uint64_t version)
+{
+    static const enum stn_factor factors[][2] = {
+        [STN_LORA_BOTH] = {STN_FACTOR_BOTH, STN_FACTOR_BOTH},
+        [STN_LORA_FFA] = {STN_FACTOR_B, STN_FACTOR_B},
+        [STN_LORA_ALTERNATE] = {STN_FACTOR_B, STN_FACTOR_A}, /* A has no gradient while B is zero */
+    };
+    return factors[spec->lora][version % 2];
+}
+
+uint64_t stn_task_n_values(const struct stn_task_spec *spec, enum stn_factor factor)
+{
+    return factor == STN_FACTOR_BOTH ? spec->n_values
+           : factor == STN_FACTOR_B  ? spec->n_values_b
+                                     : spec->n_values - spec->n_values_b;
 }
 
 /* ---- life ---- */
@@ -186,6 +211,7 @@ static void reply_lease(const struct stn_task *task, struct stn_emit *emit, stn_
                                     .secure = spec->secure,
                                     .seed = spec->seed,
                                     .expires_after_ms = lease->expires_ms - emit->now_ms}};
+    msg.lease.train.factor = stn_task_factor(spec, lease->version);
     (void)stn_str_copy(msg.lease.task, sizeof msg.lease.task, spec->name);
     stn_emit_reply(emit, ticket, &msg);
 }

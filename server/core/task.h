@@ -35,6 +35,10 @@ struct stn_task {
 enum stn_code stn_task_check(const struct stn_task_spec *spec,
                              const struct stn_blob_ref *adapter) STN_CHECKED;
 
+/* The factors that are trained from a version, and how many values they have. */
+enum stn_factor stn_task_factor(const struct stn_task_spec *spec, uint64_t version);
+uint64_t stn_task_n_values(const struct stn_task_spec *spec, enum stn_factor factor);
+
 struct stn_task *stn_task_new(const struct stn_task_record *record);
 void stn_task_free(struct stn_task *task); /* and its rounds */
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "server/shell/apply.h"
+#include "server/shell/outer.h"
 #include "server/shell/release.h"
 #include "server/shell/task_file.h"
 
@@ -95,7 +96,7 @@ static void set_new(json_t *object, const char *key, json_t *value)
 static json_t *json_settings(const struct stn_task_spec *spec)
 {
     static const char *const schedules[] = {"constant", "linear", "cosine"};
-    static const char *const outers[] = {"avg", "nesterov"};
+    static const char *const loras[] = {"both", "ffa", "alternate"};
     const struct stn_train_spec *train = &spec->train;
     json_t *object = json_object();
     set_new(object, "digest", json_digest(&spec->digest));
@@ -119,9 +120,13 @@ static json_t *json_settings(const struct stn_task_spec *spec)
     set_new(object, "upload_ms", json_integer((json_int_t)spec->upload_ms));
     set_new(object, "staleness", json_integer(spec->staleness));
     set_new(object, "secure", json_boolean(spec->secure));
-    set_new(object, "outer", json_string(outers[spec->outer]));
-    set_new(object, "outer_rate", json_real(spec->outer_rate));
-    set_new(object, "outer_momentum", json_real(spec->outer_momentum));
+    set_new(object, "lora", json_string(loras[spec->lora]));
+    set_new(object, "outer", json_string(stn_outer_names[spec->outer.kind]));
+    set_new(object, "outer_rate", json_real(spec->outer.rate));
+    set_new(object, "outer_momentum", json_real(spec->outer.momentum));
+    set_new(object, "outer_beta1", json_real(spec->outer.beta1));
+    set_new(object, "outer_beta2", json_real(spec->outer.beta2));
+    set_new(object, "outer_eps", json_real(spec->outer.eps));
     set_new(object, "clip_norm", json_real(spec->clip_norm));
     set_new(object, "clip_quantile", json_real(spec->clip_quantile));
     set_new(object, "weight_max", json_integer(spec->weight_max));

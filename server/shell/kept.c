@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "proto/codec.h"
+#include "server/shell/outer.h"
 #include "update/pack.h"
 #include "update/round.h"
 
@@ -33,10 +34,11 @@ static enum stn_code put_json(const char *folder, const struct stn_release_input
                               const struct stn_release_output *output, struct stn_err *err)
 {
     const struct stn_task_spec *spec = input->spec;
-    json_t *root = json_pack("{ss sI si sf sf sf so so sI so sI so sI}", "task", spec->name, "version",
-                             (json_int_t)input->from->version + 1, "outer", (int)spec->outer, "outer_rate",
-                             spec->outer_rate, "outer_momentum", spec->outer_momentum, "clip_quantile",
-                             spec->clip_quantile, "base", json_digest(&spec->base.digest), "from_adapter",
+    const struct stn_outer_spec *outer = &spec->outer;
+    json_t *root = json_pack("{ss sI ss sf sf sf sf sf sf so so sI so sI so sI}", "task", spec->name, "version",
+                             (json_int_t)input->from->version + 1, "outer", stn_outer_names[outer->kind], "outer_rate",
+                             outer->rate, "outer_momentum", outer->momentum, "outer_beta1", outer->beta1, "outer_beta2",
+                             outer->beta2, "outer_eps", outer->eps, "clip_quantile", spec->clip_quantile, "base", json_digest(&spec->base.digest), "from_adapter",
                              json_digest(&input->from->adapter.digest), "from_adapter_size",
                              (json_int_t)input->from->adapter.size, "from_state",
                              json_digest(&input->from->state.digest), "from_state_size",
@@ -104,10 +106,11 @@ static enum stn_code take_json(struct recomputing *r, json_t *root, const char *
 {
     const char *task, *base, *adapter, *state, *released;
     json_int_t version, adapter_size, state_size;
-    int outer;
+    const char *outer;
     struct stn_task_spec *spec = &r->spec;
-    if (json_unpack(root, "{ss sI si sF sF sF ss ss sI ss sI ss}", "task", &task, "version", &version, "outer", &outer,
-                    "outer_rate", &spec->outer_rate, "outer_momentum", &spec->outer_momentum, "clip_quantile",
+    if (json_unpack(root, "{ss sI ss sF sF sF sF sF sF ss ss sI ss sI ss}", "task", &task, "version", &version, "outer",
+                    &outer, "outer_rate", &spec->outer.rate, "outer_momentum", &spec->outer.momentum, "outer_beta1",
+                    &spec->outer.beta1, "outer_beta2", &spec->outer.beta2, "outer_eps", &spec->outer.eps, "clip_quantile",
                     &spec->clip_quantile, "base", &base, "from_adapter", &adapter, "from_adapter_size", &adapter_size,
                     "from_state", &state, "from_state_size", &state_size, "adapter", &released) != 0 ||
         !stn_str_copy(spec->name, sizeof spec->name, task) || !stn_digest_get_text(&spec->base.digest, base) ||
@@ -115,7 +118,12 @@ static enum stn_code take_json(struct recomputing *r, json_t *root, const char *
         !stn_digest_get_text(&r->released, released)) {
         return stn_err_set(err, STN_CORRUPT, "%s: not the release.json of a round", path);
     }
-    spec->outer = (uint32_t)outer;
+    while (spec->outer.kind < STN_OUTER_KINDS && strcmp(outer, stn_outer_names[spec->outer.kind]) != 0) {
+        spec->outer.kind++;
+    }
+    if (spec->outer.kind == STN_OUTER_KINDS) {
+        return stn_err_set(err, STN_CORRUPT, "%s: no optimiser is called %.40s", path, outer);
+    }
     r->from.version = (uint64_t)version - 1;
     r->from.adapter.size = (uint64_t)adapter_size;
     r->from.state.size = (uint64_t)state_size;

@@ -2,9 +2,8 @@
  * every machine: a merge that a crash cut short is simply made again, and anybody may recompute a release from the
  * deltas that it counted.
  *
- *   d = decoded mean of the deltas            x = the adapter's values, m = the outer optimiser's state
- *   avg:       x += rate d                                          (Reddi et al. 2021, FedAvg with a server rate)
- *   nesterov:  m = momentum m + d;  x += rate (d + momentum m)      (Douillard et al. 2023, DiLoCo)
+ *   d = decoded mean of the deltas, of the factors that the round trained
+ *   x = one step of the outer optimiser (outer.h) along d; the other factors stay
  *
  * Thread: any. */
 #ifndef STN_SERVER_SHELL_MERGE_H
@@ -15,11 +14,13 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "compute/model/adapter.h"
 #include "server/core/record.h"
 
 struct stn_merge_input {
     const struct stn_task_spec *spec;
     const struct stn_msg_round_config *config;
+    const struct stn_adapter *shape;
     const uint32_t *sum; /* of the included members' vectors, stn_encode_length elements */
     uint32_t n_included;
     const uint8_t *state; /* what the last merge left behind; NULL and 0 before the first */
@@ -32,8 +33,8 @@ struct stn_merge_output {
     double clip_norm;     /* of the next round */
 };
 
-/* values (config->n_values) are the adapter's, before and after. On failure they are as they were: STN_CORRUPT when the
- * sum does not count n_included members or the state is not this task's. */
+/* values (shape->n_values) are the adapter's, before and after. On failure they are as they were: STN_CORRUPT when the sum
+ * does not count n_included members, or the config or the state is not of such an adapter. */
 enum stn_code stn_merge_apply(const struct stn_merge_input *input, float *values, struct stn_merge_output *ret,
                               struct stn_err *err) STN_CHECKED;
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "compute/model/adapter.h"
+#include "compute/model/slice.h"
 #include "server/shell/merge.h"
 #include "server/shell/task_file.h"
 
@@ -75,6 +75,7 @@ static enum stn_code make_first(const struct stn_blob_store *store, struct stn_t
     }
     if (code == STN_OK) {
         spec->n_values = adapter->n_values;
+        spec->n_values_b = stn_slice_size(adapter, STN_SLICE_B);
         spec->digest = stn_task_file_digest(spec);
     }
     stn_adapter_free(adapter);
@@ -136,10 +137,6 @@ static enum stn_code load_from(const struct stn_blob_store *store, const struct 
         code = stn_adapter_file_parse(&adapter, NULL, map.data, map.size, path, err);
     }
     stn_file_unmap(&map);
-    if (code == STN_OK && adapter->n_values != input->config->n_values) {
-        code = stn_err_set(err, STN_CORRUPT, "%s: %zu values, the round has %llu", path, adapter->n_values,
-                           (unsigned long long)input->config->n_values);
-    }
     if (code == STN_OK) {
         *ret = adapter;
     } else {
@@ -163,7 +160,7 @@ static enum stn_code merge(const struct stn_blob_store *store, const struct stn_
                            struct stn_adapter *adapter, const struct stn_buf *state, struct stn_release_output *ret,
                            struct stn_err *err)
 {
-    const struct stn_merge_input in = {.spec = input->spec, .config = input->config, .sum = input->sum,
+    const struct stn_merge_input in = {.spec = input->spec, .config = input->config, .shape = adapter, .sum = input->sum,
                                        .n_included = input->n_included, .state = state->data, .state_size = state->size};
     struct stn_merge_output out = {0};
     struct stn_release_output made = {0};

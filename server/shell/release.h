@@ -11,7 +11,7 @@
 #include "server/core/record.h"
 
 /* Version 0 of the task: rank, alpha, targets and seed are spec's, the shape is that of the base model, which is in the
- * store. Fills in spec->n_values and spec->digest. STN_INVALID or STN_UNSUPPORTED when the base cannot be trained. */
+ * store. Fills in spec->n_values, n_values_b and digest. STN_INVALID or STN_UNSUPPORTED when the base cannot be trained. */
 enum stn_code stn_release_first(const struct stn_blob_store *store, struct stn_task_spec *spec,
                                 struct stn_blob_ref *ret, struct stn_err *err) STN_CHECKED;
 

@@ -14,6 +14,8 @@ static const struct stn_store_column task_columns[] = {
     COLUMN("base_digest", BYTES, task.spec.base.digest.bytes),
     COLUMN("base_size", U64, task.spec.base.size),
     COLUMN("n_values", U64, task.spec.n_values),
+    COLUMN("n_values_b", U64, task.spec.n_values_b),
+    COLUMN("lora", U32, task.spec.lora),
     COLUMN("target", U32, task.spec.target),
     COLUMN("n_min", U32, task.spec.n_min),
     COLUMN("over_select", F64, task.spec.over_select),
@@ -22,9 +24,12 @@ static const struct stn_store_column task_columns[] = {
     COLUMN("upload_ms", U64, task.spec.upload_ms),
     COLUMN("staleness", U32, task.spec.staleness),
     COLUMN("secure", BOOL, task.spec.secure),
-    COLUMN("outer_kind", U32, task.spec.outer),
-    COLUMN("outer_rate", F64, task.spec.outer_rate),
-    COLUMN("outer_momentum", F64, task.spec.outer_momentum),
+    COLUMN("outer_kind", U32, task.spec.outer.kind),
+    COLUMN("outer_rate", F64, task.spec.outer.rate),
+    COLUMN("outer_momentum", F64, task.spec.outer.momentum),
+    COLUMN("outer_beta1", F64, task.spec.outer.beta1),
+    COLUMN("outer_beta2", F64, task.spec.outer.beta2),
+    COLUMN("outer_eps", F64, task.spec.outer.eps),
     COLUMN("first_clip_norm", F64, task.spec.clip_norm),
     COLUMN("clip_quantile", F64, task.spec.clip_quantile),
     COLUMN("weight_max", U32, task.spec.weight_max),
@@ -46,7 +51,6 @@ static const struct stn_store_column task_columns[] = {
     COLUMN("weight_decay", F64, task.spec.train.weight_decay),
     COLUMN("fedprox", F64, task.spec.train.fedprox),
     COLUMN("loss_all", BOOL, task.spec.train.loss_all),
-    COLUMN("factor", U32, task.spec.train.factor),
     {0},
 };
 
@@ -147,5 +151,10 @@ const char *const stn_store_table_steps[] = {
     "  WITHOUT ROWID;"
     "CREATE TABLE snapshot_device (round BLOB NOT NULL, device BLOB NOT NULL, PRIMARY KEY (round, device))"
     "  WITHOUT ROWID;",
+    "ALTER TABLE task RENAME COLUMN factor TO lora;"
+    "ALTER TABLE task ADD COLUMN n_values_b INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE task ADD COLUMN outer_beta1 REAL NOT NULL DEFAULT 0.9;"
+    "ALTER TABLE task ADD COLUMN outer_beta2 REAL NOT NULL DEFAULT 0.99;"
+    "ALTER TABLE task ADD COLUMN outer_eps REAL NOT NULL DEFAULT 0.001;",
 };
 const size_t stn_store_table_n_steps = sizeof stn_store_table_steps / sizeof *stn_store_table_steps;

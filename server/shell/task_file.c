@@ -6,29 +6,32 @@
 #include "base/buf.h"
 #include "crypto/digest.h"
 #include "io/conf.h"
+#include "server/shell/outer.h"
 #include "update/encode.h"
 
 #define SECOND_MS 1000
+#define UNSAID (-1.0) /* of the outer optimiser: as its kind has it */
 
 /* What the table fills: numbers as the table's types, then copied into the spec's. */
 struct raw {
     char name[STN_MSG_NAME], base[1024], targets[64];
     uint64_t rounds, seed, rank, local_steps, local_epochs, batch_examples, batch_tokens, ctx, target, n_min,
         join_window_s, report_deadline_s, upload_s, staleness, weight_max, bits;
-    double alpha, lr, warmup, clip, weight_decay, fedprox, over_selection, rate, momentum, clip_norm, clip_quantile;
-    int schedule, loss, outer;
+    double alpha, lr, warmup, clip, weight_decay, fedprox, over_selection, rate, momentum, beta1, beta2, eps,
+        clip_norm, clip_quantile;
+    int schedule, loss, lora, outer;
     bool secure;
 };
 
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const losses[] = {"completion", "all", NULL};
-static const char *const outers[] = {"avg", "nesterov", NULL};
+static const char *const loras[] = {"both", "ffa", "alternate", NULL};
 
 static const struct raw defaults = {
     .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 24,
     .batch_tokens = 512, .ctx = 256, .lr = 3e-3, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
     .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .secure = true, .outer = STN_OUTER_NESTEROV,
-    .rate = 0.7, .momentum = 0.9, .clip_norm = 10, .clip_quantile = 0.9, .weight_max = 1000, .bits = 24,
+    .rate = UNSAID, .momentum = UNSAID, .beta1 = UNSAID, .beta2 = UNSAID, .eps = UNSAID, .clip_norm = 10, .clip_quantile = 0.9, .weight_max = 1000, .bits = 24,
 };
 
 #define ROW(section, key, type, member, ...) {section, key, type, offsetof(struct raw, member), __VA_ARGS__}
@@ -65,15 +68,30 @@ static const struct stn_conf_row rows[] = {
     NUMBER("cohort", "upload_s", upload_s, 1, 86400),
     NUMBER("cohort", "staleness", staleness, 0, 1000),
     ROW("cohort", "secure", STN_CONF_BOOL, secure, 0),
-    WORD("merge", "outer", outer, outers),
+    WORD("merge", "lora", lora, loras),
+    WORD("merge", "outer", outer, stn_outer_names),
     REAL("merge", "rate", rate, 1e-6, 100),
     REAL("merge", "momentum", momentum, 0, 0.9999),
+    REAL("merge", "beta1", beta1, 0, 0.9999),
+    REAL("merge", "beta2", beta2, 0, 0.999999),
+    REAL("merge", "eps", eps, 1e-9, 1),
     REAL("merge", "clip_norm", clip_norm, 1e-6, 1e9),
     REAL("merge", "clip_quantile", clip_quantile, 0, 1),
     NUMBER("merge", "weight_max", weight_max, 1, 1 << 20),
     NUMBER("merge", "bits", bits, 16, 32),
     {0},
 };
+
+static struct stn_outer_spec outer_of(const struct raw *raw)
+{
+    struct stn_outer_spec outer = stn_outer_defaults((enum stn_outer)raw->outer);
+    outer.rate = raw->rate < 0 ? outer.rate : raw->rate;
+    outer.momentum = raw->momentum < 0 ? outer.momentum : raw->momentum;
+    outer.beta1 = raw->beta1 < 0 ? outer.beta1 : raw->beta1;
+    outer.beta2 = raw->beta2 < 0 ? outer.beta2 : raw->beta2;
+    outer.eps = raw->eps < 0 ? outer.eps : raw->eps;
+    return outer;
+}
 
 static void spec_of(const struct raw *raw, struct stn_task_spec *spec)
 {
@@ -86,7 +104,7 @@ static void spec_of(const struct raw *raw, struct stn_task_spec *spec)
         .target = (uint32_t)raw->target, .n_min = (uint32_t)raw->n_min, .over_select = raw->over_selection,
         .join_window_ms = raw->join_window_s * SECOND_MS, .report_deadline_ms = raw->report_deadline_s * SECOND_MS,
         .upload_ms = raw->upload_s * SECOND_MS, .staleness = (uint32_t)raw->staleness, .secure = raw->secure,
-        .outer = (uint32_t)raw->outer, .outer_rate = raw->rate, .outer_momentum = raw->momentum,
+        .lora = (uint32_t)raw->lora, .outer = outer_of(raw),
         .clip_norm = raw->clip_norm, .clip_quantile = raw->clip_quantile, .weight_max = (uint32_t)raw->weight_max,
         .bits = (uint32_t)raw->bits, .n_rounds = raw->rounds, .seed = raw->seed};
     memcpy(spec->name, raw->name, sizeof spec->name);
@@ -220,11 +238,12 @@ struct stn_digest stn_task_file_digest(const struct stn_task_spec *spec)
     const struct stn_train_spec *t = &spec->train;
     const uint64_t numbers[] = {
         spec->base.size, t->rank, t->targets, t->local_steps, t->local_epochs, t->batch_examples, t->batch_tokens, t->ctx,
-        t->schedule, t->loss_all, t->factor, spec->n_values, spec->target, spec->n_min, spec->join_window_ms,
-        spec->report_deadline_ms, spec->upload_ms, spec->staleness, spec->secure, spec->outer, spec->weight_max,
+        t->schedule, t->loss_all, spec->lora, spec->n_values, spec->n_values_b, spec->target, spec->n_min, spec->join_window_ms,
+        spec->report_deadline_ms, spec->upload_ms, spec->staleness, spec->secure, spec->outer.kind, spec->weight_max,
         spec->bits, spec->n_rounds, spec->seed};
     const double reals[] = {(double)t->alpha, t->lr, t->warmup, t->clip, t->weight_decay, t->fedprox, spec->over_select,
-                            spec->outer_rate, spec->outer_momentum, spec->clip_norm, spec->clip_quantile};
+                            spec->outer.rate, spec->outer.momentum, spec->outer.beta1, spec->outer.beta2, spec->outer.eps,
+                            spec->clip_norm, spec->clip_quantile};
     struct stn_digest_state state;
     stn_digest_init(&state);
     stn_digest_add(&state, "SA1/task", 8);

@@ -6,7 +6,8 @@
  *   [train]  local_steps  local_epochs  batch_examples  batch_tokens  ctx  lr  schedule  warmup  clip  weight_decay
  *            loss (completion, all)  fedprox
  *   [cohort] target  n_min  over_selection  join_window_s  report_deadline_s  upload_s  staleness  secure
- *   [merge]  outer (avg, nesterov)  rate  momentum  clip_norm  clip_quantile  weight_max  bits
+ *   [merge]  lora (both, ffa, alternate)  outer (avg, nesterov, momentum, adam, yogi)  rate  momentum  beta1  beta2  eps
+ *            clip_norm  clip_quantile  weight_max  bits
  *
  * Thread: any. */
 #ifndef STN_SERVER_SHELL_TASK_FILE_H

@@ -120,7 +120,7 @@ static struct stn_task_spec spec(struct run *run)
                                  .report_deadline_ms = 5000,
                                  .upload_ms = 2000,
                                  .staleness = v / 9u % 3u,
-                                 .outer_rate = 1,
+                                 .outer = {.rate = 1},
                                  .clip_norm = 1,
                                  .weight_max = 8,
                                  .bits = 24,

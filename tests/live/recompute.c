@@ -219,16 +219,17 @@ static void mean_of(const struct round *round, float *mean)
 static void merge(const struct round *round, float *x, float *momentum, size_t n)
 {
     float *mean = memory(n, sizeof *mean);
-    const float rate = (float)json_real_value(json_object_get(round->release, "outer_rate"));
-    const float keep = (float)json_real_value(json_object_get(round->release, "outer_momentum"));
-    bool is_nesterov = json_integer_value(json_object_get(round->release, "outer")) == 1;
+    const double rate = json_real_value(json_object_get(round->release, "outer_rate"));
+    const double keep = json_real_value(json_object_get(round->release, "outer_momentum"));
+    bool is_nesterov = strcmp(json_string_value(json_object_get(round->release, "outer")), "nesterov") == 0;
     mean_of(round, mean);
     for (size_t i = 0; i < n; i++) {
         if (is_nesterov) {
-            momentum[i] = keep * momentum[i] + mean[i];
-            x[i] += rate * (mean[i] + keep * momentum[i]);
+            double m = keep * (double)momentum[i] + (double)mean[i];
+            momentum[i] = (float)m;
+            x[i] = (float)((double)x[i] + rate * ((double)mean[i] + keep * m));
         } else {
-            x[i] += rate * mean[i];
+            x[i] = (float)((double)x[i] + rate * (double)mean[i]);
         }
     }
     free(mean);

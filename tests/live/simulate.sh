@@ -50,6 +50,14 @@ check "the report asks for nothing from elsewhere" 0 "$(grep -c -E '(src|href)="
 check "the report has its numbers" 1 "$(grep -c '"adapter_digest":' "$dir/r.html")"
 check "the merged adapter is one" 8 "$("$sterna" adapter info "$dir/a.gguf" --json | python3 -c 'import json, sys
 print(json.load(sys.stdin)["rank"])')"
+for lora in both ffa alternate; do
+    "$sterna" simulate --clients 3 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 1 > "$dir/$lora"
+    "$sterna" simulate --clients 3 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 2 > "$dir/again"
+    check "$lora: any number of threads gives the same numbers" "$(numbers "$dir/$lora")" "$(numbers "$dir/again")"
+done
+check "one factor alone goes up in about half the bytes" "True True" "$(python3 -c 'import json, sys
+both, ffa, alternate = (sum(r["bytes_up"] for r in json.load(open(f"{sys.argv[1]}/{n}"))["rounds"]) for n in ("both", "ffa", "alternate"))
+print(0.4 < ffa / both < 0.6, 0.4 < alternate / both < 0.6)' "$dir")"
 "$sterna" data demo -o "$dir/homes" --devices 3 > /dev/null
 cat "$dir"/homes/home-*.jsonl > "$dir/all.jsonl"
 check "one client for each value of a field" 3 "$("$sterna" simulate -d "$dir/all.jsonl" --partition by:home --rounds 1 \

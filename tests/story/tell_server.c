@@ -176,7 +176,7 @@ struct stn_task_spec task(void)
                                   .join_window_ms = 1000,
                                   .report_deadline_ms = 20000,
                                   .upload_ms = 2000,
-                                  .outer_rate = 1,
+                                  .outer = {.rate = 1},
                                   .clip_norm = 1,
                                   .weight_max = 8,
                                   .bits = 24};

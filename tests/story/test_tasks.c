@@ -23,6 +23,42 @@ START_TEST(a_merge_that_fails_voids_the_round)
 }
 END_TEST
 
+START_TEST(a_factor_trains_alone_or_in_turn_as_the_task_says)
+{
+    struct stn_task_spec spec = task();
+    static const struct {
+        enum stn_lora lora;
+        enum stn_factor factors[2];
+        uint64_t n_values[2];
+    } cases[] = {{STN_LORA_BOTH, {STN_FACTOR_BOTH, STN_FACTOR_BOTH}, {500, 500}},
+                 {STN_LORA_FFA, {STN_FACTOR_B, STN_FACTOR_B}, {90, 90}},
+                 {STN_LORA_ALTERNATE, {STN_FACTOR_B, STN_FACTOR_A}, {90, 410}}};
+    spec.lora = cases[_i].lora;
+    spec.n_values = 500;
+    spec.n_values_b = 90;
+    begin(spec);
+    for (int version = 0; version < 2; version++) {
+        uint64_t now_ms = 10 + 1000 * (uint64_t)version;
+        for (uint8_t i = 1; i <= 2; i++) {
+            check_in(now_ms, i);
+            ck_assert_uint_eq(last.lease.version, version);
+            ck_assert_uint_eq(last.lease.train.factor, cases[_i].factors[version]);
+            join_from(now_ms, i, last.lease.lease, (uint64_t)version);
+            ck_assert_uint_eq(last.round_config.factor, cases[_i].factors[version]);
+            ck_assert_uint_eq(last.round_config.n_values, cases[_i].n_values[version]);
+            advertise(now_ms, i);
+        }
+        for (uint8_t i = 1; i <= 2; i++) {
+            asks(now_ms, i, (struct stn_msg){.type = STN_MSG_PUT_BEGIN,
+                                             .put_begin = {.round = round_id, .size = 3 * cases[_i].n_values[version]}});
+            put_end(now_ms, i);
+            checked(now_ms, i, STN_OK);
+        }
+        merged(now_ms, STN_OK);
+    }
+}
+END_TEST
+
 START_TEST(a_restart_in_any_stage_goes_on_where_it_was)
 {
     begin(task());
@@ -268,6 +304,7 @@ Suite *suite(void)
     TCase *t = tcase_create("stories");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_merge_that_fails_voids_the_round);
+    tcase_add_loop_test(t, a_factor_trains_alone_or_in_turn_as_the_task_says, 0, 3);
     tcase_add_test(t, a_restart_in_any_stage_goes_on_where_it_was);
     tcase_add_test(t, a_stale_delta_joins_when_the_task_allows_it);
     tcase_add_test(t, a_finished_task_gives_its_last_version_to_who_lacks_it);

@@ -164,7 +164,7 @@ static struct stn_task_spec draw_spec(struct stn_rng *rng, const char *name, uin
             20000 +
             stn_rng_below(rng, 60000), /* five messages and the chunks: it must be possible */
         .staleness = (uint32_t)stn_rng_below(rng, 3),
-        .outer_rate = 1,
+        .outer = {.rate = 1},
         .clip_norm = 1,
         .clip_quantile = 0.9,
         .weight_max = 8,

@@ -84,7 +84,7 @@ static void create_task(void)
     struct stn_server_event event = {.type = STN_SERVER_TASK_CREATE};
     event.create.spec = (struct stn_task_spec){
         .name = "t", .base = {.digest = {.bytes = {'b'}}, .size = 9}, .n_values = 700, .target = 2, .n_min = 2,
-        .over_select = 1, .join_window_ms = 600000, .report_deadline_ms = 600000, .upload_ms = 600000, .outer_rate = 1,
+        .over_select = 1, .join_window_ms = 600000, .report_deadline_ms = 600000, .upload_ms = 600000, .outer = {.rate = 1},
         .clip_norm = 1, .weight_max = 1, .bits = 24, .n_rounds = 1,
         .train = {.rank = 8, .alpha = 16, .targets = 1, .ctx = 8, .batch_tokens = 8, .local_steps = 1, .lr = 1e-3}};
     event.create.adapter = (struct stn_blob_ref){.digest = {.bytes = {'a'}}, .size = 9};

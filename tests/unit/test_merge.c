@@ -7,7 +7,11 @@
 #include "server/shell/merge.h"
 #include "update/round.h"
 
-enum { D = 300, N = 5 };
+enum { D = 300, N = 5, RANK = 4, IN = 50, OUT = 25, D_A = RANK * IN };
+
+static struct stn_adapter_tensor tensors[] = {{.rows = RANK, .cols = IN},
+                                              {.is_b = true, .rows = OUT, .cols = RANK, .offset = D_A}};
+static const struct stn_adapter shape = {.rank = RANK, .n_tensors = 2, .tensors = tensors, .n_values = D};
 
 static struct stn_task_spec spec;
 static struct stn_msg_round_config config;
@@ -16,12 +20,10 @@ static uint32_t sum[16384];
 static float mean[D]; /* the plain mean of the clipped deltas */
 static struct stn_err err;
 
-/* N members with small random deltas, added up. */
-static void setup(void)
+/* N members with small random deltas of d values, added up. */
+static void add_up(uint32_t factor, size_t d)
 {
-    spec = (struct stn_task_spec){.name = "t", .outer = STN_OUTER_NESTEROV, .outer_rate = 0.5, .outer_momentum = 0.9,
-                                  .clip_quantile = 0.9};
-    config = (struct stn_msg_round_config){.n_values = D, .bits = 24, .n_max = N, .n_min = 2, .clip_norm = 50, .weight_max = 0};
+    config = (struct stn_msg_round_config){.factor = factor, .n_values = d, .bits = 24, .n_max = N, .n_min = 2, .clip_norm = 50};
     ck_assert_int_eq(stn_round_encoding(&config, &encoding, &err), STN_OK);
     ck_assert_uint_le(stn_encode_length(&encoding), 16384);
     ck_assert_uint_eq(stn_round_upload_size(&encoding), stn_encode_length(&encoding) * 3);
@@ -35,7 +37,7 @@ static void setup(void)
         uint8_t seed[32] = {(uint8_t)i};
         struct stn_encode_result result;
         struct stn_encode_info info = {.n_samples = 10, .loss_sum = 20, .n_tokens = 10};
-        for (int k = 0; k < D; k++) {
+        for (size_t k = 0; k < d; k++) {
             delta[k] = (float)stn_rng_normal(&rng);
             mean[k] += delta[k] / N;
         }
@@ -46,14 +48,30 @@ static void setup(void)
     }
 }
 
+static void setup(void)
+{
+    spec = (struct stn_task_spec){
+        .name = "t", .outer = {.kind = STN_OUTER_NESTEROV, .rate = 0.5, .momentum = 0.9}, .clip_quantile = 0.9};
+    add_up(STN_FACTOR_BOTH, D);
+}
+
+static struct stn_merge_input input_of(const struct stn_merge_output *before)
+{
+    struct stn_merge_input input = {.spec = &spec, .config = &config, .shape = &shape, .sum = sum, .n_included = N};
+    if (before != NULL) {
+        input.state = before->state.data;
+        input.state_size = before->state.size;
+    }
+    return input;
+}
+
 START_TEST(two_nesterov_steps_are_the_formula)
 {
     float x[D] = {0}, m[D] = {0}, expected[D] = {0};
-    struct stn_merge_input input = {.spec = &spec, .config = &config, .sum = sum, .n_included = N};
     struct stn_merge_output first = {0}, second = {0};
+    struct stn_merge_input input = input_of(NULL);
     ck_assert_int_eq(stn_merge_apply(&input, x, &first, &err), STN_OK);
-    input.state = first.state.data;
-    input.state_size = first.state.size;
+    input = input_of(&first);
     ck_assert_int_eq(stn_merge_apply(&input, x, &second, &err), STN_OK);
     for (int round = 0; round < 2; round++) {
         for (int k = 0; k < D; k++) {
@@ -76,9 +94,8 @@ START_TEST(a_plain_average_keeps_no_state)
 {
     float x[D] = {0};
     struct stn_merge_output out = {0};
-    spec.outer = STN_OUTER_AVG;
-    spec.outer_rate = 1;
-    struct stn_merge_input input = {.spec = &spec, .config = &config, .sum = sum, .n_included = N};
+    spec.outer = (struct stn_outer_spec){.kind = STN_OUTER_AVG, .rate = 1};
+    const struct stn_merge_input input = input_of(NULL);
     ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_OK);
     ck_assert_uint_eq(out.state.size, 0);
     for (int k = 0; k < D; k++) {
@@ -92,7 +109,8 @@ START_TEST(a_sum_that_counts_another_number_is_refused_and_changes_nothing)
 {
     float x[D] = {1, 2, 3};
     struct stn_merge_output out = {0};
-    struct stn_merge_input input = {.spec = &spec, .config = &config, .sum = sum, .n_included = N - 1};
+    struct stn_merge_input input = input_of(NULL);
+    input.n_included--;
     ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_CORRUPT);
     ck_assert_float_eq(x[1], 2);
 }
@@ -102,15 +120,48 @@ START_TEST(a_state_of_another_task_is_refused)
 {
     float x[D] = {0};
     struct stn_merge_output out = {0}, again = {0};
-    struct stn_merge_input input = {.spec = &spec, .config = &config, .sum = sum, .n_included = N};
+    struct stn_merge_input input = input_of(NULL);
     ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_OK);
-    input.state = out.state.data;
-    input.state_size = out.state.size - 1;
+    input = input_of(&out);
+    input.state_size--;
     ck_assert_int_eq(stn_merge_apply(&input, x, &again, &err), STN_CORRUPT);
     input.state_size++;
-    spec.outer = 7;
+    spec.outer.kind = STN_OUTER_MOMENTUM;
     ck_assert_int_eq(stn_merge_apply(&input, x, &again, &err), STN_CORRUPT);
     stn_buf_fini(&out.state);
+}
+END_TEST
+
+START_TEST(a_round_of_one_factor_moves_that_factor_alone_with_its_own_momentum)
+{
+    float x[D] = {0}, m[D] = {0}, expected[D] = {0};
+    struct stn_merge_output out[4] = {{{0}}};
+    for (int round = 0; round < 4; round++) { /* B, A, B, A */
+        size_t first = round % 2 == 0 ? D_A : 0, end = round % 2 == 0 ? D : D_A;
+        add_up(round % 2 == 0 ? STN_FACTOR_B : STN_FACTOR_A, end - first);
+        const struct stn_merge_input input = input_of(round == 0 ? NULL : &out[round - 1]);
+        ck_assert_msg(stn_merge_apply(&input, x, &out[round], &err) == STN_OK, "%s", err.text);
+        for (size_t k = first; k < end; k++) {
+            m[k] = 0.9f * m[k] + mean[k - first];
+            expected[k] += 0.5f * (mean[k - first] + 0.9f * m[k]);
+        }
+        for (int k = 0; k < D; k++) {
+            ck_assert_float_eq_tol(x[k], expected[k], 2e-3f);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        stn_buf_fini(&out[i].state);
+    }
+}
+END_TEST
+
+START_TEST(a_round_of_another_number_of_values_than_its_factor_has_is_refused)
+{
+    float x[D] = {0};
+    struct stn_merge_output out = {0};
+    add_up(STN_FACTOR_A, D_A + 1);
+    const struct stn_merge_input input = input_of(NULL);
+    ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_CORRUPT);
 }
 END_TEST
 
@@ -123,6 +174,8 @@ Suite *suite(void)
     tcase_add_test(t, a_plain_average_keeps_no_state);
     tcase_add_test(t, a_sum_that_counts_another_number_is_refused_and_changes_nothing);
     tcase_add_test(t, a_state_of_another_task_is_refused);
+    tcase_add_test(t, a_round_of_one_factor_moves_that_factor_alone_with_its_own_momentum);
+    tcase_add_test(t, a_round_of_another_number_of_values_than_its_factor_has_is_refused);
     suite_add_tcase(s, t);
     return s;
 }

@@ -23,7 +23,7 @@ START_TEST(a_file_of_two_lines_has_the_defaults)
     ck_assert_uint_eq(file.spec.train.local_steps, 5);
     ck_assert_uint_eq(file.spec.train.targets, 127);
     ck_assert_uint_eq(file.spec.target, 20);
-    ck_assert_uint_eq(file.spec.outer, STN_OUTER_NESTEROV);
+    ck_assert_uint_eq(file.spec.outer.kind, STN_OUTER_NESTEROV);
 }
 END_TEST
 
@@ -53,7 +53,7 @@ START_TEST(what_is_wrong_is_named)
         {LEAST "targets = q,z\n", "targets in [model]"},
         {LEAST "[cohort]\ntarget = 3\nn_min = 4\n", "n_min in [cohort] is 4"},
         {LEAST "[train]\nlocal_steps = 3\nlocal_epochs = 2\n", "one of local_steps and local_epochs"},
-        {LEAST "[merge]\nouter = sgd\n", "expected one of avg, nesterov"},
+        {LEAST "[merge]\nouter = sgd\n", "expected one of avg, nesterov, momentum, adam, yogi"},
         {LEAST "[merge]\nbits = 17\n", "bits"},
         {LEAST "[cohort]\ntarget = 1001\n[merge]\nbits = 16\n", "16 bits are for 1000 members, not 1001"},
         {LEAST "[train]\nctx = 1024\n", "above batch_tokens"},

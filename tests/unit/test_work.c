@@ -269,6 +269,38 @@ START_TEST(a_vector_under_masks_is_the_vector_once_they_are_off)
 }
 END_TEST
 
+/* Values of the delta and bytes of the upload that a lease of one factor comes to. */
+static size_t trained(enum stn_factor factor, const char *out, uint64_t *ret_size)
+{
+    struct stn_delta delta = {0};
+    begin(STN_WORK_TRAIN, "first.gguf", out);
+    work.lease.train.factor = factor;
+    must_run();
+    uint64_t n_samples = work.n_samples;
+    ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
+    begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+    path_of(out, work.delta);
+    work.lease.train.factor = factor;
+    work.n_samples = n_samples;
+    work.config = (struct stn_msg_round_config){.factor = factor, .n_values = delta.n_values, .bits = 24, .n_max = 6,
+                                                .n_min = 5, .clip_norm = 100, .weight_max = 10, .seed = {9}};
+    must_run();
+    *ret_size = work.size;
+    stn_mem_free(delta.values);
+    return delta.n_values;
+}
+
+START_TEST(one_factor_makes_a_delta_and_an_upload_of_its_own_size)
+{
+    uint64_t both_size, a_size, b_size;
+    size_t both = trained(STN_FACTOR_BOTH, "a.delta", &both_size), a = trained(STN_FACTOR_A, "b.delta", &a_size);
+    size_t b = trained(STN_FACTOR_B, "c.delta", &b_size);
+    ck_assert_uint_eq(a + b, both);
+    ck_assert_uint_lt(a_size, both_size * 3 / 5);
+    ck_assert_uint_lt(b_size, both_size * 3 / 5);
+}
+END_TEST
+
 START_TEST(a_release_that_does_worse_here_is_not_put_in_place)
 {
     struct stn_delta delta = {0};
@@ -320,6 +352,7 @@ Suite *suite(void)
     tcase_add_test(c, where_the_gpu_fails_the_processor_trains_and_says_so);
     tcase_add_test(c, a_packed_vector_holds_the_delta);
     tcase_add_test(c, a_vector_under_masks_is_the_vector_once_they_are_off);
+    tcase_add_test(c, one_factor_makes_a_delta_and_an_upload_of_its_own_size);
     tcase_add_test(c, a_release_that_does_worse_here_is_not_put_in_place);
     tcase_add_test(c, without_a_base_a_release_is_put_in_place_unjudged);
     suite_add_tcase(s, c);
