@@ -33,8 +33,9 @@ static enum stn_code write_random(const struct stn_bench_model_options *o, const
     code = code != STN_OK ? code : stn_gguf_open(&vocab, o->vocab != NULL ? o->vocab : builtin, err);
     if (code == STN_OK) {
         stn_progress_start(&progress, "byte", 0);
-        code = stn_random_write(stn_random_shape(stn_bench_model_shapes[o->shape]),
-                                stn_quant_named(stn_bench_model_types[o->type])->type, vocab, o->seed, path, on_progress,
+        const struct stn_random_kind kind = {.arch = "bitnet", .table = STN_QUANT_F16,
+                                             .type = stn_quant_named(stn_bench_model_types[o->type])->type};
+        code = stn_random_write(stn_random_shape(stn_bench_model_shapes[o->shape]), &kind, vocab, o->seed, path, on_progress,
                                 &progress, err);
         stn_progress_end(&progress);
     }
@@ -69,10 +70,9 @@ enum stn_code stn_bench_model_open(struct stn_bench_model *ret, const struct stn
     struct stn_bench_model bench = {.n_threads = stn_session_threads(options->threads)};
     enum stn_code code;
     if (options->model != NULL) {
-        char cache[STN_FILE_PATH_MAX];
         const char *slash = strrchr(options->model, '/');
         (void)snprintf(bench.name, sizeof bench.name, "%s", slash == NULL ? options->model : slash + 1);
-        code = stn_model_open_shared(&bench.model, options->model, stn_session_cache(cache), err);
+        code = stn_session_open_model(&bench.model, options->model, &options->reading, err);
     } else {
         code = open_random(&bench, options, err);
     }

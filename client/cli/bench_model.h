@@ -9,12 +9,14 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "client/cli/session.h"
 #include "compute/cpu/peak.h"
 #include "compute/model/network.h"
 
 /* What both commands ask for. */
 struct stn_bench_model_options {
     const char *model, *vocab;
+    struct stn_session_reading reading;
     int shape, type;
     uint64_t seed, threads;
 };

@@ -40,6 +40,7 @@ static const struct options defaults = {
         {"seed", 0, STN_OPTION_U64, AT(model.seed), "S", "of all random numbers (1)"},                                 \
         {"threads", 0, STN_OPTION_U64, AT(model.threads), "N", "one a processor by default", 1,                        \
          STN_SESSION_THREADS_MAX},                                                                                     \
+        STN_SESSION_READING(AT(model.reading)),                                                                        \
         {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)",                        \
          .words = stn_session_backends},                                                                               \
         {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"}

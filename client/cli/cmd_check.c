@@ -17,6 +17,7 @@ struct options {
     uint64_t rank, seed, threads;
     double alpha;
     int backend, backward, act;
+    struct stn_session_reading reading;
 };
 
 static const struct options defaults = {.rank = 4, .seed = 7, .alpha = 8};
@@ -38,6 +39,7 @@ static const struct stn_option options[] = {
     {"dump", 0, STN_OPTION_STR, AT(dump), "DIR", "write each whole gradient there, little-endian float32"},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
+    STN_SESSION_READING(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "where to compute (auto)", .words = stn_session_backends},
     {0},
 };
@@ -243,7 +245,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     const struct options *o = job.options;
     enum stn_code code = parse(&job, err);
     code = code != STN_OK ? code : fill_batch(&job, err);
-    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, NULL, o->backend, o->threads, err);
+    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, &o->reading, NULL, o->backend, o->threads, err);
     code = code != STN_OK ? code : compute(&job, err);
     code = code != STN_OK ? code : dump(&job, err);
     if (code == STN_OK && line->json) {

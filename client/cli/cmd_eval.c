@@ -10,6 +10,7 @@ struct options {
     const char *model, *data, *adapter;
     uint64_t context, batch_tokens, threads, memory_limit;
     int loss, backend;
+    struct stn_session_reading reading;
     const char *device;
     bool skip_bad;
 };
@@ -29,6 +30,7 @@ static const struct stn_option options[] = {
     {"skip-bad", 0, STN_OPTION_FLAG, AT(skip_bad), NULL, "count broken lines instead of stopping"},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
+    STN_SESSION_READING(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {"memory-limit", 0, STN_OPTION_SIZE, AT(memory_limit), "SIZE", "as 1.5G; passes are cut to fit"},
@@ -135,7 +137,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     const struct stn_dataset_config data = {.context = o->context, .loss = (enum stn_dataset_loss)o->loss,
                                             .skip_bad = o->skip_bad};
     enum stn_code code = stn_session_use_device(o->device, false, err);
-    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, o->adapter, o->backend, o->threads, err);
+    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, &o->reading, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : stn_dataset_open(&job.dataset, o->data, job.session.tokenizer, &data, err);
     code = code != STN_OK ? code : make_network(&job, err);
     if (code == STN_OK && !line->json) {

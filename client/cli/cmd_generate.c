@@ -18,6 +18,7 @@ struct options {
     uint64_t n, context, seed, threads;
     double temperature, top_p;
     int backend;
+    struct stn_session_reading reading;
     const char *device;
     bool chat;
 };
@@ -39,6 +40,7 @@ static const struct stn_option options[] = {
     {"ctx", 0, STN_OPTION_U64, AT(context), "N", "tokens that the model keeps in view (what is needed, a chat 4096)", 2, 1 << 24},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
+    STN_SESSION_READING(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {0},
@@ -282,7 +284,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
         return stn_err_set(err, STN_INVALID, "nothing to go on from: give -p TEXT, or --chat");
     }
     enum stn_code code = stn_session_use_device(o->device, false, err);
-    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, o->adapter, o->backend, o->threads, err);
+    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, &o->reading, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : o->chat ? converse(&job, err) : complete(&job, err);
     if (code == STN_OK && line->json) {
         code = print_json(&job, err);

@@ -11,6 +11,7 @@ struct options {
     const char *model, *adapter, *tokens, *output;
     uint64_t threads;
     int backend;
+    struct stn_session_reading reading;
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -23,6 +24,7 @@ static const struct stn_option options[] = {
      "little-endian float32, a row of the vocabulary for each token", .required = true},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
+    STN_SESSION_READING(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "where to compute (auto)", .words = stn_session_backends},
     {0},
 };
@@ -57,7 +59,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     enum stn_code code = stn_tokens_parse(&tokens, &n, o->tokens, "--tokens", err);
     const char *const inputs[] = {o->model, o->adapter};
     code = code != STN_OK ? code : stn_session_can_write(o->output, inputs, 2, err);
-    code = code != STN_OK ? code : stn_session_open(&session, o->model, o->adapter, o->backend, o->threads, err);
+    code = code != STN_OK ? code : stn_session_open(&session, o->model, &o->reading, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : compute(o, &session, tokens, n, err);
     if (code == STN_OK) {
         json_int_t n_vocab = (json_int_t)stn_model_arch(session.model)->n_vocab;

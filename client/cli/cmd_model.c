@@ -201,6 +201,33 @@ static enum stn_code check_floats(struct findings *f, const struct stn_gguf *ggu
     return STN_OK;
 }
 
+/* I2_S stands by itself: its blocks have no scale, and a file does not say in which order its values are. */
+static enum stn_code check_i2_s(struct findings *f, const struct stn_gguf *gguf, const struct stn_gguf_tensor *t,
+                                struct stn_err *err)
+{
+    size_t n = (size_t)(t->ne[0] * t->ne[1]);
+    float scale = stn_quant_i2_s_scale(t->data, n);
+    if (n % STN_QUANT_I2_S_BLOCK != 0 || !isfinite(scale)) {
+        return stn_err_set(err, STN_CORRUPT, "%.100s: tensor %.90s is %zu values, scaled by %g", gguf->path, t->name, n,
+                           (double)scale);
+    }
+    for (size_t at = 0; at < n; at += PIECE) {
+        size_t size = n - at < PIECE ? n - at : PIECE;
+        if (!stn_quant_i2_s_unpack(STN_QUANT_I2_S_X86, f->q, t->data, at, size)) {
+            return stn_err_set(err, STN_CORRUPT, "%.100s: tensor %.90s has a value that is not ternary", gguf->path, t->name);
+        }
+        for (size_t i = 0; i < size; i++) {
+            f->n_zeroes += f->q[i] == 0;
+        }
+    }
+    f->n_ternary += n;
+    f->n_values += n;
+    f->done += t->size;
+    stn_progress_at(&f->progress, f->done, t->name);
+    stn_gguf_drop(gguf, t);
+    return stn_command_stopping() ? stn_err_set(err, STN_CANCELLED, "stopped at tensor %.100s", t->name) : STN_OK;
+}
+
 static enum stn_code check_tensor(struct findings *f, const struct stn_gguf *gguf, const struct stn_gguf_tensor *t,
                                   struct stn_err *err)
 {
@@ -240,7 +267,8 @@ static enum stn_code check_all(struct findings *f, const struct stn_gguf *gguf, 
                              : STN_OK;
     stn_progress_start(&f->progress, "byte", gguf->size);
     for (size_t i = 0; i < gguf->n_tensors && code == STN_OK; i++) {
-        code = check_tensor(f, gguf, &gguf->tensors[i], err);
+        code = gguf->tensors[i].type == STN_QUANT_I2_S ? check_i2_s(f, gguf, &gguf->tensors[i], err)
+                                                       : check_tensor(f, gguf, &gguf->tensors[i], err);
     }
     stn_progress_end(&f->progress);
     stn_mem_free(f->q);
@@ -287,12 +315,15 @@ const struct stn_command stn_cmd_model_check = {
 /* ---- model random ---- */
 
 static const char *const shape_words[] = {"tiny", "125m", "large", "xl", "13b", NULL};
-static const char *const type_words[] = {"tq2_0", "tq1_0", NULL};
+static const char *const arch_words[] = {"bitnet", "bitnet-b1.58", "bitnet-25", "llama", NULL};
+static const char *const weight_words[] = {"tq2_0", "tq1_0", "i2_s", "f32", "f16", "bf16", NULL};
+static const char *const table_words[] = {"f16", "f32", "bf16", "q8_0", "q6_k", "q4_k", NULL};
 
 struct random_options {
-    int shape, type;
+    int shape, arch, type, table, i2_s;
+    uint64_t n_embd, n_layers, n_heads, n_kv_heads, n_ff, seed; /* 0: as the shape has it */
     const char *vocab, *out;
-    uint64_t seed;
+    bool scaled;
 };
 
 static const struct random_options random_defaults = {.seed = 1};
@@ -301,12 +332,42 @@ static const struct random_options random_defaults = {.seed = 1};
 
 static const struct stn_option random_options[] = {
     {"shape", 0, STN_OPTION_WORD, AT(shape), "tiny|125m|large|xl|13b", "the size (tiny)", .words = shape_words},
-    {"type", 0, STN_OPTION_WORD, AT(type), "tq2_0|tq1_0", "the format of the weights (tq2_0)", .words = type_words},
+    {"arch", 0, STN_OPTION_WORD, AT(arch), "bitnet|bitnet-b1.58|bitnet-25|llama", "the family (bitnet)", .words = arch_words},
+    {"embd", 0, STN_OPTION_U64, AT(n_embd), "N", "instead of the shape's: a multiple of 256", 256, STN_ARCH_N_EMBD},
+    {"layers", 0, STN_OPTION_U64, AT(n_layers), "N", "instead of the shape's", 1, STN_ARCH_N_LAYERS},
+    {"heads", 0, STN_OPTION_U64, AT(n_heads), "N", "instead of the shape's", 1, STN_ARCH_N_HEADS},
+    {"kv", 0, STN_OPTION_U64, AT(n_kv_heads), "N", "heads of keys and values (as many as heads)", 1, STN_ARCH_N_HEADS},
+    {"ff", 0, STN_OPTION_U64, AT(n_ff), "N", "instead of the shape's", 1, STN_ARCH_N_FF},
+    {"type", 0, STN_OPTION_WORD, AT(type), "tq2_0|tq1_0|i2_s|f32|f16|bf16", "the format of the weights (tq2_0)",
+     .words = weight_words},
+    {"table", 0, STN_OPTION_WORD, AT(table), "f16|f32|bf16|q8_0|q6_k|q4_k", "the format of embeddings and head (f16)",
+     .words = table_words},
+    {"scales", 0, STN_OPTION_FLAG, AT(scaled), NULL, "give each product its scale in a tensor of its own"},
+    {"i2s", 0, STN_OPTION_WORD, AT(i2_s), "x86|arm", "for which kernels I2_S weights are packed (x86)",
+     .words = stn_session_packings},
     {"vocab", 0, STN_OPTION_STR, AT(vocab), "VOCAB.gguf", "whose vocabulary it gets", .required = true},
     {"seed", 0, STN_OPTION_U64, AT(seed), "N", "which random model (1)"},
     {"output", 'o', STN_OPTION_STR, AT(out), "MODEL.gguf", "the file to write", .required = true},
     {0},
 };
+
+/* The shape's numbers, or those that were given. */
+static enum stn_code take_shape(const struct random_options *o, struct stn_random_shape *ret, struct stn_err *err)
+{
+    struct stn_random_shape s = *stn_random_shape(shape_words[o->shape]);
+    s.n_embd = o->n_embd > 0 ? (uint32_t)o->n_embd : s.n_embd;
+    s.n_layers = o->n_layers > 0 ? (uint32_t)o->n_layers : s.n_layers;
+    s.n_heads = o->n_heads > 0 ? (uint32_t)o->n_heads : s.n_heads;
+    s.n_kv_heads = o->n_kv_heads > 0 ? (uint32_t)o->n_kv_heads : s.n_heads;
+    s.n_ff = o->n_ff > 0 ? (uint32_t)o->n_ff : s.n_ff;
+    if (s.n_embd % STN_QUANT_TERNARY != 0 || s.n_embd % (2 * s.n_heads) != 0 || s.n_heads % s.n_kv_heads != 0) {
+        return stn_err_set(err, STN_INVALID, "%u values in %u heads with %u for keys: expected a multiple of %d in heads of an "
+                                             "even size, of which some share their keys", s.n_embd, s.n_heads, s.n_kv_heads,
+                           STN_QUANT_TERNARY);
+    }
+    *ret = s;
+    return STN_OK;
+}
 
 static bool random_progress(void *context, uint64_t done, uint64_t total)
 {
@@ -319,15 +380,19 @@ static bool random_progress(void *context, uint64_t done, uint64_t total)
 static enum stn_code make_random(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct random_options *o = parsed;
+    const struct stn_random_kind kind = {.arch = arch_words[o->arch], .type = stn_quant_named(weight_words[o->type])->type,
+                                         .table = stn_quant_named(table_words[o->table])->type, .scaled = o->scaled,
+                                         .i2_s_arm = o->i2_s == 1};
+    struct stn_random_shape shape;
     struct stn_gguf *vocab = NULL;
     struct contents c;
     struct stn_progress progress;
-    enum stn_code code = stn_session_can_write(o->out, &o->vocab, 1, err);
+    enum stn_code code = take_shape(o, &shape, err);
+    code = code != STN_OK ? code : stn_session_can_write(o->out, &o->vocab, 1, err);
     code = code != STN_OK ? code : stn_gguf_open(&vocab, o->vocab, err);
     if (code == STN_OK) {
         stn_progress_start(&progress, "byte", 0);
-        code = stn_random_write(stn_random_shape(shape_words[o->shape]), stn_quant_named(type_words[o->type])->type, vocab,
-                                o->seed, o->out, random_progress, &progress, err);
+        code = stn_random_write(&shape, &kind, vocab, o->seed, o->out, random_progress, &progress, err);
         stn_progress_end(&progress);
     }
     stn_gguf_close(vocab);
@@ -341,7 +406,7 @@ static enum stn_code make_random(const void *parsed, const struct stn_command_li
 
 const struct stn_command stn_cmd_model_random = {
     .name = "model random", .args = "",
-    .summary = "write a random ternary model of a known shape, for tests of speed and memory",
+    .summary = "write a random ternary model of any family and shape, for tests of speed, memory and format",
     .example = "sterna model random --shape 125m --type tq2_0 --vocab base.gguf --seed 1 -o random.gguf",
     .options = random_options, .defaults = &random_defaults, .size = sizeof(struct random_options), .run = make_random,
 };
@@ -354,6 +419,7 @@ struct convert_options {
 };
 
 static const struct convert_options convert_defaults;
+static const char *const type_words[] = {"tq2_0", "tq1_0", NULL};
 
 static const struct stn_option convert_options[] = {
     {"type", 0, STN_OPTION_WORD, offsetof(struct convert_options, type), "tq2_0|tq1_0", "the format of the weights (tq2_0)",

@@ -54,6 +54,7 @@ static const struct stn_option options[] = {
     {"seed", 0, STN_OPTION_U64, AT(seed), "S", "of first values, order, dropout and rounding (0)"},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
+    STN_SESSION_READING(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {"backward", 0, STN_OPTION_WORD, AT(backward), "exact|int8", "precision of the gradients (int8)",
@@ -143,7 +144,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     bool is_stopped = false;
     enum stn_code code = check(&job, err);
     code = code != STN_OK ? code : stn_session_use_device(o->device, false, err);
-    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, NULL, o->backend, o->threads, err);
+    code = code != STN_OK ? code : stn_session_open(&job.session, o->model, &o->reading, NULL, o->backend, o->threads, err);
     for (size_t i = 0; i < job.n_runs && code == STN_OK; i++) {
         code = stn_train_run_read(job.runs[i], &job.session, err);
     }

@@ -19,6 +19,7 @@
 
 const char *const stn_session_backends[] = {"auto", "cpu", "vulkan", NULL};
 const char *const stn_session_losses[] = {"completion", "all", NULL};
+const char *const stn_session_packings[] = {"x86", "arm", NULL};
 const char *const stn_session_backwards[] = {"exact", "int8", NULL};
 
 const char *stn_session_backend(int backend)
@@ -58,16 +59,22 @@ unsigned stn_session_threads(uint64_t asked)
     return (unsigned)(n > STN_SESSION_THREADS_MAX ? STN_SESSION_THREADS_MAX : n);
 }
 
-enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,
-                               uint64_t n_threads, struct stn_err *err)
+enum stn_code stn_session_open_model(struct stn_model **ret, const char *path, const struct stn_session_reading *reading,
+                                     struct stn_err *err)
+{
+    char cache[STN_FILE_PATH_MAX];
+    const struct stn_model_reading how = {.folder = stn_session_cache(cache), .ternarise = reading->ternarise,
+                                          .i2_s_arm = reading->i2_s == 1};
+    return stn_model_open_with(ret, path, &how, err);
+}
+
+enum stn_code stn_session_open(struct stn_session *ret, const char *model, const struct stn_session_reading *reading,
+                               const char *adapter, int backend, uint64_t n_threads, struct stn_err *err)
 {
     struct stn_session session = {.n_threads = stn_session_threads(n_threads)};
     enum stn_code code = stn_session_check_backend(backend, err);
     uint64_t before = stn_session_rss();
-    if (code == STN_OK) {
-        char cache[STN_FILE_PATH_MAX];
-        code = stn_model_open_shared(&session.model, model, stn_session_cache(cache), err);
-    }
+    code = code != STN_OK ? code : stn_session_open_model(&session.model, model, reading, err);
     uint64_t after = stn_session_rss();
     session.model_rss = after > before ? after - before : 0;
     if (code == STN_OK) {

@@ -25,6 +25,18 @@ extern const char *const stn_session_backends[];
 extern const char *const stn_session_losses[];    /* by enum stn_dataset_loss */
 extern const char *const stn_session_backwards[]; /* by enum stn_backward */
 
+/* How a model's file is read, among the options of the commands that load one; STN_SESSION_READING are the rows of them. */
+struct stn_session_reading {
+    bool ternarise;
+    int i2_s; /* of stn_session_packings */
+};
+extern const char *const stn_session_packings[];
+#define STN_SESSION_READING(at)                                                                                        \
+    {"ternarise", 0, STN_OPTION_FLAG, (at) + offsetof(struct stn_session_reading, ternarise), NULL,                    \
+     "make float weights ternary by their mean magnitude; without, they must be ternary"},                             \
+        {"i2s", 0, STN_OPTION_WORD, (at) + offsetof(struct stn_session_reading, i2_s), "x86|arm",                      \
+         "for which kernels I2_S weights were packed: no file says so (x86)", .words = stn_session_packings}
+
 struct stn_session {
     struct stn_model *model;
     struct stn_tokenizer *tokenizer;
@@ -42,10 +54,14 @@ enum stn_code stn_session_use_device(const char *device, bool profile, struct st
 /* How many threads to use: those asked for, or one a processor for 0. */
 unsigned stn_session_threads(uint64_t asked);
 
+/* The model alone, its packed weights in the cache. */
+enum stn_code stn_session_open_model(struct stn_model **ret, const char *path, const struct stn_session_reading *reading,
+                                     struct stn_err *err) STN_CHECKED;
+
 /* adapter may be NULL; n_threads 0 is one a processor. The caller closes *ret; zeroed is fine there. STN_UNSUPPORTED
  * for a backend that this build does not have. */
-enum stn_code stn_session_open(struct stn_session *ret, const char *model, const char *adapter, int backend,
-                               uint64_t n_threads, struct stn_err *err) STN_CHECKED;
+enum stn_code stn_session_open(struct stn_session *ret, const char *model, const struct stn_session_reading *reading,
+                               const char *adapter, int backend, uint64_t n_threads, struct stn_err *err) STN_CHECKED;
 void stn_session_close(struct stn_session *session);
 
 /* BLAKE2b-256 of a file's bytes, read in pieces so that none of it stays in memory. */

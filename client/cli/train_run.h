@@ -26,6 +26,7 @@ struct stn_train_run_options {
     uint64_t memory_limit, token_limit, validation_steps, patience;
     double alpha, lr, warmup, clip, weight_decay, dropout, validation_share, time_limit;
     int loss, schedule, backend, backward;
+    struct stn_session_reading reading;
     bool skip_bad, rslora;
 };
 

@@ -99,6 +99,16 @@ double stn_arch_frequency(const struct stn_arch *arch, size_t i)
     return f / (double)divisor;
 }
 
+void stn_arch_slow_down(float *divisors, uint32_t head_dim, double base, const struct stn_arch_slowing *slowing)
+{
+    for (uint32_t i = 0; i < head_dim / 2; i++) {
+        double wave = 2 * 3.14159265358979323846 * pow(base, 2.0 * i / head_dim);
+        double smooth = (slowing->context / wave - slowing->low) / (slowing->high - slowing->low);
+        smooth = smooth < 0 ? 0 : smooth > 1 ? 1 : smooth;
+        divisors[i] = (float)(1 / ((1 - smooth) / slowing->factor + smooth));
+    }
+}
+
 bool stn_arch_interleaves(const char *name)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {

@@ -86,6 +86,13 @@ bool stn_arch_interleaves(const char *name);
  * the model's scaling. */
 double stn_arch_frequency(const struct stn_arch *arch, size_t i);
 
+/* Llama 3.1's way to longer contexts: frequencies with fewer than `low` turns in the old context are divided by factor, those
+ * with more than `high` stay, those between go over. divisors: (head_dim / 2), as rope_freqs has them. */
+struct stn_arch_slowing {
+    double factor, low, high, context;
+};
+void stn_arch_slow_down(float *divisors, uint32_t head_dim, double base, const struct stn_arch_slowing *slowing);
+
 /* A target's columns and rows, without its tensor: from the hyperparameters alone. */
 uint32_t stn_arch_in(const struct stn_arch *arch, enum stn_arch_target target);
 uint32_t stn_arch_out(const struct stn_arch *arch, enum stn_arch_target target);

@@ -82,24 +82,19 @@ static double real(const json_t *object, const char *key, double otherwise)
     return json_is_number(value) ? json_number_value(value) : otherwise;
 }
 
-/* Llama 3.1: slow frequencies are divided, fast ones stay, those between go over (as its configuration describes). */
 static enum stn_code read_llama3(struct convert *c, const json_t *scaling, struct stn_err *err)
 {
-    double factor = real(scaling, "factor", 0), low = real(scaling, "low_freq_factor", 0);
-    double high = real(scaling, "high_freq_factor", 0), old = real(scaling, "original_max_position_embeddings", 0);
-    if (!(factor >= 1 && low > 0 && high > low && old > 0)) {
+    const struct stn_arch_slowing slowing = {.factor = real(scaling, "factor", 0), .low = real(scaling, "low_freq_factor", 0),
+                                             .high = real(scaling, "high_freq_factor", 0),
+                                             .context = real(scaling, "original_max_position_embeddings", 0)};
+    if (!(slowing.factor >= 1 && slowing.low > 0 && slowing.high > slowing.low && slowing.context > 0)) {
         return stn_err_set(err, STN_INVALID, "%.150s/config.json: rope_scaling lacks its four numbers", c->folder);
     }
     c->freqs = stn_mem_new(c->head_dim / 2, sizeof *c->freqs);
     if (c->freqs == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for frequencies");
     }
-    for (uint32_t i = 0; i < c->head_dim / 2; i++) {
-        double wave = 2 * 3.14159265358979323846 * pow(c->base, 2.0 * i / c->head_dim);
-        double smooth = (old / wave - low) / (high - low);
-        smooth = smooth < 0 ? 0 : smooth > 1 ? 1 : smooth;
-        c->freqs[i] = (float)(1 / ((1 - smooth) / factor + smooth));
-    }
+    stn_arch_slow_down(c->freqs, c->head_dim, c->base, &slowing);
     return STN_OK;
 }
 
@@ -367,9 +362,8 @@ static enum stn_code read_row(const struct tensor *t, uint64_t row, float scale,
         return STN_OK;
     }
     enum stn_code code = stn_safetensors_floats(t->from, from * t->cols, (size_t)t->cols, x, err);
-    for (uint64_t i = 0; i < t->cols && code == STN_OK; i++) {
-        float r = scale > 0 ? rintf(x[i] / scale) : 0;
-        q[i] = (int8_t)(r > 1 ? 1 : r < -1 ? -1 : r);
+    if (code == STN_OK) {
+        stn_quant_ternarise(q, x, (size_t)t->cols, scale);
     }
     return code;
 }

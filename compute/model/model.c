@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "compute/model/quant.h"
 
 #define BLOCK STN_QUANT_TERNARY
+#define VARIANT_TERNARISED 1u
+#define VARIANT_I2_S_ARM 2u
 
 /* One block of at most 256 floats that are 0 or plus or minus one number. */
 static bool take_floats(const float *x, size_t n, int8_t *values, float *scale)
@@ -26,23 +27,43 @@ static bool take_floats(const float *x, size_t n, int8_t *values, float *scale)
     return true;
 }
 
-/* A row of struct stn_ternary_source, from the file's blocks or from floats that are ternary in fact. */
+/* Block c / 256 of a row, from the file's block or from floats that are ternary in fact. */
+static bool take_block(const struct stn_model_weight *w, const uint8_t *src, size_t n, int8_t *values, float *scale)
+{
+    enum stn_quant_type type = w->tensor->type;
+    float x[BLOCK];
+    if (stn_quant_format(type)->ternary) {
+        uint16_t d;
+        bool right = stn_quant_unpack(type, values, &d, src, n);
+        *scale = stn_quant_f16(d);
+        return right;
+    }
+    if (!stn_quant_to_f32(type, x, src, n)) {
+        return false;
+    }
+    if (w->own > 0) {
+        stn_quant_ternarise(values, x, n, w->own);
+        *scale = w->own;
+        return true;
+    }
+    return take_floats(x, n, values, scale);
+}
+
+/* A row of struct stn_ternary_source. */
 static void take_row(const void *user, size_t row, int8_t *values, float *scales)
 {
     const struct stn_model_weight *w = user;
     size_t cols = (size_t)w->tensor->ne[0];
     const struct stn_quant_format *format = stn_quant_format(w->tensor->type);
-    const uint8_t *src = w->tensor->data + row * stn_quant_size(format->type, cols);
-    for (size_t c = 0; c < cols; c += BLOCK, src += BLOCK / format->n_values * format->size) {
+    const uint8_t *src = w->tensor->data + (format->type == STN_QUANT_I2_S ? 0 : row * stn_quant_size(format->type, cols));
+    for (size_t c = 0; c < cols; c += BLOCK) {
         size_t n = cols - c < BLOCK ? cols - c : BLOCK;
         bool right;
-        if (format->ternary) {
-            uint16_t d;
-            right = stn_quant_unpack(format->type, values + c, &d, src, n);
-            scales[c / BLOCK] = stn_quant_f16(d);
+        if (format->type == STN_QUANT_I2_S) {
+            right = stn_quant_i2_s_unpack(w->i2_s, values + c, src, row * cols + c, n);
+            scales[c / BLOCK] = w->own;
         } else {
-            float x[BLOCK];
-            right = stn_quant_to_f32(format->type, x, src, n) && take_floats(x, n, values + c, &scales[c / BLOCK]);
+            right = take_block(w, src + c / format->n_values * format->size, n, values + c, &scales[c / BLOCK]);
         }
         if (!right || !isfinite(scales[c / BLOCK])) {
             *w->is_broken = true;
@@ -53,13 +74,56 @@ static void take_row(const void *user, size_t row, int8_t *values, float *scales
     }
 }
 
+/* The mean magnitude of floats that are not ternary into w->own. Those that are stay what they are, whatever is asked. */
+static enum stn_code measure(struct stn_model *model, struct stn_model_weight *w, struct stn_err *err)
+{
+    const struct stn_quant_format *format = stn_quant_format(w->tensor->type);
+    size_t cols = (size_t)w->tensor->ne[0], rows = (size_t)w->tensor->ne[1];
+    bool is_ternary = true;
+    double sum = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const uint8_t *src = w->tensor->data + row * stn_quant_size(format->type, cols);
+        for (size_t c = 0; c < cols; c += BLOCK) {
+            float x[BLOCK], scale;
+            int8_t values[BLOCK];
+            size_t n = cols - c < BLOCK ? cols - c : BLOCK;
+            (void)stn_quant_to_f32(format->type, x, src + c * format->size, n);
+            is_ternary = is_ternary && take_floats(x, n, values, &scale);
+            for (size_t i = 0; i < n; i++) {
+                sum += (double)fabsf(x[i]);
+            }
+        }
+    }
+    stn_gguf_drop(model->gguf, w->tensor);
+    double mean = sum / ((double)rows * (double)cols);
+    if (!(mean < 1e30)) {
+        return stn_err_set(err, STN_CORRUPT, "%.150s: weights of magnitude %g are none", w->tensor->name, mean);
+    }
+    w->own = is_ternary ? 0 : (float)(mean > 1e-5 ? mean : 1e-5);
+    model->variant |= is_ternary ? 0 : VARIANT_TERNARISED;
+    return STN_OK;
+}
+
+static enum stn_code describe_i2_s(struct stn_model *model, struct stn_model_weight *w, struct stn_err *err)
+{
+    size_t n = (size_t)(w->tensor->ne[0] * w->tensor->ne[1]);
+    w->own = n % STN_QUANT_I2_S_BLOCK == 0 ? stn_quant_i2_s_scale(w->tensor->data, n) : NAN;
+    w->i2_s = model->reading.i2_s_arm ? STN_QUANT_I2_S_ARM : STN_QUANT_I2_S_X86;
+    model->variant |= model->reading.i2_s_arm ? VARIANT_I2_S_ARM : 0;
+    return w->own >= 0 && isfinite(w->own)
+               ? STN_OK
+               : stn_err_set(err, STN_CORRUPT, "%.150s: %zu values of i2_s with the scale %g: expected whole blocks of %d, and "
+                                               "a number", w->tensor->name, n, (double)w->own, STN_QUANT_I2_S_BLOCK);
+}
+
 /* All but the packed matrix. */
 static enum stn_code describe(struct stn_model *model, struct stn_model_weight *w, const struct stn_arch_linear *linear,
                               struct stn_err *err)
 {
     const struct stn_quant_format *format = stn_quant_format(linear->weight->type);
     *w = (struct stn_model_weight){.tensor = linear->weight, .scale = 1, .is_broken = &model->is_broken};
-    if (format == NULL || (!format->ternary && (format->to_f32 == NULL || format->n_values != 1))) {
+    bool is_i2_s = linear->weight->type == STN_QUANT_I2_S;
+    if (format == NULL || (!format->ternary && !is_i2_s && (format->to_f32 == NULL || format->n_values != 1))) {
         return stn_err_set(err, STN_UNSUPPORTED, "%.150s: %s is no type of ternary weights that this build reads",
                            linear->weight->name, format == NULL ? "its type" : format->name);
     }
@@ -67,7 +131,9 @@ static enum stn_code describe(struct stn_model *model, struct stn_model_weight *
         return stn_err_set(err, STN_UNSUPPORTED, "%.200s: its scale is no float", linear->weight->name);
     }
     w->matrix.source = (struct stn_ternary_source){.rows = linear->out, .cols = linear->in, .row = take_row, .user = w};
-    return STN_OK;
+    return is_i2_s                                          ? describe_i2_s(model, w, err)
+           : !format->ternary && model->reading.ternarise ? measure(model, w, err)
+                                                            : STN_OK;
 }
 
 static struct stn_model_weight *weight_at(const struct stn_model *model, size_t i)
@@ -82,8 +148,8 @@ static enum stn_code pack(void *context, size_t i, struct stn_ternary **ret, str
     stn_gguf_will_read(model->gguf, w->tensor);
     enum stn_code code = stn_ternary_new(ret, &w->matrix.source, err);
     if (code == STN_OK && model->is_broken) {
-        code = stn_err_set(err, STN_UNSUPPORTED, "%.150s (%s) is not ternary: convert the model first", w->tensor->name,
-                           stn_quant_format(w->tensor->type)->name);
+        code = stn_err_set(err, STN_UNSUPPORTED, "%.150s (%s) is not ternary: convert the model, or give --ternarise",
+                           w->tensor->name, stn_quant_format(w->tensor->type)->name);
         stn_ternary_free(*ret);
         *ret = NULL;
     } else if (code != STN_OK) {
@@ -94,9 +160,10 @@ static enum stn_code pack(void *context, size_t i, struct stn_ternary **ret, str
 }
 
 /* From the file of packed weights, which is made if need be. Without one there is no harm: packing is done again. */
-static void find_panels(struct stn_model *model, const char *folder)
+static void find_panels(struct stn_model *model)
 {
     size_t n = (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS, size = 0;
+    struct stn_panels_place place = {.folder = model->reading.folder, .gguf = model->gguf, .variant = model->variant};
     struct stn_panels_matrix *matrices = stn_mem_new(n, sizeof *matrices);
     struct stn_err err;
     if (matrices == NULL) {
@@ -108,14 +175,14 @@ static void find_panels(struct stn_model *model, const char *folder)
         size += source->rows * source->cols / 4;
     }
     if (size >= STN_PANELS_LEAST &&
-        stn_panels_open(&model->panels, folder, model->gguf, matrices, n, &err) != STN_OK &&
-        stn_panels_make(folder, model->gguf, matrices, n, pack, model, &err) == STN_OK) {
-        stn_err_ignore(stn_panels_open(&model->panels, folder, model->gguf, matrices, n, &err)); /* packed in memory then */
+        stn_panels_open(&model->panels, &place, matrices, n, &err) != STN_OK &&
+        stn_panels_make(&place, matrices, n, pack, model, &err) == STN_OK) {
+        stn_err_ignore(stn_panels_open(&model->panels, &place, matrices, n, &err)); /* packed in memory then */
     }
     stn_mem_free(matrices);
 }
 
-static enum stn_code take_weights(struct stn_model *model, const char *folder, struct stn_err *err)
+static enum stn_code take_weights(struct stn_model *model, struct stn_err *err)
 {
     enum stn_code code = STN_OK;
     size_t n = (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS;
@@ -123,8 +190,8 @@ static enum stn_code take_weights(struct stn_model *model, const char *folder, s
         code = describe(model, weight_at(model, i),
                         &model->arch->layers[i / STN_ARCH_N_TARGETS].linears[i % STN_ARCH_N_TARGETS], err);
     }
-    if (code == STN_OK && folder != NULL) {
-        find_panels(model, folder);
+    if (code == STN_OK && model->reading.folder != NULL) {
+        find_panels(model);
     }
     for (size_t i = 0; i < n && code == STN_OK; i++) {
         struct stn_model_weight *w = weight_at(model, i);
@@ -196,7 +263,7 @@ static enum stn_code take_layer(struct stn_model *model, size_t number, struct s
     return code;
 }
 
-static enum stn_code take_all(struct stn_model *model, const char *folder, struct stn_err *err)
+static enum stn_code take_all(struct stn_model *model, struct stn_err *err)
 {
     const struct stn_arch *arch = model->arch;
     model->layers = stn_mem_new(arch->n_layers, sizeof *model->layers);
@@ -216,31 +283,34 @@ static enum stn_code take_all(struct stn_model *model, const char *folder, struc
     for (size_t i = 0; i < arch->n_layers && code == STN_OK; i++) {
         code = take_layer(model, i, err);
     }
-    return code != STN_OK ? code : take_weights(model, folder, err);
+    return code != STN_OK ? code : take_weights(model, err);
 }
 
 enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct stn_err *err)
 {
-    return stn_model_open_shared(ret, path, NULL, err);
+    return stn_model_open_with(ret, path, &(struct stn_model_reading){0}, err);
 }
 
-enum stn_code stn_model_open_shared(struct stn_model **ret, const char *path, const char *folder, struct stn_err *err)
+enum stn_code stn_model_open_with(struct stn_model **ret, const char *path, const struct stn_model_reading *reading,
+                                  struct stn_err *err)
 {
     struct stn_model *model = stn_mem_new(1, sizeof *model);
     if (model == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a model");
     }
+    model->reading = *reading;
     enum stn_code code = stn_gguf_open(&model->gguf, path, err);
     if (code == STN_OK) {
         code = stn_arch_new(&model->arch, model->gguf, err);
     }
     if (code == STN_OK) {
-        code = take_all(model, folder, err);
+        code = take_all(model, err);
     }
     if (code != STN_OK) {
         stn_model_close(model);
         return code;
     }
+    model->reading.folder = NULL; /* the caller's */
     *ret = model;
     return STN_OK;
 }

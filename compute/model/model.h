@@ -7,11 +7,14 @@
 #include "compute/model/gguf.h"
 #include "compute/model/network.h"
 #include "compute/model/panels.h"
+#include "compute/model/quant.h"
 
 /* A ternary tensor of the file, and as products want it. */
 struct stn_model_weight {
     const struct stn_gguf_tensor *tensor;
-    float scale;      /* multiplies every value */
+    float scale;      /* multiplies every value, and what an adapter adds: y = scale (W x + s B A x) */
+    float own;        /* of all the tensor's values, where it has one scale: I2_S's, or floats' mean magnitude; else 0 */
+    enum stn_quant_i2_s i2_s;
     bool *is_broken;  /* set where a value is not ternary */
     struct stn_matrix matrix;
     struct stn_ternary *packed;
@@ -37,6 +40,8 @@ struct stn_model {
     struct stn_model_layer *layers;
     struct stn_panels *panels; /* where packed weights lie in a file of their own; else NULL */
     size_t size;               /* bytes: packed weights, and tables here or in the file */
+    struct stn_model_reading reading;
+    unsigned variant; /* of the packed weights that can be made from this file: what of reading mattered */
     bool is_broken;
 };
 

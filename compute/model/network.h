@@ -19,10 +19,15 @@ struct stn_model; /* the base: mapped file, architecture, weights repacked for t
 
 /* Maps and checks PATH and packs its ternary weights. The caller closes *ret, after every network on it. */
 enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct stn_err *err) STN_CHECKED;
-/* The same with the packed weights in a file of folder (panels.h), mapped, where the model is worth it and there is room.
- * folder NULL: as above. */
-enum stn_code stn_model_open_shared(struct stn_model **ret, const char *path, const char *folder,
-                                    struct stn_err *err) STN_CHECKED;
+
+/* The same otherwise. Zeroed is as above. */
+struct stn_model_reading {
+    const char *folder; /* packed weights in a file there (panels.h), mapped, where the model is worth it and there is room */
+    bool ternarise;     /* floats that are not ternary become sign and mean magnitude; else they are STN_UNSUPPORTED */
+    bool i2_s_arm;      /* I2_S tensors lie as ARM's kernels want them, not as x86's do (quant.h) */
+};
+enum stn_code stn_model_open_with(struct stn_model **ret, const char *path, const struct stn_model_reading *reading,
+                                  struct stn_err *err) STN_CHECKED;
 /* From now on packed weights leave memory after each use and are read ahead before it; what that leaves is the model's size.
  * False, and nothing changed, where they do not lie in a file. Nobody may be computing. */
 bool stn_model_stream(struct stn_model *model);

@@ -33,18 +33,20 @@ static uint64_t round_up(uint64_t n)
 }
 
 /* What the model's file is. A file that is replaced or written to is another. */
-static enum stn_code identify(const struct stn_gguf *gguf, struct stn_digest *ret, struct stn_err *err)
+static enum stn_code identify(const struct stn_panels_place *place, struct stn_digest *ret, struct stn_err *err)
 {
+    const struct stn_gguf *gguf = place->gguf;
     struct stat is;
     if (stat(gguf->path, &is) != 0) {
         return stn_err_errno(err, errno, "%s", gguf->path);
     }
-    uint8_t facts[40];
+    uint8_t facts[48];
     stn_buf_put_u64(facts, (uint64_t)is.st_dev);
     stn_buf_put_u64(facts + 8, (uint64_t)is.st_ino);
     stn_buf_put_u64(facts + 16, (uint64_t)is.st_size);
     stn_buf_put_u64(facts + 24, (uint64_t)is.st_mtim.tv_sec);
     stn_buf_put_u64(facts + 32, (uint64_t)is.st_mtim.tv_nsec);
+    stn_buf_put_u64(facts + 40, place->variant);
     struct stn_digest_state state;
     stn_digest_init(&state);
     stn_digest_add(&state, facts, sizeof facts);
@@ -108,7 +110,7 @@ static bool is_whole(const struct stn_panels *panels, const struct stn_digest *i
     return true;
 }
 
-enum stn_code stn_panels_open(struct stn_panels **ret, const char *folder, const struct stn_gguf *gguf,
+enum stn_code stn_panels_open(struct stn_panels **ret, const struct stn_panels_place *place,
                               const struct stn_panels_matrix *matrices, size_t n_matrices, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
@@ -119,8 +121,8 @@ enum stn_code stn_panels_open(struct stn_panels **ret, const char *folder, const
         return stn_err_set(err, STN_MEMORY, "no memory for %zu matrices", n_matrices);
     }
     panels->n_matrices = n_matrices;
-    enum stn_code code = identify(gguf, &identity, err);
-    code = code != STN_OK ? code : name_file(path, folder, &identity, err);
+    enum stn_code code = identify(place, &identity, err);
+    code = code != STN_OK ? code : name_file(path, place->folder, &identity, err);
     code = code != STN_OK ? code : stn_file_map(&panels->map, path, STN_FILE_USE_ONCE, err);
     if (code == STN_OK && !is_whole(panels, &identity)) {
         code = stn_err_set(err, STN_NOT_FOUND, "%.200s is no file of this model's panels", path);
@@ -244,7 +246,7 @@ static enum stn_code put_all(struct stn_file_draft *draft, const struct stn_dige
     return code;
 }
 
-enum stn_code stn_panels_make(const char *folder, const struct stn_gguf *gguf, const struct stn_panels_matrix *matrices,
+enum stn_code stn_panels_make(const struct stn_panels_place *place, const struct stn_panels_matrix *matrices,
                               size_t n_matrices,
                               enum stn_code (*pack)(void *context, size_t i, struct stn_ternary **ret, struct stn_err *err),
                               void *context, struct stn_err *err)
@@ -253,15 +255,15 @@ enum stn_code stn_panels_make(const char *folder, const struct stn_gguf *gguf, c
     struct stn_digest identity;
     struct stn_file_draft draft;
     uint64_t room = 0, most = most_bytes(matrices, n_matrices);
-    enum stn_code code = stn_file_make_folder(folder, 0700, err);
-    code = code != STN_OK ? code : identify(gguf, &identity, err);
-    code = code != STN_OK ? code : name_file(path, folder, &identity, err);
+    enum stn_code code = stn_file_make_folder(place->folder, 0700, err);
+    code = code != STN_OK ? code : identify(place, &identity, err);
+    code = code != STN_OK ? code : name_file(path, place->folder, &identity, err);
     if (code == STN_OK) {
-        remove_old(folder);
-        code = stn_file_free_space(folder, &room, err);
+        remove_old(place->folder);
+        code = stn_file_free_space(place->folder, &room, err);
     }
     if (code == STN_OK && (room < STN_PANELS_MARGIN || room - STN_PANELS_MARGIN < most)) {
-        code = stn_err_set(err, STN_FULL, "%.150s has room for %llu bytes, panels take up to %llu", folder,
+        code = stn_err_set(err, STN_FULL, "%.150s has room for %llu bytes, panels take up to %llu", place->folder,
                            (unsigned long long)room, (unsigned long long)most);
     }
     code = code != STN_OK ? code : stn_file_draft(&draft, path, STN_FILE_SECRET, err);

@@ -17,14 +17,21 @@
 
 struct stn_panels;
 
+/* Whose weights, and where they are kept. */
+struct stn_panels_place {
+    const char *folder;
+    const struct stn_gguf *gguf;
+    unsigned variant; /* of what can be made from one file: another number is another file */
+};
+
 /* One matrix, in the model's order. */
 struct stn_panels_matrix {
     size_t rows, cols;
 };
 
-/* The mapped file of gguf's weights in folder. STN_NOT_FOUND when there is none that fits. The caller closes *ret, after
+/* The mapped file of a place. STN_NOT_FOUND when there is none that fits. The caller closes *ret, after
  * every matrix that was taken from it. */
-enum stn_code stn_panels_open(struct stn_panels **ret, const char *folder, const struct stn_gguf *gguf,
+enum stn_code stn_panels_open(struct stn_panels **ret, const struct stn_panels_place *place,
                               const struct stn_panels_matrix *matrices, size_t n_matrices, struct stn_err *err) STN_CHECKED;
 void stn_panels_close(struct stn_panels *panels);
 
@@ -34,7 +41,7 @@ enum stn_code stn_panels_take(const struct stn_panels *panels, size_t i, struct 
 
 /* Makes the file; pack gives each matrix in turn, which is freed when it is written. Old files go first. STN_FULL when
  * there is no room; what pack says ends it. */
-enum stn_code stn_panels_make(const char *folder, const struct stn_gguf *gguf, const struct stn_panels_matrix *matrices,
+enum stn_code stn_panels_make(const struct stn_panels_place *place, const struct stn_panels_matrix *matrices,
                               size_t n_matrices,
                               enum stn_code (*pack)(void *context, size_t i, struct stn_ternary **ret, struct stn_err *err),
                               void *context, struct stn_err *err) STN_CHECKED;

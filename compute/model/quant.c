@@ -237,6 +237,44 @@ void stn_quant_pack(enum stn_quant_type type, uint8_t *dst, const int8_t *q, con
     }
 }
 
+bool stn_quant_i2_s_unpack(enum stn_quant_i2_s width, int8_t *q, const uint8_t *src, size_t first, size_t n)
+{
+    uint8_t wrong = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t block = (first + i) / (4 * width), in = (first + i) % (4 * width);
+        uint8_t v = src[block * width + in % width] >> (6 - 2 * (in / width)) & 3;
+        wrong |= v == 3;
+        q[i] = (int8_t)(v - 1);
+    }
+    return wrong == 0;
+}
+
+void stn_quant_i2_s_pack(enum stn_quant_i2_s width, uint8_t *dst, const int8_t *q, size_t n)
+{
+    assert(n % STN_QUANT_I2_S_BLOCK == 0);
+    memset(dst, 0, n / 4);
+    for (size_t i = 0; i < n; i++) {
+        size_t block = i / (4 * width), in = i % (4 * width);
+        assert(q[i] >= -1 && q[i] <= 1);
+        dst[block * width + in % width] |= (uint8_t)((q[i] + 1) << (6 - 2 * (in / width)));
+    }
+}
+
+float stn_quant_i2_s_scale(const uint8_t *src, size_t n)
+{
+    float scale;
+    memcpy(&scale, src + n / 4, sizeof scale);
+    return scale;
+}
+
+void stn_quant_ternarise(int8_t *q, const float *x, size_t n, float mean)
+{
+    for (size_t i = 0; i < n; i++) {
+        float r = mean > 0 ? rintf(x[i] / mean) : 0;
+        q[i] = (int8_t)(r > 1 ? 1 : r < -1 ? -1 : r);
+    }
+}
+
 static void ternary_to_f32(enum stn_quant_type type, float *dst, const uint8_t *src, size_t n_blocks)
 {
     size_t size = type == STN_QUANT_TQ2_0 ? TQ2_SIZE : TQ1_SIZE;

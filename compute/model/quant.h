@@ -51,6 +51,24 @@ bool stn_quant_unpack(enum stn_quant_type type, int8_t *q, uint16_t *d, const ui
 /* And put together again: pack(unpack(x)) is x for what pack made. */
 void stn_quant_pack(enum stn_quant_type type, uint8_t *dst, const int8_t *q, const uint16_t *d, size_t n);
 
+/* I2_S: 2 bits a value and one f32 scale behind the last. Where a value lies depends on the kernels for which a file was made,
+ * and no file says which they are. The number is the width w: in w bytes lie 4 w values, byte i holds values i, w + i, 2 w + i
+ * and 3 w + i, the first in its highest bits; 0, 1, 2 are -1, 0, 1. */
+enum stn_quant_i2_s {
+    STN_QUANT_I2_S_X86 = 32,
+    STN_QUANT_I2_S_ARM = 16
+};
+#define STN_QUANT_I2_S_BLOCK 128 /* a tensor is a whole number of these values, its rows need not be */
+
+/* q[i] = value first + i of the tensor at src. False when one is none of the three. */
+bool stn_quant_i2_s_unpack(enum stn_quant_i2_s width, int8_t *q, const uint8_t *src, size_t first, size_t n);
+void stn_quant_i2_s_pack(enum stn_quant_i2_s width, uint8_t *dst, const int8_t *q, size_t n);
+/* The scale of a tensor of n values. */
+float stn_quant_i2_s_scale(const uint8_t *src, size_t n);
+
+/* q[i] = max(-1, min(1, round(x[i] / mean)))     mean: of the tensor's magnitudes (BitNet b1.58, Ma et al. 2024) */
+void stn_quant_ternarise(int8_t *q, const float *x, size_t n, float mean);
+
 /* IEEE half and bfloat16, rounded half to even; infinities and NaN stay what they are. */
 float stn_quant_f16(uint16_t v);
 uint16_t stn_quant_to_f16(float v);

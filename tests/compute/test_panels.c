@@ -67,10 +67,10 @@ START_TEST(what_is_taken_from_a_file_computes_the_same_bits)
 {
     struct stn_panels *panels = NULL;
     size_t n_packed = 0;
-    ck_assert_int_eq(stn_panels_open(&panels, cache, home, shapes, N, &err), STN_NOT_FOUND);
-    ck_assert_msg(stn_panels_make(cache, home, shapes, N, pack, &n_packed, &err) == STN_OK, "%s", err.text);
+    ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, home, 0}, shapes, N, &err), STN_NOT_FOUND);
+    ck_assert_msg(stn_panels_make(&(struct stn_panels_place){cache, home, 0}, shapes, N, pack, &n_packed, &err) == STN_OK, "%s", err.text);
     ck_assert_uint_eq(n_packed, N);
-    ck_assert_msg(stn_panels_open(&panels, cache, home, shapes, N, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_panels_open(&panels, &(struct stn_panels_place){cache, home, 0}, shapes, N, &err) == STN_OK, "%s", err.text);
     for (size_t i = 0; i < N; i++) {
         struct stn_ternary *own = NULL, *taken = NULL;
         float y[100], z[100];
@@ -104,19 +104,20 @@ START_TEST(a_file_that_is_not_whole_is_none)
     const struct stn_panels_matrix other[N] = {{100, 200}, {128, 300}};
     size_t n_packed = 0;
     char name[256], file[512];
-    ck_assert_int_eq(stn_panels_make(cache, home, shapes, N, pack, &n_packed, &err), STN_OK);
-    ck_assert_int_eq(stn_panels_open(&panels, cache, home, other, N, &err), STN_NOT_FOUND);
-    ck_assert_int_eq(stn_panels_open(&panels, cache, home, shapes, 1, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_panels_make(&(struct stn_panels_place){cache, home, 0}, shapes, N, pack, &n_packed, &err), STN_OK);
+    ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, home, 0}, other, N, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, home, 1}, shapes, N, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, home, 0}, shapes, 1, &err), STN_NOT_FOUND);
     ck_assert_int_eq(stn_file_list(cache, name_of, name, &err), STN_OK);
     (void)snprintf(file, sizeof file, "%s/%s", cache, name);
     struct stat is;
     ck_assert_int_eq(stat(file, &is), 0);
     for (off_t size = is.st_size - 1; size > 0; size = size * 2 / 3) {
         ck_assert_int_eq(truncate(file, size), 0);
-        ck_assert_int_eq(stn_panels_open(&panels, cache, home, shapes, N, &err), STN_NOT_FOUND);
+        ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, home, 0}, shapes, N, &err), STN_NOT_FOUND);
     }
-    ck_assert_int_eq(stn_panels_make(cache, home, shapes, N, pack, &n_packed, &err), STN_OK);
-    ck_assert_int_eq(stn_panels_open(&panels, cache, home, shapes, N, &err), STN_OK);
+    ck_assert_int_eq(stn_panels_make(&(struct stn_panels_place){cache, home, 0}, shapes, N, pack, &n_packed, &err), STN_OK);
+    ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, home, 0}, shapes, N, &err), STN_OK);
     stn_panels_close(panels);
 }
 END_TEST
@@ -140,9 +141,9 @@ START_TEST(another_model_has_another_file_and_old_ones_go)
         struct stn_panels *panels = NULL;
         ck_assert_int_eq(stn_file_replace(path, bytes.data, bytes.size, 0600, &err), STN_OK);
         ck_assert_int_eq(stn_gguf_open(&copy, path, &err), STN_OK);
-        ck_assert_int_eq(stn_panels_open(&panels, cache, copy, shapes, N, &err), STN_NOT_FOUND);
-        ck_assert_int_eq(stn_panels_make(cache, copy, shapes, N, pack, &n_packed, &err), STN_OK);
-        ck_assert_int_eq(stn_panels_open(&panels, cache, copy, shapes, N, &err), STN_OK);
+        ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, copy, 0}, shapes, N, &err), STN_NOT_FOUND);
+        ck_assert_int_eq(stn_panels_make(&(struct stn_panels_place){cache, copy, 0}, shapes, N, pack, &n_packed, &err), STN_OK);
+        ck_assert_int_eq(stn_panels_open(&panels, &(struct stn_panels_place){cache, copy, 0}, shapes, N, &err), STN_OK);
         stn_panels_close(panels);
         stn_gguf_close(copy);
     }
@@ -181,17 +182,18 @@ START_TEST(a_model_computes_the_same_packed_mapped_and_streamed)
 {
     const struct stn_random_shape shape = {.name = "panels", .n_embd = 1024, .n_layers = 4, .n_heads = 8, .n_kv_heads = 8,
                                            .n_ff = 4096};
+    const struct stn_random_kind kind = {.arch = "bitnet", .type = STN_QUANT_TQ2_0, .table = STN_QUANT_F16};
     struct stn_model *own = NULL;
     float *want = NULL, *got = NULL;
     size_t n = 0, size;
-    ck_assert_msg(stn_random_write(&shape, STN_QUANT_TQ2_0, home, 1, path, NULL, NULL, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_random_write(&shape, &kind, home, 1, path, NULL, NULL, &err) == STN_OK, "%s", err.text);
     ck_assert_int_eq(stn_model_open(&own, path, &err), STN_OK);
     ck_assert(!stn_model_stream(own));
     size = stn_model_size(own);
     step(own, &want, &n);
     stn_model_close(own);
     for (int round = 0; round < 3; round++) { /* made, found, streamed */
-        ck_assert_msg(stn_model_open_shared(&own, path, cache, &err) == STN_OK, "%s", err.text);
+        ck_assert_msg(stn_model_open_with(&own, path, &(struct stn_model_reading){.folder = cache}, &err) == STN_OK, "%s", err.text);
         ck_assert_uint_eq(stn_model_size(own), size);
         if (round == 2) {
             ck_assert(stn_model_stream(own) && stn_model_stream(own));
@@ -202,7 +204,7 @@ START_TEST(a_model_computes_the_same_packed_mapped_and_streamed)
         stn_mem_free(got);
         stn_model_close(own);
     }
-    ck_assert_int_eq(stn_model_open_shared(&own, path, "/proc/no/folder", &err), STN_OK); /* no room: packed in memory */
+    ck_assert_int_eq(stn_model_open_with(&own, path, &(struct stn_model_reading){.folder = "/proc/no/folder"}, &err), STN_OK); /* no room: packed in memory */
     ck_assert(!stn_model_stream(own));
     stn_model_close(own);
     stn_mem_free(want);

@@ -30,8 +30,9 @@ static void end(void)
 
 static struct stn_digest write_tiny(enum stn_quant_type type, uint64_t seed)
 {
+    const struct stn_random_kind kind = {.arch = "bitnet", .type = type, .table = STN_QUANT_F16};
     struct stn_gguf *gguf = NULL;
-    ck_assert_msg(stn_random_write(stn_random_shape("tiny"), type, vocab, seed, path, NULL, NULL, &err) == STN_OK,
+    ck_assert_msg(stn_random_write(stn_random_shape("tiny"), &kind, vocab, seed, path, NULL, NULL, &err) == STN_OK,
                   "%s", err.text);
     ck_assert_msg(stn_gguf_open(&gguf, path, &err) == STN_OK, "%s", err.text);
     struct stn_digest digest = stn_digest_of(gguf->data, gguf->size);
@@ -96,7 +97,8 @@ static bool stop_half_way(void *context, uint64_t done, uint64_t total)
 
 START_TEST(what_is_stopped_leaves_no_file)
 {
-    ck_assert_int_eq(stn_random_write(stn_random_shape("tiny"), STN_QUANT_TQ2_0, vocab, 1, path, stop_half_way, NULL,
+    const struct stn_random_kind kind = {.arch = "bitnet", .type = STN_QUANT_TQ2_0, .table = STN_QUANT_F16};
+    ck_assert_int_eq(stn_random_write(stn_random_shape("tiny"), &kind, vocab, 1, path, stop_half_way, NULL,
                                       &err),
                      STN_CANCELLED);
     ck_assert_int_ne(access(path, F_OK), 0);
