@@ -73,13 +73,12 @@ static void choose_shape(struct bench *bench)
 
 static enum stn_code write_model(const struct bench *bench, const char *path, struct stn_err *err)
 {
+    const struct stn_random_kind kind = {.arch = "bitnet", .type = STN_QUANT_TQ2_0, .table = STN_QUANT_F16};
     char builtin[STN_FILE_PATH_MAX];
     struct stn_gguf *vocab = NULL;
     enum stn_code code = stn_builtin_model(builtin, sizeof builtin, err);
     code = code == STN_OK ? stn_gguf_open(&vocab, builtin, err) : code;
-    code = code == STN_OK ? stn_random_write(&bench->shape, stn_quant_named("tq2_0")->type, vocab, bench->config->seed, path,
-                                             NULL, NULL, err)
-                          : code;
+    code = code == STN_OK ? stn_random_write(&bench->shape, &kind, vocab, bench->config->seed, path, NULL, NULL, err) : code;
     stn_gguf_close(vocab);
     return code;
 }
