@@ -10,17 +10,19 @@ static const struct stn_option options[] = {STN_OPERATOR_OPTIONS, {0}};
 static enum stn_code list(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     json_t *reply = NULL;
-    char enrolled[STN_OPERATOR_TIME], seen[STN_OPERATOR_TIME];
+    char enrolled[STN_OPERATOR_TIME], seen[STN_OPERATOR_TIME], since[STN_OPERATOR_TIME];
     enum stn_code code = stn_operator_ask(parsed, json_pack("{ss}", "command", "device.list"), STN_OPERATOR_MS, &reply, err);
     if (code != STN_OK || line->json) {
         return code != STN_OK ? code : stn_session_take_json(reply, err);
     }
     const json_t *devices = json_object_get(reply, "devices");
-    (void)printf("%-64s  %-19s  %s\n", "device", "enrolled (UTC)", "last seen (UTC)");
+    (void)printf("%-64s  %-19s  %-19s  %s\n", "device", "enrolled (UTC)", "last seen (UTC)", "quarantined (UTC)");
     for (size_t i = 0; i < json_array_size(devices); i++) {
         const json_t *device = json_array_get(devices, i);
-        (void)printf("%-64s  %-19s  %s\n", stn_operator_text(device, "device"),
-                     stn_operator_time(device, "enrolled_ms", enrolled), stn_operator_time(device, "seen_ms", seen));
+        bool is_out = json_object_get(device, "quarantined_ms") != NULL;
+        (void)printf("%-64s  %-19s  %-19s  %s\n", stn_operator_text(device, "device"),
+                     stn_operator_time(device, "enrolled_ms", enrolled), stn_operator_time(device, "seen_ms", seen),
+                     is_out ? stn_operator_time(device, "quarantined_ms", since) : "");
     }
     json_decref(reply);
     return STN_OK;
@@ -50,7 +52,7 @@ static enum stn_code adapters(const void *parsed, const struct stn_command_line 
 }
 
 const struct stn_command stn_cmd_device_list = {
-    .name = "device list", .args = "", .summary = "every enrolled device, and when it was last seen",
+    .name = "device list", .args = "", .summary = "every enrolled device, when it was last seen, and who lied in a round",
     .example = "sterna device list --dir /var/lib/sterna", .options = options, .defaults = &defaults,
     .size = sizeof defaults, .run = list,
 };

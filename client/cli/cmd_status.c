@@ -16,9 +16,11 @@ static void print_tasks(const json_t *tasks)
         (void)printf("  task %s: %s, version %lld of %lld", stn_operator_text(task, "task"), stn_operator_text(task, "state"),
                      stn_operator_number(task, "version"), stn_operator_number(task, "rounds"));
         if (json_is_object(round)) {
-            (void)printf(", round %lld %s (%lld joined, %lld uploaded)", stn_operator_number(round, "number"),
-                         stn_operator_text(round, "state"), stn_operator_number(round, "joined"),
-                         stn_operator_number(round, "uploaded"));
+            const json_t *secure = json_object_get(round, "secure");
+            (void)printf(", round %lld %s%s%s (%lld joined, %lld uploaded)", stn_operator_number(round, "number"),
+                         stn_operator_text(round, "state"), json_is_object(secure) ? ", secure: " : "",
+                         json_is_object(secure) ? stn_operator_text(secure, "stage") : "",
+                         stn_operator_number(round, "joined"), stn_operator_number(round, "uploaded"));
         }
         (void)putchar('\n');
     }

@@ -33,9 +33,10 @@ static const char *round_text(const json_t *task, char *dst, size_t room)
     if (!json_is_object(round)) {
         return "-";
     }
+    const json_t *secure = json_object_get(round, "secure");
     (void)snprintf(dst, room, "%lld %s, %lld joined, %lld uploaded", stn_operator_number(round, "number"),
-                   stn_operator_text(round, "state"), stn_operator_number(round, "joined"),
-                   stn_operator_number(round, "uploaded"));
+                   json_is_object(secure) ? stn_operator_text(secure, "stage") : stn_operator_text(round, "state"),
+                   stn_operator_number(round, "joined"), stn_operator_number(round, "uploaded"));
     return dst;
 }
 

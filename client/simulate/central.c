@@ -1,9 +1,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "channel/signed.h"
 #include "client/simulate/world_state.h"
-#include "crypto/digest.h"
-#include "proto/codec.h"
 
 #define TURN_MS 1 /* a check, at least */
 #define MERGE_MS 500
@@ -44,8 +43,12 @@ void stn_central_up(struct stn_world *world)
 {
     struct stn_world_central *central = &world->central;
     central->epoch++;
-    uint64_t seed = stn_rng_mix(world->config.seed) ^ central->epoch;
-    enum stn_code code = stn_coordinator_new(&central->core, seed, NULL);
+    struct stn_coordinator_config config = {
+        .seed = stn_rng_mix(world->config.seed) ^ central->epoch,
+        .identity = world->coordinator,
+        .cfg = stn_signed_cfg};
+    memcpy(config.directory, world->directory.pub, sizeof config.directory);
+    enum stn_code code = stn_coordinator_new(&central->core, &config, NULL);
     if (code != STN_OK) {
         (void)stn_world_need(NULL);
     }
@@ -76,12 +79,10 @@ void stn_central_fini(struct stn_world *world)
 /* cfg, as a shell finds it after it has verified the signature. */
 static struct stn_digest config_digest(const struct stn_msg_round_config *config)
 {
-    struct stn_buf buf = {0};
-    if (stn_codec_round_config_bytes(config, &buf, NULL) != STN_OK) {
+    struct stn_digest digest;
+    if (stn_signed_cfg(config, &digest, NULL) != STN_OK) {
         (void)stn_world_need(NULL);
     }
-    struct stn_digest digest = stn_digest_of(buf.data, buf.size);
-    stn_buf_fini(&buf);
     return digest;
 }
 
@@ -175,6 +176,20 @@ static void merge(struct stn_world *world, const struct stn_server_effect *effec
     post_event(world, MERGE_MS, &event);
 }
 
+static void tell(struct stn_world *world, const struct stn_server_effect *effect)
+{
+    struct stn_msg msg;
+    stn_coordinator_tell(world->central.core, &effect->tell, &msg);
+    reply(world, effect->ticket, &msg);
+}
+
+static void unmask(struct stn_world *world, const struct stn_server_effect *effect)
+{
+    struct stn_server_event event = {.type = STN_SERVER_UNMASKED, .unmasked = effect->unmask.round};
+    world->host.unmask(world->host.context, effect);
+    post_event(world, TURN_MS, &event);
+}
+
 static void wake(struct stn_world *world, uint64_t at_ms)
 {
     struct stn_world_central *central = &world->central;
@@ -199,6 +214,9 @@ static void apply(struct stn_world *world, const struct stn_server_effect *effec
     case STN_SERVER_REPLY:
         reply(world, effect->ticket, &effect->msg);
         break;
+    case STN_SERVER_TELL:
+        tell(world, effect);
+        break;
     case STN_SERVER_ANSWER:
         world->answered = effect->code;
         break;
@@ -216,6 +234,9 @@ static void apply(struct stn_world *world, const struct stn_server_effect *effec
         break;
     case STN_SERVER_DROP:
         stn_disk_drop(&central->disk, &effect->upload.round, &effect->upload.device);
+        break;
+    case STN_SERVER_UNMASK:
+        unmask(world, effect);
         break;
     case STN_SERVER_MERGE:
         merge(world, effect);

@@ -37,30 +37,66 @@ static struct key key_of(const struct stn_record *record)
         add(&key, record->lease.task, strlen(record->lease.task) + 1);
         add(&key, &record->lease.lease, sizeof record->lease.lease);
         break;
+    case STN_RECORD_SECAGG:
+        add(&key, &record->secagg.round, sizeof record->secagg.round);
+        add(&key, &record->secagg.of.kind, sizeof record->secagg.of.kind);
+        add(&key, &record->secagg.of.index, sizeof record->secagg.of.index);
+        break;
+    case STN_RECORD_QUARANTINE:
+        add(&key, &record->quarantine.device, sizeof record->quarantine.device);
+        break;
     }
     return key;
+}
+
+/* What a secagg record borrows lies behind its copy. */
+static struct stn_record *copy_of(const struct stn_record *record)
+{
+    size_t size = record->type == STN_RECORD_SECAGG ? record->secagg.of.size : 0;
+    struct stn_record *copy = stn_mem_new(1, sizeof *copy + size);
+    if (copy != NULL) {
+        *copy = *record;
+    }
+    if (copy != NULL && size > 0) {
+        memcpy(copy + 1, record->secagg.of.data, size);
+        copy->secagg.of.data = (const uint8_t *)(copy + 1);
+    }
+    return copy;
 }
 
 bool stn_disk_save(struct stn_disk *disk, const struct stn_record *record)
 {
     struct key key = key_of(record);
     struct stn_record *old = stn_map_get(&disk->records, key.bytes, key.size);
-    if (old != NULL) {
-        *old = *record;
-        return true;
-    }
-    struct stn_record *copy = stn_mem_copy(record, sizeof *record);
+    struct stn_record *copy = copy_of(record);
     if (copy == NULL || !stn_map_set(&disk->records, key.bytes, key.size, copy)) {
         stn_mem_free(copy);
         return false;
     }
+    stn_mem_free(old);
     return true;
+}
+
+static void forget_secagg(struct stn_disk *disk, const struct stn_round_id *round)
+{
+    for (size_t i = disk->records.n; i-- > 0;) {
+        struct stn_record *record = disk->records.entries[i].value;
+        if (record->type == STN_RECORD_SECAGG &&
+            memcmp(&record->secagg.round, round, sizeof *round) == 0) {
+            struct key key = key_of(record);
+            stn_mem_free(stn_map_remove(&disk->records, key.bytes, key.size));
+        }
+    }
 }
 
 void stn_disk_forget(struct stn_disk *disk, const struct stn_record *record)
 {
     struct key key = key_of(record);
-    stn_mem_free(stn_map_remove(&disk->records, key.bytes, key.size));
+    if (record->type == STN_RECORD_SECAGG) {
+        forget_secagg(disk, &record->secagg.round);
+    } else {
+        stn_mem_free(stn_map_remove(&disk->records, key.bytes, key.size));
+    }
 }
 
 static struct key spool_key(const struct stn_round_id *round, const struct stn_id *device)

@@ -228,8 +228,8 @@ static enum stn_code make_world(struct stn_host *host, struct stn_err *err)
     struct stn_task_spec *spec = &host->config.spec;
     const struct stn_world_host table = {.context = host, .train = train, .trained = trained, .encode = encode,
                                          .discard = discard, .install = install, .add = stn_host_merge_add,
-                                         .merge = stn_host_merge_merge, .close = stn_host_merge_close,
-                                         .lose = stn_host_merge_lose, .committed = committed,
+                                         .unmask = stn_host_merge_unmask, .merge = stn_host_merge_merge,
+                                         .close = stn_host_merge_close, .lose = stn_host_merge_lose, .committed = committed,
                                          .said = said, .acknowledged = acknowledged, .trace = trace};
     const struct stn_world_config config = {
         .seed = host->lab->seed,

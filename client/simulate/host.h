@@ -58,6 +58,7 @@ struct stn_host {
     struct stn_host_version *kept; /* a ring: version v is at v modulo n_kept */
     size_t n_kept;
     uint32_t *sum;       /* of the round that is being added up, or NULL */
+    size_t n_sum;        /* its elements */
     struct stn_round_id adding;
     struct stn_buf state; /* of the outer optimiser, after the newest version */
     struct stn_world_traffic seen;
@@ -70,6 +71,7 @@ void stn_host_fail(struct stn_host *host, const struct stn_err *err);
 
 enum stn_code stn_host_merge_open(struct stn_host *host, struct stn_blob_ref *ret_adapter, struct stn_err *err) STN_CHECKED;
 void stn_host_merge_add(void *context, const struct stn_server_upload *upload);
+void stn_host_merge_unmask(void *context, const struct stn_server_effect *effect);
 void stn_host_merge_merge(void *context, const struct stn_server_effect *effect, struct stn_server_event *event);
 void stn_host_merge_close(void *context, const struct stn_round_id *round);
 void stn_host_merge_lose(void *context);

@@ -73,6 +73,7 @@ void stn_host_merge_add(void *context, const struct stn_server_upload *upload)
     assert(packed->size == upload->size);
     if (host->sum == NULL) {
         host->sum = stn_mem_new(n, sizeof *host->sum);
+        host->n_sum = n;
         host->adding = upload->round;
     }
     if (host->sum == NULL) {
@@ -83,6 +84,14 @@ void stn_host_merge_add(void *context, const struct stn_server_upload *upload)
     }
     assert(memcmp(&host->adding, &upload->round, sizeof upload->round) == 0);
     stn_pack_add(host->sum, packed->data, n, bits);
+}
+
+void stn_host_merge_unmask(void *context, const struct stn_server_effect *effect)
+{
+    struct stn_host *host = context;
+    if (host->sum != NULL) {
+        stn_mask_apply(host->sum, host->n_sum, 0, effect->unmask.masks, effect->unmask.n);
+    }
 }
 
 void stn_host_merge_lose(void *context)

@@ -34,6 +34,8 @@ struct stn_world_host {
                     struct stn_client_event *event);
     /* The coordinator's. What add and merge keep in memory is lost at lose: ADD comes again. */
     void (*add)(void *context, const struct stn_server_upload *upload);
+    /* The masks come off what add has added up. */
+    void (*unmask)(void *context, const struct stn_server_effect *unmask);
     /* Fills merged.code and what belongs to it. */
     void (*merge)(void *context, const struct stn_server_effect *merge,
                   struct stn_server_event *event);

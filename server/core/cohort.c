@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "server/core/cohort_stage.h"
+#include "server/core/cohort_secure.h"
 #include "server/core/task.h"
 
 /* An upload holds n_values elements, padded to blocks of at most 2^13, and a few that sum other
@@ -15,12 +17,6 @@ static bool is_zero(const struct stn_digest *hash)
 {
     static const struct stn_digest zero;
     return memcmp(hash, &zero, sizeof zero) == 0;
-}
-
-static void trace(const struct stn_cohort *cohort, struct stn_emit *emit, const char *event,
-                  const struct stn_id *device, enum stn_code code)
-{
-    stn_emit_trace(emit, event, cohort->record.task, device, cohort->record.number, code);
 }
 
 /* ---- life ---- */
@@ -46,6 +42,7 @@ void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets)
         stn_mem_free(member);
     }
     stn_map_fini(&cohort->members);
+    stn_cohort_secure_free(cohort->secure);
     stn_list_remove(&cohort->link);
     stn_mem_free(cohort);
 }
@@ -79,22 +76,6 @@ bool stn_cohort_is_open(const struct stn_cohort *cohort)
     return cohort->record.state < STN_ROUND_DONE;
 }
 
-static void set_state(struct stn_member *member, struct stn_emit *emit, enum stn_member_state state)
-{
-    member->cohort->n[member->record.state]--;
-    member->cohort->n[state]++;
-    member->record.state = state;
-    stn_emit_save_member(emit, &member->record);
-}
-
-/* The device is not in this round any more; its delta may go into another if it is not spent. */
-static void lose(struct stn_member *member, struct stn_emit *emit)
-{
-    set_state(member, emit, STN_MEMBER_LOST);
-    stn_task_hold(member->cohort->task, member->record.lease, false);
-    trace(member->cohort, emit, "lost", &member->record.device, STN_OK);
-}
-
 void stn_cohort_forget(const struct stn_cohort *cohort, struct stn_emit *emit)
 {
     for (size_t i = 0; i < cohort->members.n; i++) {
@@ -105,193 +86,30 @@ void stn_cohort_forget(const struct stn_cohort *cohort, struct stn_emit *emit)
     stn_emit_forget(emit, &(struct stn_record){.type = STN_RECORD_ROUND, .round = cohort->record});
 }
 
-/* ---- answers ---- */
-
-static void reply_roster(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket)
-{
-    stn_emit_reply(emit, ticket,
-                   &(struct stn_msg){.type = STN_MSG_ROSTER,
-                                     .roster = {.round = cohort->record.round,
-                                                .n_members = cohort->record.n_roster}});
-}
-
-static void reply_config(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket)
-{
-    stn_emit_reply(
-        emit, ticket,
-        &(struct stn_msg){.type = STN_MSG_ROUND_CONFIG, .round_config = cohort->record.config});
-}
-
-static void reply_result(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
-{
-    struct stn_cohort *cohort = member->cohort;
-    const struct stn_version_record *version =
-        stn_task_version(cohort->task, cohort->record.result_version);
-    if (version == NULL) {
-        stn_emit_refused(emit, ticket, STN_LATE);
-        return;
-    }
-    struct stn_msg msg = {.type = STN_MSG_RESULT,
-                          .result = {.round = cohort->record.round,
-                                     .version = version->version,
-                                     .adapter = version->adapter,
-                                     .n_included = version->totals.n_included,
-                                     .included = member->record.state == STN_MEMBER_UPLOADED}};
-    (void)stn_str_copy(msg.result.task, sizeof msg.result.task, cohort->record.task);
-    stn_emit_reply(emit, ticket, &msg);
-}
-
-/* Whether there is news for a poll of this stage; if so it is told. */
-static bool tell(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
-                 uint32_t stage)
-{
-    struct stn_cohort *cohort = member->cohort;
-    bool is_lost = member->record.state == STN_MEMBER_LOST;
-    switch (cohort->record.state) {
-    case STN_ROUND_DONE:
-        reply_result(member, emit, ticket);
-        return true;
-    case STN_ROUND_VOID:
-        stn_emit_voided(emit, ticket, &cohort->record.round, cohort->record.code);
-        return true;
-    case STN_ROUND_JOINING:
-        if (is_lost) {
-            stn_emit_voided(emit, ticket, &cohort->record.round, STN_AGAIN);
-        }
-        return is_lost;
-    default:
-        if (is_lost) {
-            stn_emit_voided(emit, ticket, &cohort->record.round, STN_AGAIN);
-            return true;
-        }
-        if (stage == STN_STAGE_ADVERTISE && cohort->record.state == STN_ROUND_UPLOADING) {
-            reply_roster(cohort, emit, ticket);
-            return true;
-        }
-        return false; /* too late to upload: the result is the news */
-    }
-}
-
-/* The round's state has changed: who waited for that is told. */
-static void tell_all(struct stn_cohort *cohort, struct stn_emit *emit)
-{
-    for (size_t i = 0; i < cohort->members.n; i++) {
-        struct stn_member *member = cohort->members.entries[i].value;
-        if (member->poll != 0 && tell(member, emit, member->poll, member->stage)) {
-            stn_member_unpark(&member->poll, emit->tickets);
-        }
-    }
-}
-
-/* ---- stages ---- */
-
-static void set_round(struct stn_cohort *cohort, struct stn_emit *emit, enum stn_round_state state,
-                      uint64_t deadline_ms)
-{
-    cohort->record.state = state;
-    cohort->record.deadline_ms = deadline_ms;
-    stn_emit_save_round(emit, &cohort->record);
-}
-
-static void say_close(const struct stn_cohort *cohort, struct stn_emit *emit)
-{
-    struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_CLOSE);
-    effect->merge.round = cohort->record.round;
-    effect->merge.config = cohort->record.config;
-}
-
-/* The round is over: no check is waited for, no lease is held. */
-static void close_round(struct stn_cohort *cohort, struct stn_emit *emit)
-{
-    for (size_t i = 0; i < cohort->members.n; i++) {
-        struct stn_member *member = cohort->members.entries[i].value;
-        member->checking = false;
-        stn_emit_refused(emit, stn_member_take(&member->put_end, emit), STN_LATE);
-        stn_task_hold(cohort->task, member->record.lease, false);
-    }
-    tell_all(cohort, emit);
-    say_close(cohort, emit);
-    if (cohort->task->open == cohort) {
-        cohort->task->open = NULL;
-    }
-}
-
-static void make_void(struct stn_cohort *cohort, struct stn_emit *emit, enum stn_code code)
-{
-    cohort->record.code = code;
-    set_round(cohort, emit, STN_ROUND_VOID, emit->now_ms);
-    trace(cohort, emit, "void", NULL, code);
-    close_round(cohort, emit);
-}
-
-static void start_uploading(struct stn_cohort *cohort, struct stn_emit *emit)
-{
-    cohort->record.n_roster = cohort->n[STN_MEMBER_ADVERTISED];
-    set_round(cohort, emit, STN_ROUND_UPLOADING, emit->now_ms + cohort->record.config.upload_ms);
-    for (size_t i = 0; i < cohort->members.n; i++) {
-        struct stn_member *member = cohort->members.entries[i].value;
-        if (member->record.state == STN_MEMBER_JOINED) {
-            lose(member, emit);
-        }
-    }
-    trace(cohort, emit, "roster", NULL, STN_OK);
-    tell_all(cohort, emit);
-}
-
-static void say_merge(struct stn_cohort *cohort, struct stn_emit *emit)
-{
-    const struct stn_version_record *from = stn_task_version(cohort->task, cohort->record.version);
-    assert(from != NULL); /* the released version stays until the round ends */
-    struct stn_server_effect *effect = stn_emit_new(emit, STN_SERVER_MERGE);
-    effect->merge.round = cohort->record.round;
-    effect->merge.config = cohort->record.config;
-    effect->merge.from = *from;
-    effect->merge.spec = cohort->task->record.spec;
-    effect->merge.n_included = cohort->n[STN_MEMBER_UPLOADED];
-}
-
-static void start_merging(struct stn_cohort *cohort, struct stn_emit *emit)
-{
-    set_round(cohort, emit, STN_ROUND_MERGING, UINT64_MAX);
-    for (size_t i = 0; i < cohort->members.n; i++) {
-        struct stn_member *member = cohort->members.entries[i].value;
-        if (member->record.state == STN_MEMBER_ADVERTISED) {
-            member->checking = false;
-            stn_emit_refused(emit, stn_member_take(&member->put_end, emit), STN_LATE);
-        }
-    }
-    trace(cohort, emit, "merging", NULL, STN_OK);
-    say_merge(cohort, emit);
-}
-
-/* What a member did, or its absence, may have ended the stage. */
-static void advance(struct stn_cohort *cohort, struct stn_emit *emit, bool is_over)
-{
-    const struct stn_msg_round_config *config = &cohort->record.config;
-    uint32_t n_in = cohort->n[STN_MEMBER_ADVERTISED], n_up = cohort->n[STN_MEMBER_UPLOADED];
-    if (cohort->record.state == STN_ROUND_JOINING) {
-        if (n_in == config->n_max || (is_over && n_in >= config->n_min)) {
-            start_uploading(cohort, emit);
-        } else if (is_over) {
-            make_void(cohort, emit, STN_AGAIN);
-        }
-    } else if (cohort->record.state == STN_ROUND_UPLOADING) {
-        if ((n_in == 0 || is_over) && n_up >= config->n_min) {
-            start_merging(cohort, emit);
-        } else if (is_over || n_in + n_up < config->n_min) {
-            make_void(cohort, emit, STN_AGAIN);
-        }
-    }
-}
-
 void stn_cohort_time(struct stn_cohort *cohort, struct stn_emit *emit)
 {
-    if (cohort->record.deadline_ms <= emit->now_ms) {
-        advance(cohort, emit, true);
+    if (cohort->record.deadline_ms > emit->now_ms) {
+        return;
+    }
+    if (cohort->secure != NULL) {
+        stn_cohort_secure_time(cohort, emit);
+    } else {
+        stn_cohort_stage_advance(cohort, emit, true);
     }
 }
 
 /* ---- joining ---- */
+
+static void add_terms(struct stn_msg_round_config *config, const struct stn_task_spec *spec)
+{
+    config->gamma = spec->gamma;
+    config->delta = spec->delta;
+    config->sigma = spec->sigma;
+    config->eta = spec->eta;
+    config->share_ms = spec->share_ms;
+    config->ack_ms = spec->ack_ms;
+    config->unmask_ms = spec->unmask_ms;
+}
 
 struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                    const struct stn_round_id *round, const uint8_t seed[static 32])
@@ -321,6 +139,9 @@ struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                       .join_ms = spec->join_window_ms,
                                       .upload_ms = spec->upload_ms};
     record.config.n_values = stn_task_n_values(spec, (enum stn_factor)record.config.factor);
+    if (spec->secure) {
+        add_terms(&record.config, spec);
+    }
     (void)stn_str_copy(record.config.task, sizeof record.config.task, spec->name);
     memcpy(record.config.seed, seed, sizeof record.config.seed);
     struct stn_cohort *cohort = stn_cohort_new(task, &record);
@@ -330,8 +151,18 @@ struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
     task->n_rounds++;
     task->open = cohort;
     stn_emit_save_round(emit, &cohort->record);
-    trace(cohort, emit, "open", NULL, STN_OK);
+    stn_cohort_stage_trace(cohort, emit, "open", NULL, STN_OK);
+    if (spec->secure) {
+        stn_cohort_secure_open(cohort, emit);
+    }
     return cohort;
+}
+
+static void reply_config(const struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket)
+{
+    stn_emit_reply(
+        emit, ticket,
+        &(struct stn_msg){.type = STN_MSG_ROUND_CONFIG, .round_config = cohort->record.config});
 }
 
 void stn_cohort_join(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket,
@@ -346,7 +177,7 @@ void stn_cohort_join(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticke
     (void)add_member(cohort, &record);
     stn_task_hold(cohort->task, lease->lease, true);
     stn_emit_save_member(emit, &record);
-    trace(cohort, emit, "join", &record.device, STN_OK);
+    stn_cohort_stage_trace(cohort, emit, "join", &record.device, STN_OK);
     reply_config(cohort, emit, ticket);
 }
 
@@ -363,7 +194,8 @@ void stn_cohort_join_again(struct stn_member *member, struct stn_emit *emit, stn
     }
 }
 
-void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                          const struct stn_msg *msg)
 {
     struct stn_cohort *cohort = member->cohort;
     if (member->record.state == STN_MEMBER_LOST || cohort->record.state == STN_ROUND_VOID) {
@@ -372,15 +204,42 @@ void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_
         stn_emit_voided(emit, ticket, &cohort->record.round, code);
         return;
     }
+    if (cohort->secure != NULL) {
+        stn_cohort_secure_say(member, emit, ticket, msg);
+        return;
+    }
     stn_emit_ok(emit, ticket);
     if (member->record.state == STN_MEMBER_JOINED) {
-        set_state(member, emit, STN_MEMBER_ADVERTISED);
-        trace(cohort, emit, "advertise", &member->record.device, STN_OK);
-        advance(cohort, emit, false);
+        stn_cohort_stage_move(member, emit, STN_MEMBER_ADVERTISED);
+        stn_cohort_stage_trace(cohort, emit, "advertise", &member->record.device, STN_OK);
+        stn_cohort_stage_advance(cohort, emit, false);
+    }
+}
+
+void stn_cohort_say(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                    const struct stn_msg *msg)
+{
+    const struct stn_round_record *round = &member->cohort->record;
+    if (member->cohort->secure != NULL) {
+        stn_cohort_secure_say(member, emit, ticket, msg);
+    } else if (!round->config.secure) {
+        stn_emit_refused(emit, ticket, STN_INVALID);
+    } else if (round->state == STN_ROUND_VOID) {
+        stn_emit_voided(emit, ticket, &round->round, round->code);
+    } else {
+        stn_emit_ok(emit, ticket); /* it is over: the poll that follows is told how */
     }
 }
 
 /* ---- uploading ---- */
+
+bool stn_cohort_may_put(const struct stn_member *member)
+{
+    const struct stn_cohort *cohort = member->cohort;
+    return cohort->record.state == STN_ROUND_UPLOADING &&
+           member->record.state == STN_MEMBER_ADVERTISED &&
+           (cohort->secure == NULL || stn_cohort_secure_may_put(member));
+}
 
 /* Whether the member may still put bytes; otherwise it is told why not. */
 static bool may_put(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
@@ -394,8 +253,7 @@ static bool may_put(struct stn_member *member, struct stn_emit *emit, stn_ticket
         stn_emit_refused(emit, ticket, STN_LATE);
         return false;
     }
-    if (cohort->record.state < STN_ROUND_UPLOADING ||
-        member->record.state != STN_MEMBER_ADVERTISED) {
+    if (!stn_cohort_may_put(member)) {
         stn_emit_refused(emit, ticket, STN_INVALID);
         return false;
     }
@@ -440,8 +298,9 @@ void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_
 }
 
 void stn_cohort_put_end(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
-                        const struct stn_digest *digest)
+                        const struct stn_msg_put_end *msg)
 {
+    const struct stn_digest *digest = &msg->digest;
     bool is_same = memcmp(&member->record.upload, digest, sizeof *digest) == 0;
     if (member->record.state ==
         STN_MEMBER_UPLOADED) { /* a retransmission: already counted, and counted once */
@@ -469,6 +328,7 @@ void stn_cohort_put_end(struct stn_member *member, struct stn_emit *emit, stn_ti
     if (!member->checking) {
         member->checking = true;
         member->record.upload = *digest;
+        memcpy(member->signature, msg->signature, sizeof member->signature);
         stn_emit_save_member(emit, &member->record);
         stn_emit_new(emit, STN_SERVER_CHECK)->upload = stn_member_upload(member);
     }
@@ -486,33 +346,41 @@ void stn_cohort_checked(struct stn_member *member, struct stn_emit *emit, enum s
         stn_emit_new(emit, STN_SERVER_DROP)->upload = stn_member_upload(member);
         member->record.upload = (struct stn_digest){0};
         stn_emit_save_member(emit, &member->record);
-        trace(cohort, emit, "corrupt", &member->record.device, code);
+        stn_cohort_stage_trace(cohort, emit, "corrupt", &member->record.device, code);
         stn_emit_refused(emit, ticket, STN_CORRUPT);
         return;
     }
-    set_state(member, emit, STN_MEMBER_UPLOADED);
+    if (cohort->secure != NULL) {
+        stn_cohort_secure_upload(member, emit, ticket);
+        return;
+    }
+    stn_cohort_stage_move(member, emit, STN_MEMBER_UPLOADED);
     stn_emit_new(emit, STN_SERVER_ADD)->upload = stn_member_upload(member);
-    trace(cohort, emit, "uploaded", &member->record.device, STN_OK);
+    stn_cohort_stage_trace(cohort, emit, "uploaded", &member->record.device, STN_OK);
     stn_emit_ok(emit, ticket);
-    advance(cohort, emit, false);
+    stn_cohort_stage_advance(cohort, emit, false);
 }
 
-void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket)
+void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                      const struct stn_msg *msg)
 {
     struct stn_cohort *cohort = member->cohort;
     stn_emit_ok(emit, ticket);
     bool is_in =
         member->record.state == STN_MEMBER_JOINED || member->record.state == STN_MEMBER_ADVERTISED;
-    if (!is_in || cohort->record.state > STN_ROUND_UPLOADING) {
-        return; /* what is uploaded counts */
+    if (is_in && cohort->record.state <= STN_ROUND_UPLOADING) { /* what is uploaded counts */
+        member->checking = false;
+        stn_emit_refused(emit, stn_member_take(&member->put_end, emit), STN_CANCELLED);
+        stn_cohort_stage_lose(member, emit);
+        if (member->poll != 0 && stn_cohort_stage_tell(member, emit, member->poll, member->stage)) {
+            stn_member_unpark(&member->poll, emit->tickets);
+        }
     }
-    member->checking = false;
-    stn_emit_refused(emit, stn_member_take(&member->put_end, emit), STN_CANCELLED);
-    lose(member, emit);
-    if (member->poll != 0 && tell(member, emit, member->poll, member->stage)) {
-        stn_member_unpark(&member->poll, emit->tickets);
+    if (cohort->secure != NULL) {
+        stn_cohort_secure_say(member, emit, 0, msg); /* nobody waits for its shares, either */
+    } else {
+        stn_cohort_stage_advance(cohort, emit, false);
     }
-    advance(cohort, emit, false);
 }
 
 /* ---- waiting ---- */
@@ -520,9 +388,11 @@ void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_tick
 void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
                      uint32_t stage)
 {
-    if (stage != STN_STAGE_ADVERTISE && stage != STN_STAGE_UPLOAD) {
+    bool is_plain = stage == STN_STAGE_ADVERTISE || stage == STN_STAGE_UPLOAD;
+    bool is_any = stage >= STN_STAGE_ADVERTISE && stage <= STN_STAGE_UNMASK;
+    if (!is_plain && !(is_any && member->cohort->record.config.secure)) {
         stn_emit_refused(emit, ticket, STN_INVALID);
-    } else if (!tell(member, emit, ticket, stage)) {
+    } else if (!stn_cohort_stage_tell(member, emit, ticket, stage)) {
         stn_emit_wait(
             emit,
             stn_member_take(&member->poll, emit)); /* it asked again: only the last is waited for */
@@ -549,7 +419,7 @@ void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit,
         return; /* told twice */
     }
     if (event->merged.code != STN_OK) {
-        make_void(cohort, emit, event->merged.code);
+        stn_cohort_stage_void(cohort, emit, event->merged.code);
         return;
     }
     struct stn_version_record version = {.version = cohort->record.version + 1,
@@ -559,17 +429,21 @@ void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit,
                                          .totals = event->merged.totals,
                                          .created_ms = emit->now_ms};
     (void)stn_str_copy(version.task, sizeof version.task, cohort->record.task);
-    cohort->record.result_version = version.version;
     stn_task_release(cohort->task, emit, &version, event->merged.clip_norm);
-    set_round(cohort, emit, STN_ROUND_DONE, emit->now_ms);
-    trace(cohort, emit, "merged", NULL, STN_OK);
-    close_round(cohort, emit);
+    stn_cohort_stage_done(cohort, emit, version.version);
+}
+
+void stn_cohort_unmasked(struct stn_cohort *cohort, struct stn_emit *emit)
+{
+    if (cohort->secure != NULL) {
+        stn_cohort_secure_unmasked(cohort, emit);
+    }
 }
 
 void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit)
 {
     if (!stn_cohort_is_open(cohort)) {
-        say_close(cohort, emit); /* the process may have died over it */
+        stn_cohort_stage_close(cohort, emit); /* the process may have died over it */
         return;
     }
     for (size_t i = 0; i < cohort->members.n; i++) {
@@ -577,14 +451,17 @@ void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit)
         if (member->record.state != STN_MEMBER_LOST) {
             stn_task_hold(cohort->task, member->record.lease, true);
         }
-        if (member->record.state == STN_MEMBER_UPLOADED) {
+        if (member->record.state == STN_MEMBER_UPLOADED && !cohort->record.config.secure) {
             stn_emit_new(emit, STN_SERVER_ADD)->upload = stn_member_upload(member);
         }
     }
-    trace(cohort, emit, "resume", NULL, STN_OK);
+    stn_cohort_stage_trace(cohort, emit, "resume", NULL, STN_OK);
     if (stn_task_version(cohort->task, cohort->record.version) == NULL) {
-        make_void(cohort, emit, STN_CORRUPT); /* what it starts from is not on disk any more */
+        stn_cohort_stage_void(cohort, emit,
+                              STN_CORRUPT); /* what it starts from is not on disk any more */
+    } else if (cohort->record.config.secure) {
+        stn_cohort_secure_resume(cohort, emit);
     } else if (cohort->record.state == STN_ROUND_MERGING) {
-        say_merge(cohort, emit);
+        stn_cohort_stage_merge(cohort, emit);
     }
 }

@@ -1,12 +1,14 @@
-/* cohort: the stages of one round, and who is where in them.
+/* cohort: one round: who is where in it, and what members ask.
  *
- *   JOINING    join, advertise; ends when target have advertised, or with the join window
- *   UPLOADING  put_begin, put_end; ends when every member of the roster has uploaded, or with its
- * deadline MERGING    the included set is fixed; ends with MERGED DONE VOID  polls are answered
- * from the record until the round is forgotten
+ *   JOINING     join, advertise; ends when target have advertised, or with the join window
+ *   UPLOADING   put_begin, put_end; ends when every member of the roster has uploaded, or with its
+ *               deadline
+ *   MERGING     the included set is fixed; ends with MERGED
+ *   DONE, VOID  polls are answered from the record until the round is forgotten
  *
- * Fewer than n_min at a stage's end make the round void: a delta that was not uploaded is not spent
- * by it. */
+ * In a secure round share comes before the uploads, ack and unmask come before the merge, and it is
+ * cohort_secure.h that says when a state ends. Fewer than n_min at a stage's end make the round
+ * void: a delta that was not uploaded is not spent by it. */
 #ifndef STN_SERVER_CORE_COHORT_H
 #define STN_SERVER_CORE_COHORT_H
 
@@ -15,6 +17,7 @@
 
 struct stn_task;
 struct stn_lease_record;
+struct stn_cohort_secure;
 
 struct stn_cohort {
     struct stn_list link; /* in its task */
@@ -22,17 +25,20 @@ struct stn_cohort {
     struct stn_round_record record;
     struct stn_map members;          /* device -> struct stn_member */
     uint32_t n[STN_MEMBER_LOST + 1]; /* members in each state */
+    struct stn_cohort_secure *secure;       /* of a secure round that is open; else NULL */
 };
 
 /* A round as it was on disk. free drops its parked tickets without a word. */
 struct stn_cohort *stn_cohort_new(struct stn_task *task, const struct stn_round_record *record);
 void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets);
 void stn_cohort_restore(struct stn_cohort *cohort, const struct stn_member_record *record);
-/* After a restart: holds leases, says ADD and MERGE again, or CLOSE. */
+/* After a restart: holds leases, says ADD and MERGE (or UNMASK) again, or CLOSE. */
 void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit);
 
 struct stn_member *stn_cohort_member(const struct stn_cohort *cohort, const struct stn_id *device);
 bool stn_cohort_is_open(const struct stn_cohort *cohort);
+/* The member may put bytes now. */
+bool stn_cohort_may_put(const struct stn_member *member);
 
 /* Opens a round in JOINING from the task's current version. */
 struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
@@ -44,17 +50,23 @@ void stn_cohort_join(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticke
 void stn_cohort_join_again(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
 
 /* Requests of a member. */
-void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
+void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                          const struct stn_msg *msg);
+/* share, ack, unmask */
+void stn_cohort_say(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                    const struct stn_msg *msg);
 void stn_cohort_poll(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
                      uint32_t stage);
 void stn_cohort_put_begin(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
                           uint64_t size);
 void stn_cohort_put_end(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
-                        const struct stn_digest *digest);
-void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
+                        const struct stn_msg_put_end *msg);
+void stn_cohort_leave(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket,
+                      const struct stn_msg *msg);
 
 void stn_cohort_lost_ticket(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
 void stn_cohort_checked(struct stn_member *member, struct stn_emit *emit, enum stn_code code);
+void stn_cohort_unmasked(struct stn_cohort *cohort, struct stn_emit *emit);
 /* event is of STN_SERVER_MERGED. */
 void stn_cohort_merged(struct stn_cohort *cohort, struct stn_emit *emit,
                        const struct stn_server_event *event);

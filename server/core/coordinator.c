@@ -5,7 +5,10 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "crypto/entropy.h"
 #include "server/core/cohort.h"
+#include "server/core/quarantine.h"
+#include "server/core/cohort_secure.h"
 #include "server/core/select.h"
 #include "server/core/task.h"
 
@@ -15,28 +18,46 @@
     20 /* and at most so many of them a second, as long as the book of appointments reaches */
 
 struct stn_coordinator {
+    struct stn_coordinator_config config;
     struct stn_rng rng;
     bool is_started;
     struct stn_map tasks;   /* name -> struct stn_task */
     struct stn_map rounds;  /* id -> struct stn_cohort */
     struct stn_map tickets; /* parked ticket -> struct stn_member */
+    struct stn_map quarantine;
     struct stn_select select;
     size_t next_task;         /* check-ins rotate over the tasks */
     uint64_t wake_ms;         /* as the shell knows it */
-    struct stn_record *early; /* restored before what they belong to */
+    struct stn_coordinator_early {
+        struct stn_record record;
+        uint8_t *bytes; /* that it borrows */
+    } *early;           /* restored before what they belong to */
     size_t n_early, early_room;
 };
 
-enum stn_code stn_coordinator_new(struct stn_coordinator **ret, uint64_t seed, struct stn_err *err)
+enum stn_code stn_coordinator_new(struct stn_coordinator **ret,
+                                  const struct stn_coordinator_config *config,
+                                  struct stn_err *err)
 {
     struct stn_coordinator *coordinator = stn_mem_new(1, sizeof *coordinator);
     if (coordinator == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a coordinator");
     }
-    stn_rng_fork(&coordinator->rng, seed, "coordinator", 0);
+    coordinator->config = *config;
+    stn_rng_fork(&coordinator->rng, config->seed, "coordinator", 0);
     coordinator->wake_ms = UINT64_MAX;
     *ret = coordinator;
     return STN_OK;
+}
+
+static void free_early(struct stn_coordinator *coordinator)
+{
+    for (size_t i = 0; i < coordinator->n_early; i++) {
+        stn_mem_free(coordinator->early[i].bytes);
+    }
+    stn_mem_free(coordinator->early);
+    coordinator->early = NULL;
+    coordinator->n_early = coordinator->early_room = 0;
 }
 
 void stn_coordinator_free(struct stn_coordinator *coordinator)
@@ -50,7 +71,9 @@ void stn_coordinator_free(struct stn_coordinator *coordinator)
     stn_map_fini(&coordinator->tasks);
     stn_map_fini(&coordinator->rounds);
     stn_map_fini(&coordinator->tickets);
-    stn_mem_free(coordinator->early);
+    stn_quarantine_fini(&coordinator->quarantine);
+    free_early(coordinator);
+    stn_entropy_wipe(&coordinator->config, sizeof coordinator->config);
     stn_mem_free(coordinator);
 }
 
@@ -131,6 +154,16 @@ static bool restore(struct stn_coordinator *coordinator, const struct stn_record
             (void)stn_lease_add(&task->leases, &record->lease);
         }
         return task != NULL;
+    case STN_RECORD_SECAGG:
+        cohort = cohort_of(coordinator, &record->secagg.round);
+        if (cohort == NULL || !stn_cohort_is_open(cohort) || !cohort->record.config.secure) {
+            return false;
+        }
+        stn_cohort_secure_restore(cohort, &record->secagg.of);
+        return true;
+    case STN_RECORD_QUARANTINE:
+        stn_quarantine_restore(&coordinator->quarantine, &record->quarantine);
+        return true;
     }
     return true;
 }
@@ -143,22 +176,26 @@ static void keep_early(struct stn_coordinator *coordinator, const struct stn_rec
             stn_emit_need(stn_mem_grow(coordinator->early, room, sizeof *coordinator->early));
         coordinator->early_room = room;
     }
-    coordinator->early[coordinator->n_early++] = *record;
+    struct stn_coordinator_early *early = &coordinator->early[coordinator->n_early++];
+    *early = (struct stn_coordinator_early){.record = *record};
+    if (record->type == STN_RECORD_SECAGG) {
+        const struct stn_secagg_server_record *of = &record->secagg.of;
+        early->bytes = stn_emit_need(stn_mem_copy(of->data, of->size));
+        early->record.secagg.of.data = early->bytes;
+    }
 }
 
 static void start(struct stn_coordinator *coordinator, struct stn_emit *emit)
 {
-    for (enum stn_record_type type = STN_RECORD_TASK; type <= STN_RECORD_LEASE; type++) {
+    for (enum stn_record_type type = STN_RECORD_TASK; type <= STN_RECORD_QUARANTINE; type++) {
         for (size_t i = 0; i < coordinator->n_early; i++) {
-            const struct stn_record *record = &coordinator->early[i];
+            const struct stn_record *record = &coordinator->early[i].record;
             if (record->type == type && !restore(coordinator, record)) {
                 stn_emit_forget(emit, record); /* nothing is left that it belongs to */
             }
         }
     }
-    stn_mem_free(coordinator->early);
-    coordinator->early = NULL;
-    coordinator->n_early = coordinator->early_room = 0;
+    free_early(coordinator);
     for (size_t i = 0; i < coordinator->tasks.n; i++) {
         struct stn_task *task = coordinator->tasks.entries[i].value;
         task->n_live = stn_lease_count(&task->leases, task->record.version);
@@ -334,11 +371,29 @@ static void join(struct stn_coordinator *coordinator, struct stn_emit *emit, stn
     }
 }
 
+static const struct stn_round_id *round_of(const struct stn_msg *msg)
+{
+    return msg->type == STN_MSG_ADVERTISE   ? &msg->advertise.round
+           : msg->type == STN_MSG_POLL      ? &msg->poll.round
+           : msg->type == STN_MSG_SHARE     ? &msg->share.round
+           : msg->type == STN_MSG_PUT_BEGIN ? &msg->put_begin.round
+           : msg->type == STN_MSG_PUT_END   ? &msg->put_end.round
+           : msg->type == STN_MSG_ACK       ? &msg->ack.round
+           : msg->type == STN_MSG_UNMASK    ? &msg->unmask.round
+           : msg->type == STN_MSG_LEAVE     ? &msg->leave.round
+                                            : NULL;
+}
+
 static void request(struct stn_coordinator *coordinator, struct stn_emit *emit,
                     const struct stn_server_event *event)
 {
     const struct stn_msg *msg = event->request.msg;
     const struct stn_id *device = &event->request.device;
+    bool is_new = msg->type == STN_MSG_CHECK_IN || msg->type == STN_MSG_JOIN;
+    if (is_new && stn_quarantine_has(&coordinator->quarantine, device)) {
+        stn_emit_refused(emit, event->ticket, STN_DENIED);
+        return;
+    }
     if (msg->type == STN_MSG_CHECK_IN) {
         check_in(coordinator, emit, event->ticket, device, &msg->check_in);
         return;
@@ -347,25 +402,22 @@ static void request(struct stn_coordinator *coordinator, struct stn_emit *emit,
         join(coordinator, emit, event->ticket, device, &msg->join);
         return;
     }
-    const struct stn_round_id *round = msg->type == STN_MSG_ADVERTISE   ? &msg->advertise.round
-                                       : msg->type == STN_MSG_POLL      ? &msg->poll.round
-                                       : msg->type == STN_MSG_PUT_BEGIN ? &msg->put_begin.round
-                                       : msg->type == STN_MSG_PUT_END   ? &msg->put_end.round
-                                       : msg->type == STN_MSG_LEAVE     ? &msg->leave.round
-                                                                        : NULL;
+    const struct stn_round_id *round = round_of(msg);
     struct stn_member *member = round == NULL ? NULL : member_of(coordinator, round, device);
     if (member == NULL) { /* not the core's to answer, or a round that is forgotten, or another's */
         stn_emit_refused(emit, event->ticket, round == NULL ? STN_UNSUPPORTED : STN_NOT_FOUND);
     } else if (msg->type == STN_MSG_ADVERTISE) {
-        stn_cohort_advertise(member, emit, event->ticket);
+        stn_cohort_advertise(member, emit, event->ticket, msg);
     } else if (msg->type == STN_MSG_POLL) {
         stn_cohort_poll(member, emit, event->ticket, msg->poll.stage);
     } else if (msg->type == STN_MSG_PUT_BEGIN) {
         stn_cohort_put_begin(member, emit, event->ticket, msg->put_begin.size);
     } else if (msg->type == STN_MSG_PUT_END) {
-        stn_cohort_put_end(member, emit, event->ticket, &msg->put_end.digest);
+        stn_cohort_put_end(member, emit, event->ticket, &msg->put_end);
+    } else if (msg->type == STN_MSG_LEAVE) {
+        stn_cohort_leave(member, emit, event->ticket, msg);
     } else {
-        stn_cohort_leave(member, emit, event->ticket);
+        stn_cohort_say(member, emit, event->ticket, msg);
     }
 }
 
@@ -434,6 +486,12 @@ static void dispatch(struct stn_coordinator *coordinator, struct stn_emit *emit,
             stn_cohort_checked(member, emit, event->checked.code);
         }
         break;
+    case STN_SERVER_UNMASKED:
+        cohort = cohort_of(coordinator, &event->unmasked);
+        if (cohort != NULL) {
+            stn_cohort_unmasked(cohort, emit);
+        }
+        break;
     case STN_SERVER_MERGED:
         cohort = cohort_of(coordinator, &event->merged.round);
         if (cohort != NULL) {
@@ -450,8 +508,10 @@ void stn_coordinator_step(struct stn_coordinator *coordinator, const struct stn_
 {
     struct stn_emit emit = {.now_ms = event->now_ms,
                             .effects = effects,
+                            .config = &coordinator->config,
                             .rounds = &coordinator->rounds,
-                            .tickets = &coordinator->tickets};
+                            .tickets = &coordinator->tickets,
+                            .quarantine = &coordinator->quarantine};
     if (event->type == STN_SERVER_RESTORE) {
         assert(!coordinator->is_started);
         if (!restore(coordinator, &event->record)) {
@@ -494,9 +554,19 @@ bool stn_coordinator_may_put(const struct stn_coordinator *coordinator,
                              const struct stn_round_id *round, const struct stn_id *device)
 {
     const struct stn_member *member = member_of(coordinator, round, device);
-    return member != NULL && member->cohort->record.state == STN_ROUND_UPLOADING &&
-           member->record.state == STN_MEMBER_ADVERTISED && member->record.upload_size > 0 &&
+    return member != NULL && stn_cohort_may_put(member) && member->record.upload_size > 0 &&
            !member->checking;
+}
+
+void stn_coordinator_tell(struct stn_coordinator *coordinator, const struct stn_server_tell *tell,
+                          struct stn_msg *ret)
+{
+    const struct stn_member *member = member_of(coordinator, &tell->round, &tell->device);
+    enum stn_code code =
+        member == NULL ? STN_NOT_FOUND : stn_cohort_secure_message(member, tell->stage, ret);
+    if (code != STN_OK) {
+        *ret = (struct stn_msg){.type = STN_MSG_REFUSED, .refused = {.code = code}};
+    }
 }
 
 bool stn_coordinator_view(const struct stn_coordinator *coordinator, size_t i,
@@ -516,5 +586,8 @@ bool stn_coordinator_view(const struct stn_coordinator *coordinator, size_t i,
                                  : open->n[STN_MEMBER_JOINED] + open->n[STN_MEMBER_ADVERTISED] +
                                        open->n[STN_MEMBER_UPLOADED],
         .n_uploaded = open == NULL ? 0 : open->n[STN_MEMBER_UPLOADED]};
+    if (open != NULL && open->secure != NULL) {
+        ret->secagg = stn_cohort_secure_view(open);
+    }
     return true;
 }

@@ -10,6 +10,8 @@ enum stn_server_effect_type {
     STN_SERVER_SAVE,   /* record: write or replace it */
     STN_SERVER_FORGET, /* record (its key alone matters): delete it */
     STN_SERVER_REPLY,  /* ticket, msg; the shell signs round_config, roster and result */
+    STN_SERVER_TELL,   /* ticket, tell: as REPLY, with what stn_coordinator_tell says now: it is
+                          signed already, and too large for all of them to be kept */
     STN_SERVER_ANSWER, /* ticket, code: an operator's command is done */
     STN_SERVER_WAKE,   /* at_ms: send TIME then; replaces an earlier WAKE. UINT64_MAX: never */
     STN_SERVER_SPOOL,  /* ticket, upload (digest not known yet): make the spool if it is not there,
@@ -18,6 +20,9 @@ enum stn_server_effect_type {
     STN_SERVER_ADD, /* upload: it counts; add the spool to the round's accumulator (after START: all
                        over again, unless a snapshot holds it) */
     STN_SERVER_DROP,  /* upload: its bytes are wanted no more */
+    STN_SERVER_UNMASK, /* unmask: every ADD is done; its masks, which are secret and the core's until
+                          the next step, come off the round's sum, the first ones off the sum as the
+                          ADDs have it -> UNMASKED */
     STN_SERVER_MERGE, /* round: every ADD is done; make the next version -> MERGED. May be repeated
                          after a crash and must then give the same bytes */
     STN_SERVER_CLOSE, /* merge.round: done or void; its spools and accumulator go, counted or
@@ -38,9 +43,20 @@ struct stn_server_effect {
     union {
         struct stn_record record;
         struct stn_msg msg; /* without borrowed pointers */
+        struct stn_server_tell {
+            struct stn_round_id round;
+            struct stn_id device;
+            uint32_t stage; /* enum stn_stage: that was polled for */
+        } tell;
         enum stn_code code;
         uint64_t at_ms;
         struct stn_server_upload upload;
+        struct {
+            struct stn_round_id round;
+            const struct stn_mask *masks;
+            size_t n;
+            bool is_first;
+        } unmask;
         struct { /* MERGE, CLOSE */
             struct stn_round_id round;
             struct stn_msg_round_config config;

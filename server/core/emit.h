@@ -7,11 +7,15 @@
 #include "base/map.h"
 #include "server/core/effect.h"
 
+struct stn_coordinator_config;
+
 struct stn_emit {
     uint64_t now_ms;
     struct stn_server_effects *effects;
+    const struct stn_coordinator_config *config;
     struct stn_map *rounds;  /* id -> struct stn_cohort */
     struct stn_map *tickets; /* a parked ticket -> the member that waits */
+    struct stn_map *quarantine;
 };
 
 /* p, which is not NULL: otherwise the process ends. */

@@ -24,6 +24,7 @@ enum stn_server_event_type {
     STN_SERVER_TICKET_LOST,    /* who asked is gone: its parked request needs no reply */
     STN_SERVER_UPLOAD_CHECKED, /* after CHECK: the spool has (STN_OK) or has not the bytes of the
                                   digest */
+    STN_SERVER_UNMASKED, /* after UNMASK */
     STN_SERVER_MERGED /* after MERGE: the candidate is on disk, or code says why there is none */
 };
 
@@ -47,6 +48,7 @@ struct stn_server_event {
             struct stn_id device;
             enum stn_code code;
         } checked;
+        struct stn_round_id unmasked;
         struct {
             struct stn_round_id round;
             enum stn_code code;

@@ -1,11 +1,13 @@
 /* record: the rows that outlive the process. The core says SAVE with a whole record, the shell
  * writes it within the turn's transaction, and after a restart gives every record back, in any
- * order, by RESTORE. Records hold no pointers and no padding that matters; the shell's store maps
- * them to SQLite columns. Thread: values. */
+ * order, by RESTORE. Records hold no padding that matters, and no pointers but one: the bytes of a
+ * secagg record are borrowed, from the core until its next step, from the shell for the step. The
+ * shell's store maps records to SQLite columns. Thread: values. */
 #ifndef STN_SERVER_CORE_RECORD_H
 #define STN_SERVER_CORE_RECORD_H
 
 #include "proto/msg.h"
+#include "server/core/secagg_server.h"
 
 /* Which LoRA factors train. */
 enum stn_lora {
@@ -45,7 +47,10 @@ struct stn_task_spec {
     uint64_t report_deadline_ms; /* a lease's life: training must end within it */
     uint64_t upload_ms;          /* from the roster until the cohort merges at the latest */
     uint32_t staleness;          /* versions that a delta may be behind; 0: synchronous */
-    bool secure;
+    bool secure;                /* what follows is of secure rounds (secagg/bound.h) */
+    double gamma, delta;        /* shares of a roster: adversaries, and losses after sharing */
+    uint32_t sigma, eta;
+    uint64_t share_ms, ack_ms, unmask_ms; /* stages last so long, at most */
     struct stn_outer_spec outer;
     double clip_norm, clip_quantile; /* C to begin with, and the share that should be unclipped;
                                         quantile 0: C is fixed */
@@ -127,12 +132,25 @@ struct stn_lease_record {
     bool spent; /* its delta's upload has begun: never again, whatever became of it */
 };
 
+struct stn_secagg_record { /* of an open secure round */
+    struct stn_round_id round;
+    struct stn_secagg_server_record of;
+};
+
+struct stn_quarantine_record { /* a device that has lied in a round: it gets no lease any more */
+    struct stn_id device;
+    struct stn_round_id round;
+    uint64_t since_ms;
+};
+
 enum stn_record_type {
     STN_RECORD_TASK,
     STN_RECORD_VERSION,
     STN_RECORD_ROUND,
     STN_RECORD_MEMBER,
-    STN_RECORD_LEASE
+    STN_RECORD_LEASE,
+    STN_RECORD_SECAGG,
+    STN_RECORD_QUARANTINE
 };
 
 struct stn_record {
@@ -143,6 +161,8 @@ struct stn_record {
         struct stn_round_record round;     /* key: round */
         struct stn_member_record member;   /* key: round, device */
         struct stn_lease_record lease;     /* key: task, lease */
+        struct stn_secagg_record secagg;   /* key: round, kind, index; FORGET: all of the round */
+        struct stn_quarantine_record quarantine; /* key: device */
     };
 };
 

@@ -13,8 +13,9 @@
  * shares stand for; nothing was revealed then.
  *
  * A share that fits no secret (its commitment) is left out and other subsets of t are tried;
- * SUSPECT says whose it was. What a member says twice is STN_OK when it is the same, STN_EXISTS
- * when not (of two unmasks the first counts); what comes after its stage is STN_LATE and not looked at.
+ * SUSPECT says whose it was, for every secret of which that member has shown a false share. What a
+ * member says twice is STN_OK when it is the same, STN_EXISTS when not (of two unmasks the first
+ * counts); what comes after its stage is STN_LATE and not looked at.
  *
  * Restart: records as SAVE gave them come back by RESTORE, by kind and then by index, then RESUME.
  * The survivors are those on disk, with the root that was signed, never others; masks come off
@@ -127,7 +128,11 @@ void stn_secagg_server_step(struct stn_secagg_server *server,
 
 /* What a member that polls for the end of a stage is told: STN_OK and the message (roster, deliver,
  * survivors, acks), whose pointers last until the next call or step; STN_AGAIN: nothing yet;
- * STN_LATE: the round is void, or the member is not in it any more; STN_DENIED: it never was. */
+ * STN_LATE: the round is void, or the member is not in it any more; STN_DENIED: it never was.
+ * answer_code says the code alone. */
+enum stn_code stn_secagg_server_answer_code(const struct stn_secagg_server *server,
+                                           const struct stn_id *device,
+                                           uint32_t stage) STN_CHECKED;
 enum stn_code stn_secagg_server_answer(struct stn_secagg_server *server,
                                        const struct stn_id *device, enum stn_stage stage,
                                        struct stn_msg *ret) STN_CHECKED;

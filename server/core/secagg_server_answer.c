@@ -130,17 +130,9 @@ static void say_acks(struct stn_secagg_server *server,
                                       .signatures = signatures};
 }
 
-enum stn_code stn_secagg_server_answer(struct stn_secagg_server *server,
-                                       const struct stn_id *device, enum stn_stage stage,
-                                       struct stn_msg *ret)
+enum stn_code stn_secagg_server_answer_code(const struct stn_secagg_server *server,
+                                           const struct stn_id *device, uint32_t stage)
 {
-    static void (*const says[])(struct stn_secagg_server *, const struct stn_secagg_server_member *,
-                                struct stn_msg *) = {
-        [STN_STAGE_ADVERTISE] = say_roster,
-        [STN_STAGE_SHARE] = say_deliver,
-        [STN_STAGE_UPLOAD] = say_survivors,
-        [STN_STAGE_ACK] = say_acks,
-    };
     const struct stn_secagg_server_member *member =
         stn_map_get(&server->devices, device, sizeof *device);
     if (member == NULL) {
@@ -160,9 +152,23 @@ enum stn_code stn_secagg_server_answer(struct stn_secagg_server *server,
                     : stage == STN_STAGE_UPLOAD ? member->has_uploaded
                     : stage == STN_STAGE_ACK    ? member->has_acked
                                                 : true;
-    if (!has_done) {
-        return STN_LATE; /* it was lost at this stage */
+    return has_done ? STN_OK : STN_LATE; /* it was lost at this stage */
+}
+
+enum stn_code stn_secagg_server_answer(struct stn_secagg_server *server,
+                                       const struct stn_id *device, enum stn_stage stage,
+                                       struct stn_msg *ret)
+{
+    static void (*const says[])(struct stn_secagg_server *, const struct stn_secagg_server_member *,
+                                struct stn_msg *) = {
+        [STN_STAGE_ADVERTISE] = say_roster,
+        [STN_STAGE_SHARE] = say_deliver,
+        [STN_STAGE_UPLOAD] = say_survivors,
+        [STN_STAGE_ACK] = say_acks,
+    };
+    enum stn_code code = stn_secagg_server_answer_code(server, device, stage);
+    if (code == STN_OK) {
+        says[stage](server, stn_map_get(&server->devices, device, sizeof *device), ret);
     }
-    says[stage](server, member, ret);
-    return STN_OK;
+    return code;
 }

@@ -13,6 +13,7 @@
 /* The shares of one member's secret. */
 struct shares {
     uint32_t n;
+    bool has_suspects;
     uint32_t xs[STN_BOUND_DEGREE];
     uint32_t holders[STN_BOUND_DEGREE];
     struct stn_shamir_share shares[STN_BOUND_DEGREE];
@@ -23,6 +24,7 @@ static void collect(const struct stn_secagg_server *server, uint32_t dealer, str
 {
     uint32_t k = server->bound.k;
     ret->n = 0;
+    ret->has_suspects = false;
     for (int suspects = 0; suspects <= 1; suspects++) {
         for (uint32_t slot = 0; slot < k; slot++) {
             uint32_t holder = server->lists[(size_t)dealer * k + slot];
@@ -35,6 +37,7 @@ static void collect(const struct stn_secagg_server *server, uint32_t dealer, str
                 stn_shamir_get(&ret->shares[ret->n], member->opened[at].bytes, NULL) == STN_OK) {
                 ret->xs[ret->n] = slot + 1;
                 ret->holders[ret->n++] = holder;
+                ret->has_suspects = suspects == 1;
             }
         }
     }
@@ -118,7 +121,7 @@ static enum stn_code rebuild(struct stn_secagg_server_turn *turn, uint32_t deale
         if (stn_shamir_join(secret, weights, shares.shares, t, NULL) == STN_OK &&
             is_meant(server, server->members[dealer], secret, mask_secret)) {
             code = STN_OK;
-            if (i > 0) {
+            if (i > 0 || shares.has_suspects) {
                 find_false(turn, dealer, &shares);
             }
         } else if (shares.n == t) {

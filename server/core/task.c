@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "server/core/cohort.h"
+#include "server/core/cohort_secure.h"
 
 #define LONGEST_MS ((uint64_t)366 * 24 * 3600 * 1000) /* of any window */
 #define TARGET_MOST (1u << 20)
@@ -65,6 +66,16 @@ static bool can_merge(const struct stn_task_spec *spec)
            spec->weight_max > 0;
 }
 
+static enum stn_code can_hide(const struct stn_task_spec *spec)
+{
+    if (!spec->secure) {
+        return STN_OK;
+    }
+    bool is_timed =
+        is_window(spec->share_ms) && is_window(spec->ack_ms) && is_window(spec->unmask_ms);
+    return is_timed ? stn_cohort_secure_check(spec) : STN_INVALID;
+}
+
 enum stn_code stn_task_check(const struct stn_task_spec *spec, const struct stn_blob_ref *adapter)
 {
     bool is_named =
@@ -73,7 +84,7 @@ enum stn_code stn_task_check(const struct stn_task_spec *spec, const struct stn_
         !is_blob(&spec->base) || !is_blob(adapter)) {
         return STN_INVALID;
     }
-    return spec->secure ? STN_UNSUPPORTED : STN_OK;
+    return can_hide(spec);
 }
 
 enum stn_factor stn_task_factor(const struct stn_task_spec *spec, uint64_t version)

@@ -31,7 +31,7 @@ struct stn_task {
     double period_ms;  /* from release to release, smoothed; 0: not known yet */
 };
 
-/* STN_INVALID or STN_UNSUPPORTED when no round could ever be made by this spec. */
+/* STN_INVALID or STN_LIMIT when no round could ever be made by this spec. */
 enum stn_code stn_task_check(const struct stn_task_spec *spec,
                              const struct stn_blob_ref *adapter) STN_CHECKED;
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "crypto/entropy.h"
 #include "server/shell/aggregate.h"
 #include "server/shell/kept.h"
 #include "server/shell/release.h"
@@ -17,7 +18,7 @@
 
 enum step {
     STEP_ADD,
-    STEP_WRITE,
+    STEP_UNMASK,
     STEP_MERGE
 };
 
@@ -25,7 +26,20 @@ struct order {
     struct stn_list link;
     enum step step;
     struct stn_id device;             /* ADD */
+    struct unmasking *unmasking;      /* UNMASK */
     struct stn_server_effect *effect; /* MERGE: a copy */
+};
+
+struct unmasking {
+    struct sum *sum;
+    struct stn_unmask work;
+    struct stn_mask *masks; /* (n), a copy */
+    size_t n, n_out;        /* n_out: helpers that are not back */
+    bool is_first;
+    struct helper {
+        struct stn_job job;
+        struct unmasking *unmasking;
+    } helpers[];
 };
 
 struct sum { /* a round */
@@ -67,10 +81,16 @@ enum stn_code stn_adder_new(struct stn_adder **ret, const struct stn_adder_confi
 
 static void free_order(struct order *order)
 {
-    if (order != NULL) {
-        stn_mem_free(order->effect);
-        stn_mem_free(order);
+    if (order == NULL) {
+        return;
     }
+    if (order->unmasking != NULL) {
+        stn_entropy_wipe(order->unmasking->masks, order->unmasking->n * sizeof *order->unmasking->masks);
+        stn_mem_free(order->unmasking->masks);
+        stn_mem_free(order->unmasking);
+    }
+    stn_mem_free(order->effect);
+    stn_mem_free(order);
 }
 
 static void free_sum(struct sum *sum)
@@ -204,7 +224,7 @@ static void tell_merged(struct sum *sum)
     } else {
         stn_log_err(STN_LOG_ERROR, "merge_failed", &sum->err);
     }
-    sum->adder->config.merged(sum->adder->config.user, &event);
+    sum->adder->config.tell(sum->adder->config.user, &event);
 }
 
 /* The snapshot is on disk: its spools are not needed any more. */
@@ -243,6 +263,49 @@ static void done(struct stn_job *job)
     go_on(sum);
 }
 
+/* ---- masks ---- */
+
+static void help(struct stn_job *job)
+{
+    stn_unmask_help(&STN_LIST_OF(job, struct helper, job)->unmasking->work);
+}
+
+/* The last of those who helped is back. */
+static void helped(struct stn_job *job)
+{
+    struct unmasking *unmasking = STN_LIST_OF(job, struct helper, job)->unmasking;
+    struct sum *sum = unmasking->sum;
+    if (!job->ran || sum->adder->is_stopped || --unmasking->n_out > 0) {
+        return;
+    }
+    struct stn_server_event event = {.type = STN_SERVER_UNMASKED, .unmasked = sum->round};
+    struct order *order = sum->order;
+    sum->order = NULL;
+    sum->is_busy = false;
+    free_order(order);
+    if (!sum->is_closed) {
+        sum->adder->config.tell(sum->adder->config.user, &event);
+    }
+    go_on(sum);
+}
+
+static void start_unmasking(struct sum *sum)
+{
+    const struct stn_adder_config *config = &sum->adder->config;
+    struct unmasking *unmasking = sum->order->unmasking;
+    if (sum->kept[0] != '\0' &&
+        stn_kept_masks(sum->kept, unmasking->masks, unmasking->n, unmasking->is_first, &sum->err) != STN_OK) {
+        stn_turn_die("keep_failed", &sum->err);
+    }
+    stn_aggregate_unmask(sum->aggregate, &unmasking->work, unmasking->masks, unmasking->n, unmasking->is_first);
+    unmasking->n_out = config->n_threads;
+    for (size_t i = 0; i < config->n_threads; i++) {
+        struct helper *helper = &unmasking->helpers[i];
+        *helper = (struct helper){.job = {.run = help, .done = helped}, .unmasking = unmasking};
+        stn_worker_submit(config->worker, &helper->job);
+    }
+}
+
 /* The next thing to do for this round, if nothing is under way. The sum may be gone after it. */
 static void go_on(struct sum *sum)
 {
@@ -259,6 +322,10 @@ static void go_on(struct sum *sum)
     }
     sum->order = is_write ? NULL : STN_LIST_OF(stn_list_pop(&sum->orders), struct order, link);
     sum->is_busy = true;
+    if (sum->order != NULL && sum->order->step == STEP_UNMASK) {
+        start_unmasking(sum);
+        return;
+    }
     sum->after = (struct stn_after){.run = after_commit};
     sum->job = (struct stn_job){.run = run, .done = done};
     stn_worker_submit(sum->adder->config.worker, &sum->job);
@@ -275,6 +342,26 @@ void stn_adder_add(struct stn_adder *adder, const struct stn_server_upload *uplo
     }
     order->step = STEP_ADD;
     order->device = upload->device;
+    stn_list_add(&sum->orders, &order->link);
+    go_on(sum);
+}
+
+void stn_adder_unmask(struct stn_adder *adder, const struct stn_server_effect *effect)
+{
+    struct sum *sum = sum_of(adder, &effect->unmask.round);
+    size_t n = effect->unmask.n, n_threads = adder->config.n_threads;
+    struct order *order = stn_mem_new(1, sizeof *order);
+    struct unmasking *unmasking = stn_mem_new(1, sizeof *unmasking + n_threads * sizeof *unmasking->helpers);
+    struct stn_mask *masks = stn_mem_copy(effect->unmask.masks, n * sizeof *masks);
+    if (order == NULL || unmasking == NULL || masks == NULL) {
+        no_memory();
+    }
+    unmasking->sum = sum;
+    unmasking->masks = masks;
+    unmasking->n = n;
+    unmasking->is_first = effect->unmask.is_first;
+    order->step = STEP_UNMASK;
+    order->unmasking = unmasking;
     stn_list_add(&sum->orders, &order->link);
     go_on(sum);
 }

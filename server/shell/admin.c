@@ -87,18 +87,40 @@ static enum stn_code do_status(struct stn_service *service, const json_t *reques
 
 /* ---- devices ---- */
 
+struct listing {
+    json_t *devices;
+    json_t *quarantined; /* identity: since when */
+};
+
+static void add_quarantined(void *user, const struct stn_record *record)
+{
+    char name[65];
+    stn_hex_put(name, record->quarantine.device.bytes, sizeof record->quarantine.device.bytes);
+    (void)json_object_set_new(user, name, json_integer((json_int_t)record->quarantine.since_ms));
+}
+
 static void add_device(void *user, const struct stn_store_device *device)
 {
-    (void)json_array_append_new(user, json_pack("{so sI sI}", "device", json_key(device->device.bytes), "enrolled_ms",
-                                                (json_int_t)device->enrolled_ms, "seen_ms", (json_int_t)device->seen_ms));
+    const struct listing *listing = user;
+    json_t *object = json_pack("{so sI sI}", "device", json_key(device->device.bytes), "enrolled_ms",
+                               (json_int_t)device->enrolled_ms, "seen_ms", (json_int_t)device->seen_ms);
+    const char *name = json_string_value(json_object_get(object, "device"));
+    json_t *since = name == NULL ? NULL : json_object_get(listing->quarantined, name);
+    if (since != NULL) {
+        (void)json_object_set(object, "quarantined_ms", since);
+    }
+    (void)json_array_append_new(listing->devices, object);
 }
 
 static enum stn_code do_device_list(struct stn_service *service, const json_t *request, json_t *reply, struct stn_err *err)
 {
     (void)request;
-    json_t *devices = json_array();
-    enum stn_code code = stn_store_each_device(service->store, add_device, devices, err);
-    (void)json_object_set_new(reply, "devices", devices);
+    struct listing listing = {json_array(), json_object()};
+    enum stn_code code =
+        stn_store_each(service->store, STN_RECORD_QUARANTINE, add_quarantined, listing.quarantined, err);
+    code = code == STN_OK ? stn_store_each_device(service->store, add_device, &listing, err) : code;
+    json_decref(listing.quarantined);
+    (void)json_object_set_new(reply, "devices", listing.devices);
     return code;
 }
 

@@ -19,6 +19,17 @@ static json_t *json_digest(const struct stn_digest *digest)
     return json_string(text);
 }
 
+/* The stage of a secure round, and how many have come so far. */
+static json_t *json_secure(const struct stn_secagg_server_view *view)
+{
+    static const char *const stages[] = {[STN_STAGE_ADVERTISE] = "advertise", [STN_STAGE_SHARE] = "share",
+                                         [STN_STAGE_UPLOAD] = "upload", [STN_STAGE_ACK] = "ack",
+                                         [STN_STAGE_UNMASK] = "unmask", [STN_STAGE_DONE] = "open"};
+    return json_pack("{ss sI sI sI sI}", "stage", stages[view->stage], "advertised", (json_int_t)view->n_roster, "shared",
+                     (json_int_t)view->n_shared, "acknowledged", (json_int_t)view->n_acked, "unmasked",
+                     (json_int_t)view->n_opened);
+}
+
 static json_t *json_round(const struct stn_coordinator_view *view)
 {
     static const char *const states[] = {"joining", "uploading", "merging", "done", "void"};
@@ -28,10 +39,14 @@ static json_t *json_round(const struct stn_coordinator_view *view)
     }
     stn_hex_put(id, view->round->round.bytes, sizeof view->round->round.bytes);
     bool is_timed = view->round->deadline_ms != UINT64_MAX;
-    return json_pack("{ss sI ss sI so sI sI}", "id", id, "number", (json_int_t)view->round->number, "state",
+    json_t *object = json_pack("{ss sI ss sI so sI sI}", "id", id, "number", (json_int_t)view->round->number, "state",
                      states[view->round->state], "opened_ms", (json_int_t)view->round->opened_ms, "deadline_ms",
                      is_timed ? json_integer((json_int_t)view->round->deadline_ms) : json_null(), "joined",
                      (json_int_t)view->n_joined, "uploaded", (json_int_t)view->n_uploaded);
+    if (view->round->config.secure) {
+        (void)json_object_set_new(object, "secure", json_secure(&view->secagg));
+    }
+    return object;
 }
 
 static json_t *json_task(const struct stn_coordinator_view *view)
@@ -120,6 +135,15 @@ static json_t *json_settings(const struct stn_task_spec *spec)
     set_new(object, "upload_ms", json_integer((json_int_t)spec->upload_ms));
     set_new(object, "staleness", json_integer(spec->staleness));
     set_new(object, "secure", json_boolean(spec->secure));
+    if (spec->secure) {
+        set_new(object, "gamma", json_real(spec->gamma));
+        set_new(object, "delta", json_real(spec->delta));
+        set_new(object, "sigma", json_integer(spec->sigma));
+        set_new(object, "eta", json_integer(spec->eta));
+        set_new(object, "share_ms", json_integer((json_int_t)spec->share_ms));
+        set_new(object, "ack_ms", json_integer((json_int_t)spec->ack_ms));
+        set_new(object, "unmask_ms", json_integer((json_int_t)spec->unmask_ms));
+    }
     set_new(object, "lora", json_string(loras[spec->lora]));
     set_new(object, "outer", json_string(stn_outer_names[spec->outer.kind]));
     set_new(object, "outer_rate", json_real(spec->outer.rate));
@@ -265,8 +289,6 @@ static enum stn_code say_why(const struct stn_task_spec *spec, enum stn_code cod
         return STN_OK;
     case STN_EXISTS:
         return stn_err_set(err, code, "there is a task %s with other settings: choose another name", spec->name);
-    case STN_UNSUPPORTED:
-        return stn_err_set(err, code, "secure aggregation is not part of this build: say secure = off in [cohort]");
     case STN_LIMIT:
         return stn_err_set(err, code, "there are too many tasks");
     default:
@@ -315,7 +337,7 @@ static enum stn_code read_request(struct creating *creating, const json_t *reque
         (base != NULL && !stn_str_copy(creating->file.base, sizeof creating->file.base, base))) {
         return stn_err_set(err, STN_LIMIT, "a path of more than %zu bytes", sizeof creating->folder - 1);
     }
-    return creating->file.spec.secure ? say_why(&creating->file.spec, STN_UNSUPPORTED, err) : STN_OK;
+    return STN_OK;
 }
 
 enum stn_code stn_admin_task_create(struct stn_admin_call *call, struct stn_err *err)

@@ -1,5 +1,6 @@
 #include "server/shell/aggregate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,6 +69,7 @@ enum stn_code stn_aggregate_write(struct stn_aggregate *aggregate, struct stn_er
     char path[STN_FILE_PATH_MAX];
     struct stn_file_draft draft;
     struct stn_digest_tree tree;
+    assert(!aggregate->is_unmasking);
     enum stn_code code = stn_aggregate_keep(aggregate, err); /* the spools go once this snapshot is committed */
     if (code != STN_OK) {
         return code;
@@ -190,6 +192,14 @@ void stn_aggregate_remove(struct stn_aggregate *aggregate, bool is_released)
     stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* a later start sweeps what is left */
 }
 
+void stn_aggregate_unmask(struct stn_aggregate *aggregate, struct stn_unmask *ret, const struct stn_mask *masks, size_t n,
+                          bool is_first)
+{
+    assert(is_first == !aggregate->is_unmasking);
+    aggregate->is_unmasking = true;
+    stn_unmask_init(ret, aggregate->sum, aggregate->length, masks, n);
+}
+
 /* ---- life ---- */
 
 static enum stn_code prepare(struct stn_aggregate *aggregate, struct stn_store *store,
@@ -277,6 +287,7 @@ enum stn_code stn_aggregate_add(struct stn_aggregate *aggregate, const struct st
     if (stn_aggregate_has(aggregate, device)) {
         return STN_OK;
     }
+    assert(!aggregate->is_unmasking);
     stn_spool_path(&aggregate->spool, &aggregate->round, device, path);
     enum stn_code code = stn_file_open(&fd, path, STN_FILE_READ, 0, err);
     if (code == STN_OK) {

@@ -7,6 +7,8 @@
  *
  * and a restart (open, then add for every upload that counts) loads the sum of the last transaction and adds what is
  * not in it. Whatever the step at which the process ends, every upload is in the sum once.
+ * The sum of a secure round is one of masked vectors. Its masks come off in memory alone, once every upload is in it:
+ * what is on disk stays masked, and a restart begins with the first mask again.
  * Thread: one at a time; add and write are a worker's, the rest the loop's. */
 #ifndef STN_SERVER_SHELL_AGGREGATE_H
 #define STN_SERVER_SHELL_AGGREGATE_H
@@ -20,6 +22,7 @@
 #include "server/shell/spool.h"
 #include "server/shell/store.h"
 #include "update/encode.h"
+#include "update/unmask.h"
 
 struct stn_aggregate {
     struct stn_round_id round;
@@ -32,6 +35,7 @@ struct stn_aggregate {
     struct stn_store_snapshot snapshot; /* the last one that was written; number 0: none yet */
     size_t n_in_snapshot;   /* the first so many devices */
     size_t n_retired;       /* the first so many have no spool any more */
+    bool is_unmasking;      /* nothing is added and nothing is written any more */
 };
 
 /* Loads the round's snapshot if the store has one. kept may be NULL. STN_CORRUPT when the file is not what the store
@@ -53,6 +57,10 @@ enum stn_code stn_aggregate_write(struct stn_aggregate *aggregate, struct stn_er
 enum stn_code stn_aggregate_save(struct stn_aggregate *aggregate, struct stn_store *store, struct stn_err *err) STN_CHECKED;
 /* Step 3, after the commit. What cannot be removed is left for the end of the round. */
 void stn_aggregate_clean(struct stn_aggregate *aggregate);
+
+/* Masks to come off by stn_unmask_help; they are borrowed. is_first: none has come off yet. */
+void stn_aggregate_unmask(struct stn_aggregate *aggregate, struct stn_unmask *ret, const struct stn_mask *masks, size_t n,
+                          bool is_first);
 
 /* Devices that were added since the last write. */
 size_t stn_aggregate_n_new(const struct stn_aggregate *aggregate);

@@ -78,6 +78,13 @@ static void reply(struct stn_service *service, stn_ticket ticket, const struct s
     stn_inbox_reply(service, ticket, &said);
 }
 
+static void tell(struct stn_service *service, const struct stn_server_effect *effect)
+{
+    struct stn_msg msg;
+    stn_coordinator_tell(service->coordinator, &effect->tell, &msg);
+    stn_inbox_reply(service, effect->ticket, &msg);
+}
+
 static void refuse(struct stn_service *service, stn_ticket ticket, enum stn_code code, uint64_t retry_after_ms)
 {
     struct stn_msg msg = {.type = STN_MSG_REFUSED,
@@ -258,6 +265,9 @@ static void apply(struct stn_service *service, const struct stn_server_effect *e
     case STN_SERVER_REPLY:
         reply(service, effect->ticket, &effect->msg);
         break;
+    case STN_SERVER_TELL:
+        tell(service, effect);
+        break;
     case STN_SERVER_ANSWER:
         service->answer = effect->code;
         break;
@@ -275,6 +285,9 @@ static void apply(struct stn_service *service, const struct stn_server_effect *e
         break;
     case STN_SERVER_DROP:
         drop(service, &effect->upload);
+        break;
+    case STN_SERVER_UNMASK:
+        stn_adder_unmask(service->adder, effect);
         break;
     case STN_SERVER_MERGE:
         stn_adder_merge(service->adder, effect);
@@ -318,10 +331,12 @@ static void restore(void *user, const struct stn_record *record)
 
 enum stn_code stn_apply_start(struct stn_service *service, struct stn_err *err)
 {
-    uint64_t seed;
-    stn_entropy_fill(&seed, sizeof seed);
+    struct stn_coordinator_config config = {.identity = service->identity, .cfg = stn_signed_cfg};
+    stn_entropy_fill(&config.seed, sizeof config.seed);
+    memcpy(config.directory, service->directory_key, sizeof config.directory);
     service->wake.fire = wake;
-    enum stn_code code = stn_coordinator_new(&service->coordinator, seed, err);
+    enum stn_code code = stn_coordinator_new(&service->coordinator, &config, err);
+    stn_entropy_wipe(&config, sizeof config);
     if (code == STN_OK) {
         code = stn_store_restore(service->store, restore, service, err);
     }

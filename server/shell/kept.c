@@ -70,6 +70,28 @@ enum stn_code stn_kept_write(const char *folder, const struct stn_release_input 
     return code == STN_OK ? put_json(folder, input, output, err) : code;
 }
 
+enum stn_code stn_kept_masks(const char *folder, const struct stn_mask *masks, size_t n, bool is_first,
+                             struct stn_err *err)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_buf bytes = {0};
+    int fd = -1;
+    for (size_t i = 0; i < n; i++) {
+        (void)stn_buf_add_u8(&bytes, masks[i].is_minus);
+        (void)stn_buf_add(&bytes, masks[i].seed, sizeof masks[i].seed);
+    }
+    enum stn_code code = bytes.failed ? stn_err_set(err, STN_MEMORY, "no memory to keep %zu masks", n) : STN_OK;
+    code = code == STN_OK ? stn_file_make_folder(folder, 0700, err) : code;
+    code = code == STN_OK ? stn_file_join(path, folder, "masks", err) : code;
+    code = code == STN_OK ? stn_file_open(&fd, path, STN_FILE_APPEND, STN_FILE_SECRET, err) : code;
+    code = code == STN_OK && is_first ? stn_file_truncate(fd, path, 0, err) : code;
+    code = code == STN_OK ? stn_file_append(fd, path, bytes.data, bytes.size, err) : code;
+    code = code == STN_OK ? stn_file_sync(fd, path, err) : code;
+    stn_file_close(fd);
+    stn_buf_fini(&bytes);
+    return code;
+}
+
 /* ---- reading ---- */
 
 struct recomputing {
@@ -168,6 +190,22 @@ static enum stn_code add_update(void *user, const char *name, struct stn_err *er
     return code;
 }
 
+/* Of a secure round: what came off its sum comes off this one. */
+static enum stn_code take_masks(struct recomputing *r, struct stn_err *err)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_file_map map = {0};
+    enum stn_code code = stn_file_join(path, r->folder, "masks", err);
+    code = code == STN_OK ? stn_file_map(&map, path, STN_FILE_USE_ONCE, err) : code;
+    for (size_t at = 0; code == STN_OK && at + 1 + STN_MASK_SEED <= map.size; at += 1 + STN_MASK_SEED) {
+        struct stn_mask mask = {.is_minus = map.data[at] == 1};
+        memcpy(mask.seed, map.data + at + 1, sizeof mask.seed);
+        stn_mask_apply(r->sum, r->length, 0, &mask, 1);
+    }
+    stn_file_unmap(&map);
+    return code;
+}
+
 enum stn_code stn_kept_recompute(const char *folder, const struct stn_blob_store *blobs, struct stn_release_output *ret,
                                  struct stn_digest *ret_released, struct stn_err *err)
 {
@@ -183,6 +221,7 @@ enum stn_code stn_kept_recompute(const char *folder, const struct stn_blob_store
         return stn_err_set(err, STN_MEMORY, "no memory for a sum of %zu elements", r.length);
     }
     code = stn_file_list(folder, add_update, &r, err);
+    code = code == STN_OK && r.config.secure ? take_masks(&r, err) : code;
     if (code == STN_OK) {
         const struct stn_release_input input = {
             .spec = &r.spec, .config = &r.config, .from = &r.from, .sum = r.sum, .n_included = r.n};

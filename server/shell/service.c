@@ -114,18 +114,19 @@ static size_t n_threads(const struct stn_settings *settings)
     return n < 1 ? 1 : n > STN_WORKER_THREADS_MAX ? STN_WORKER_THREADS_MAX : (size_t)n;
 }
 
-static void on_merged(void *user, struct stn_server_event *event)
+static void on_told(void *user, struct stn_server_event *event)
 {
     stn_apply_event(user, event);
 }
 
 static enum stn_code open_adder(struct stn_service *service, struct stn_err *err)
 {
-    const struct stn_adder_config config = {.worker = service->worker, .turn = &service->turn, .store = service->store,
+    const struct stn_adder_config config = {.worker = service->worker, .n_threads = n_threads(&service->settings),
+                                            .turn = &service->turn, .store = service->store,
                                             .spool = &service->spool, .blobs = &service->blobs,
                                             .snapshot = service->settings.snapshot,
                                             .kept = service->kept[0] == '\0' ? NULL : service->kept,
-                                            .merged = on_merged, .user = service};
+                                            .tell = on_told, .user = service};
     return stn_adder_new(&service->adder, &config, err);
 }
 

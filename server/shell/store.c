@@ -43,9 +43,9 @@ static void add_list(struct stn_buf *buf, const struct stn_store_table *table, s
     }
 }
 
-static void add_where(struct stn_buf *buf, const struct stn_store_table *table)
+static void add_where(struct stn_buf *buf, const struct stn_store_table *table, size_t n)
 {
-    for (size_t i = 0; i < table->n_key; i++) {
+    for (size_t i = 0; i < n; i++) {
         (void)stn_buf_printf(buf, "%s%s = ?%zu", i == 0 ? " WHERE " : " AND ", table->columns[i].name, i + 1);
     }
 }
@@ -73,7 +73,7 @@ static bool make_sql(struct stn_store *store, size_t i)
     (void)stn_buf_add_str(&buf, ")");
     store->sql[i].save = take_text(&buf);
     (void)stn_buf_printf(&buf, "DELETE FROM %s", table->name);
-    add_where(&buf, table);
+    add_where(&buf, table, table->n_forget);
     store->sql[i].forget = take_text(&buf);
     (void)stn_buf_add_str(&buf, "SELECT ");
     add_list(&buf, table, n, true);
@@ -83,7 +83,7 @@ static bool make_sql(struct stn_store *store, size_t i)
     (void)stn_buf_add_str(&buf, "SELECT ");
     add_list(&buf, table, n, true);
     (void)stn_buf_printf(&buf, " FROM %s", table->name);
-    add_where(&buf, table);
+    add_where(&buf, table, table->n_key);
     store->sql[i].one = take_text(&buf);
     return store->sql[i].save != NULL && store->sql[i].forget != NULL && store->sql[i].all != NULL &&
            store->sql[i].one != NULL;
@@ -151,9 +151,19 @@ static enum stn_code put_config(struct stn_store *store, const struct stn_msg_ro
     return code;
 }
 
-static enum stn_code put_column(struct stn_store *store, const struct stn_store_column *column, const void *p,
+static struct stn_db_value put_blob(const struct stn_store_column *column, const void *record)
+{
+    const void *p;
+    size_t size;
+    memcpy(&p, (const uint8_t *)record + column->at, sizeof p);
+    memcpy(&size, (const uint8_t *)record + column->size, sizeof size);
+    return stn_db_blob(p, size);
+}
+
+static enum stn_code put_column(struct stn_store *store, const struct stn_store_column *column, const void *record,
                                 struct stn_db_value *ret, struct stn_err *err)
 {
+    const void *p = (const uint8_t *)record + column->at;
     uint32_t u32;
     uint64_t u64;
     float f32;
@@ -184,6 +194,9 @@ static enum stn_code put_column(struct stn_store *store, const struct stn_store_
     case STN_STORE_BOOL:
         *ret = stn_db_i64(*(const bool *)p ? 1 : 0);
         break;
+    case STN_STORE_BLOB:
+        *ret = put_blob(column, record);
+        break;
     case STN_STORE_CONFIG:
         return put_config(store, p, ret, err);
     }
@@ -196,7 +209,7 @@ static enum stn_code put_columns(struct stn_store *store, const struct stn_recor
     const struct stn_store_column *columns = stn_store_table_rows[record->type].columns;
     enum stn_code code = STN_OK;
     for (size_t i = 0; i < n && code == STN_OK; i++) {
-        code = put_column(store, &columns[i], (const uint8_t *)record + columns[i].at, &values[i], err);
+        code = put_column(store, &columns[i], record, &values[i], err);
     }
     return code;
 }
@@ -218,8 +231,9 @@ static bool get_config(const struct stn_db_value *value, struct stn_msg_round_co
 }
 
 /* False: no column of ours holds this. */
-static bool get_column(const struct stn_store_column *column, const struct stn_db_value *value, void *p)
+static bool get_column(const struct stn_store_column *column, const struct stn_db_value *value, void *record)
 {
+    void *p = (uint8_t *)record + column->at;
     bool is_number = value->type == STN_DB_I64;
     uint32_t u32 = (uint32_t)value->i64;
     float f32 = (float)value->f64;
@@ -251,6 +265,10 @@ static bool get_column(const struct stn_store_column *column, const struct stn_d
     case STN_STORE_BOOL:
         *(bool *)p = value->i64 == 1;
         return is_number;
+    case STN_STORE_BLOB:
+        memcpy(p, &value->p, sizeof value->p);
+        memcpy((uint8_t *)record + column->size, &value->size, sizeof value->size);
+        return value->type == STN_DB_BLOB;
     case STN_STORE_CONFIG:
         return get_config(value, p);
     }
@@ -271,7 +289,7 @@ static enum stn_code take_row(void *user, const struct stn_db_value *values, siz
     record.type = reading->type;
     for (size_t i = 0; i < n; i++) {
         const struct stn_store_column *column = &table->columns[i];
-        if (!get_column(column, &values[i], (uint8_t *)&record + column->at)) {
+        if (!get_column(column, &values[i], &record)) {
             return stn_err_set(err, STN_CORRUPT, "state.db: column %s of table %s holds what it cannot: restore a backup",
                                column->name, table->name);
         }
@@ -293,7 +311,7 @@ enum stn_code stn_store_save(struct stn_store *store, const struct stn_record *r
 enum stn_code stn_store_forget(struct stn_store *store, const struct stn_record *record, struct stn_err *err)
 {
     struct stn_db_value values[STN_STORE_COLUMNS];
-    size_t n = stn_store_table_rows[record->type].n_key;
+    size_t n = stn_store_table_rows[record->type].n_forget;
     enum stn_code code = put_columns(store, record, n, values, err);
     return code == STN_OK ? stn_db_run(store->db, store->sql[record->type].forget, values, n, NULL, NULL, err) : code;
 }
@@ -332,6 +350,7 @@ enum stn_code stn_store_get(struct stn_store *store, struct stn_record *record, 
     struct found found = {0};
     struct reading reading = {record->type, take_found, &found};
     const struct stn_store_table *table = &stn_store_table_rows[record->type];
+    assert(record->type != STN_RECORD_SECAGG); /* its bytes do not outlive their row */
     enum stn_code code = put_columns(store, record, table->n_key, values, err);
     if (code == STN_OK) {
         code = stn_db_run(store->db, store->sql[record->type].one, values, table->n_key, take_row, &reading, err);

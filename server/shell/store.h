@@ -27,16 +27,18 @@ enum stn_code stn_store_commit(struct stn_store *store, struct stn_err *err) STN
 /* ---- records ---- */
 
 enum stn_code stn_store_save(struct stn_store *store, const struct stn_record *record, struct stn_err *err) STN_CHECKED;
-/* Its key alone matters. One that is not there is fine. */
+/* Its key alone matters; of secagg its round. One that is not there is fine. */
 enum stn_code stn_store_forget(struct stn_store *store, const struct stn_record *record, struct stn_err *err) STN_CHECKED;
-/* Every record, for the RESTORE events: a type after the other, in the order of enum stn_record_type. */
+/* Every record, for the RESTORE events: a type after the other, in the order of enum stn_record_type. What one borrows
+ * is there for the call. */
 enum stn_code stn_store_restore(struct stn_store *store, void (*each)(void *user, const struct stn_record *record),
                                 void *user, struct stn_err *err) STN_CHECKED;
 /* The records of one type, for status pages. */
 enum stn_code stn_store_each(struct stn_store *store, enum stn_record_type type,
                              void (*each)(void *user, const struct stn_record *record), void *user,
                              struct stn_err *err) STN_CHECKED;
-/* The whole record to the key that is set in *record. STN_NOT_FOUND leaves *record as it was. */
+/* The whole record to the key that is set in *record, which is none of secagg's. STN_NOT_FOUND leaves *record as it
+ * was. */
 enum stn_code stn_store_get(struct stn_store *store, struct stn_record *record, struct stn_err *err) STN_CHECKED;
 
 /* ---- devices ---- */

@@ -24,6 +24,13 @@ static const struct stn_store_column task_columns[] = {
     COLUMN("upload_ms", U64, task.spec.upload_ms),
     COLUMN("staleness", U32, task.spec.staleness),
     COLUMN("secure", BOOL, task.spec.secure),
+    COLUMN("gamma", F64, task.spec.gamma),
+    COLUMN("delta", F64, task.spec.delta),
+    COLUMN("sigma", U32, task.spec.sigma),
+    COLUMN("eta", U32, task.spec.eta),
+    COLUMN("share_ms", U64, task.spec.share_ms),
+    COLUMN("ack_ms", U64, task.spec.ack_ms),
+    COLUMN("unmask_ms", U64, task.spec.unmask_ms),
     COLUMN("outer_kind", U32, task.spec.outer.kind),
     COLUMN("outer_rate", F64, task.spec.outer.rate),
     COLUMN("outer_momentum", F64, task.spec.outer.momentum),
@@ -108,12 +115,29 @@ static const struct stn_store_column lease_columns[] = {
     {0},
 };
 
+static const struct stn_store_column secagg_columns[] = {
+    COLUMN("round", BYTES, secagg.round.bytes),
+    COLUMN("kind", U32, secagg.of.kind),
+    COLUMN("place", U32, secagg.of.index),
+    {"bytes", STN_STORE_BLOB, offsetof(struct stn_record, secagg.of.data), offsetof(struct stn_record, secagg.of.size)},
+    {0},
+};
+
+static const struct stn_store_column quarantine_columns[] = {
+    COLUMN("device", BYTES, quarantine.device.bytes),
+    COLUMN("round", BYTES, quarantine.round.bytes),
+    COLUMN("since_ms", U64, quarantine.since_ms),
+    {0},
+};
+
 const struct stn_store_table stn_store_table_rows[STN_STORE_TABLES] = {
-    [STN_RECORD_TASK] = {"task", task_columns, 1},
-    [STN_RECORD_VERSION] = {"version", version_columns, 2},
-    [STN_RECORD_ROUND] = {"round", round_columns, 1},
-    [STN_RECORD_MEMBER] = {"member", member_columns, 2},
-    [STN_RECORD_LEASE] = {"lease", lease_columns, 2},
+    [STN_RECORD_TASK] = {"task", task_columns, 1, 1},
+    [STN_RECORD_VERSION] = {"version", version_columns, 2, 2},
+    [STN_RECORD_ROUND] = {"round", round_columns, 1, 1},
+    [STN_RECORD_MEMBER] = {"member", member_columns, 2, 2},
+    [STN_RECORD_LEASE] = {"lease", lease_columns, 2, 2},
+    [STN_RECORD_SECAGG] = {"secagg", secagg_columns, 3, 1},
+    [STN_RECORD_QUARANTINE] = {"quarantine", quarantine_columns, 1, 1},
 };
 
 /* Released schemas never change: what a later one adds is a further step. */
@@ -156,5 +180,14 @@ const char *const stn_store_table_steps[] = {
     "ALTER TABLE task ADD COLUMN outer_beta1 REAL NOT NULL DEFAULT 0.9;"
     "ALTER TABLE task ADD COLUMN outer_beta2 REAL NOT NULL DEFAULT 0.99;"
     "ALTER TABLE task ADD COLUMN outer_eps REAL NOT NULL DEFAULT 0.001;",
+    /* secure rounds: the tasks of before are plain ones */
+    "ALTER TABLE task ADD COLUMN gamma REAL NOT NULL DEFAULT 0.0; ALTER TABLE task ADD COLUMN delta REAL NOT NULL DEFAULT 0.0;"
+    "ALTER TABLE task ADD COLUMN sigma INTEGER NOT NULL DEFAULT 0; ALTER TABLE task ADD COLUMN eta INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE task ADD COLUMN share_ms INTEGER NOT NULL DEFAULT 0; ALTER TABLE task ADD COLUMN ack_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE task ADD COLUMN unmask_ms INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE secagg (round BLOB NOT NULL, kind INTEGER NOT NULL, place INTEGER NOT NULL, bytes BLOB NOT NULL,"
+    "  PRIMARY KEY (round, kind, place));"
+    "CREATE TABLE quarantine (device BLOB NOT NULL PRIMARY KEY, round BLOB NOT NULL, since_ms INTEGER NOT NULL)"
+    "  WITHOUT ROWID;",
 };
 const size_t stn_store_table_n_steps = sizeof stn_store_table_steps / sizeof *stn_store_table_steps;

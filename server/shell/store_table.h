@@ -15,6 +15,7 @@ enum stn_store_kind {
     STN_STORE_F32,
     STN_STORE_F64,
     STN_STORE_BOOL,
+    STN_STORE_BLOB, /* a const uint8_t *; size is where in the record its size_t is */
     STN_STORE_CONFIG /* struct stn_msg_round_config, as the codec encodes the message */
 };
 
@@ -29,9 +30,10 @@ struct stn_store_table {
     const char *name;
     const struct stn_store_column *columns; /* the key's come first; a row without a name ends them */
     size_t n_key;
+    size_t n_forget; /* FORGET goes by the first so many of them */
 };
 
-#define STN_STORE_TABLES 5   /* one for each enum stn_record_type */
+#define STN_STORE_TABLES 7   /* one for each enum stn_record_type */
 #define STN_STORE_COLUMNS 56 /* most columns of one */
 
 extern const struct stn_store_table stn_store_table_rows[STN_STORE_TABLES];

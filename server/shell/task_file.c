@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "crypto/digest.h"
 #include "io/conf.h"
+#include "secagg/bound.h"
 #include "server/shell/outer.h"
 #include "update/encode.h"
 
@@ -16,8 +17,8 @@
 struct raw {
     char name[STN_MSG_NAME], base[1024], targets[64];
     uint64_t rounds, seed, rank, local_steps, local_epochs, batch_examples, batch_tokens, ctx, target, n_min,
-        join_window_s, report_deadline_s, upload_s, staleness, weight_max, bits;
-    double alpha, lr, warmup, clip, weight_decay, fedprox, over_selection, rate, momentum, beta1, beta2, eps,
+        join_window_s, report_deadline_s, upload_s, staleness, sigma, eta, share_s, ack_s, unmask_s, weight_max, bits;
+    double alpha, lr, warmup, clip, weight_decay, fedprox, over_selection, gamma, delta, rate, momentum, beta1, beta2, eps,
         clip_norm, clip_quantile;
     int schedule, loss, lora, outer;
     bool secure;
@@ -30,8 +31,10 @@ static const char *const loras[] = {"both", "ffa", "alternate", NULL};
 static const struct raw defaults = {
     .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 24,
     .batch_tokens = 512, .ctx = 256, .lr = 3e-3, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
-    .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .secure = true, .outer = STN_OUTER_NESTEROV,
-    .rate = UNSAID, .momentum = UNSAID, .beta1 = UNSAID, .beta2 = UNSAID, .eps = UNSAID, .clip_norm = 10, .clip_quantile = 0.9, .weight_max = 1000, .bits = 24,
+    .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .secure = true, .gamma = 0.10, .delta = 0.10,
+    .sigma = 64, .eta = 30, .share_s = 20, .ack_s = 15, .unmask_s = 20, .outer = STN_OUTER_NESTEROV, .rate = UNSAID,
+    .momentum = UNSAID, .beta1 = UNSAID, .beta2 = UNSAID, .eps = UNSAID, .clip_norm = 10, .clip_quantile = 0.9,
+    .weight_max = 1000, .bits = 24,
 };
 
 #define ROW(section, key, type, member, ...) {section, key, type, offsetof(struct raw, member), __VA_ARGS__}
@@ -68,6 +71,13 @@ static const struct stn_conf_row rows[] = {
     NUMBER("cohort", "upload_s", upload_s, 1, 86400),
     NUMBER("cohort", "staleness", staleness, 0, 1000),
     ROW("cohort", "secure", STN_CONF_BOOL, secure, 0),
+    REAL("cohort", "gamma", gamma, 0, 0.5),
+    REAL("cohort", "delta", delta, 0, 0.5),
+    NUMBER("cohort", "sigma", sigma, 1, 256),
+    NUMBER("cohort", "eta", eta, 1, 256),
+    NUMBER("cohort", "share_s", share_s, 1, 86400),
+    NUMBER("cohort", "ack_s", ack_s, 1, 86400),
+    NUMBER("cohort", "unmask_s", unmask_s, 1, 86400),
     WORD("merge", "lora", lora, loras),
     WORD("merge", "outer", outer, stn_outer_names),
     REAL("merge", "rate", rate, 1e-6, 100),
@@ -104,11 +114,30 @@ static void spec_of(const struct raw *raw, struct stn_task_spec *spec)
         .target = (uint32_t)raw->target, .n_min = (uint32_t)raw->n_min, .over_select = raw->over_selection,
         .join_window_ms = raw->join_window_s * SECOND_MS, .report_deadline_ms = raw->report_deadline_s * SECOND_MS,
         .upload_ms = raw->upload_s * SECOND_MS, .staleness = (uint32_t)raw->staleness, .secure = raw->secure,
+        .gamma = raw->gamma, .delta = raw->delta, .sigma = (uint32_t)raw->sigma, .eta = (uint32_t)raw->eta,
+        .share_ms = raw->share_s * SECOND_MS, .ack_ms = raw->ack_s * SECOND_MS, .unmask_ms = raw->unmask_s * SECOND_MS,
         .lora = (uint32_t)raw->lora, .outer = outer_of(raw),
         .clip_norm = raw->clip_norm, .clip_quantile = raw->clip_quantile, .weight_max = (uint32_t)raw->weight_max,
         .bits = (uint32_t)raw->bits, .n_rounds = raw->rounds, .seed = raw->seed};
     memcpy(spec->name, raw->name, sizeof spec->name);
     (void)stn_task_file_targets(raw->targets, &spec->train.targets);
+}
+
+/* Secure rounds of the fewest and of the most members must have a graph. */
+static enum stn_code check_secure(const struct raw *raw, const char *path, struct stn_err *err)
+{
+    const struct stn_bound_params params = {
+        .gamma = raw->gamma, .delta = raw->delta, .eta = (uint32_t)raw->eta, .sigma = (uint32_t)raw->sigma};
+    const uint64_t members[] = {raw->n_min, raw->target};
+    for (size_t i = 0; raw->secure && i < 2; i++) {
+        struct stn_err why;
+        struct stn_bound bound;
+        if (stn_bound_for((uint32_t)members[i], &params, &bound, &why) != STN_OK) {
+            return stn_err_set(err, STN_INVALID, "%s: %s of %llu in [cohort], with secure = yes: %.160s", path,
+                               i == 0 ? "n_min" : "target", (unsigned long long)members[i], why.text);
+        }
+    }
+    return STN_OK;
 }
 
 static enum stn_code check(const struct raw *raw, const char *path, struct stn_err *err)
@@ -143,7 +172,7 @@ static enum stn_code check(const struct raw *raw, const char *path, struct stn_e
         return stn_err_set(err, STN_INVALID, "%s: ctx in [train] is %llu, above batch_tokens of %llu", path,
                            (unsigned long long)raw->ctx, (unsigned long long)raw->batch_tokens);
     }
-    return STN_OK;
+    return check_secure(raw, path, err);
 }
 
 void stn_task_file_defaults(struct stn_task_file *file)
@@ -240,10 +269,10 @@ struct stn_digest stn_task_file_digest(const struct stn_task_spec *spec)
         spec->base.size, t->rank, t->targets, t->local_steps, t->local_epochs, t->batch_examples, t->batch_tokens, t->ctx,
         t->schedule, t->loss_all, spec->lora, spec->n_values, spec->n_values_b, spec->target, spec->n_min, spec->join_window_ms,
         spec->report_deadline_ms, spec->upload_ms, spec->staleness, spec->secure, spec->outer.kind, spec->weight_max,
-        spec->bits, spec->n_rounds, spec->seed};
+        spec->bits, spec->n_rounds, spec->seed, spec->sigma, spec->eta, spec->share_ms, spec->ack_ms, spec->unmask_ms};
     const double reals[] = {(double)t->alpha, t->lr, t->warmup, t->clip, t->weight_decay, t->fedprox, spec->over_select,
                             spec->outer.rate, spec->outer.momentum, spec->outer.beta1, spec->outer.beta2, spec->outer.eps,
-                            spec->clip_norm, spec->clip_quantile};
+                            spec->clip_norm, spec->clip_quantile, spec->gamma, spec->delta};
     struct stn_digest_state state;
     stn_digest_init(&state);
     stn_digest_add(&state, "SA1/task", 8);

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "channel/signed.h"
 #include "client/core/agent.h"
 #include "client/simulate/disk.h"
 #include "crypto/entropy.h"
@@ -66,7 +67,8 @@ static void apply_server(struct run *run)
             must(stn_disk_save(&run->disk, &effect->record));
         } else if (effect->type == STN_SERVER_FORGET) {
             stn_disk_forget(&run->disk, &effect->record);
-        } else if (effect->type == STN_SERVER_REPLY || effect->type == STN_SERVER_SPOOL) {
+        } else if (effect->type == STN_SERVER_REPLY || effect->type == STN_SERVER_TELL ||
+                   effect->type == STN_SERVER_SPOOL) {
             must(stn_map_remove(&run->tickets, &effect->ticket, sizeof effect->ticket) != NULL);
         } else if (effect->type == STN_SERVER_MERGE) {
             must(effect->merge.n_included >= effect->merge.config.n_min);
@@ -90,7 +92,8 @@ static void start_server(struct run *run)
     stn_coordinator_free(run->coordinator);
     stn_map_fini(&run->tickets);
     run->tickets = (struct stn_map){0};
-    must(stn_coordinator_new(&run->coordinator, 1, NULL) == STN_OK);
+    const struct stn_coordinator_config config = {.seed = 1, .cfg = stn_signed_cfg};
+    must(stn_coordinator_new(&run->coordinator, &config, NULL) == STN_OK);
     for (size_t i = 0; i < run->disk.records.n; i++) {
         const struct stn_record *record = run->disk.records.entries[i].value;
         struct stn_server_event event = {.type = STN_SERVER_RESTORE, .record = *record};

@@ -104,7 +104,7 @@ check "the same again is fine" ok "$sterna" task create "$dir/home.ini" --dir "$
 sed -i 's/rounds = 3/rounds = 4/' "$dir/home.ini"
 check "another of its name is not" fails 1 "other settings" "$sterna" task create "$dir/home.ini" --dir "$fleet"
 sed -i 's/secure = off/secure = on/' "$dir/home.ini"
-check "what this build cannot do is said" fails 1 "secure = off" "$sterna" task create "$dir/home.ini" --dir "$fleet"
+check "what no secure round can keep to is said" fails 1 "n_min of 4" "$sterna" task create "$dir/home.ini" --dir "$fleet"
 check "tasks are listed" ok "$sterna" task list --dir "$fleet"
 check "... with their state" says "home .*running"
 check "a task is shown" ok "$sterna" task show home --dir "$fleet" --json

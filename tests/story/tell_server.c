@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "channel/signed.h"
 #include "client/simulate/disk.h"
 #include "tests/lib/run.h"
 #include "tests/story/transcript.h"
 
+struct stn_coordinator_config config;
 struct stn_coordinator *core;
 struct stn_server_effects effects;
 struct stn_buf text;
@@ -15,10 +17,13 @@ struct stn_round_id round_id; /* the last config's */
 struct stn_msg last;          /* the last reply */
 stn_ticket n_tickets;
 uint64_t last_wake_ms;
+struct stn_id ids[256];
+void (*on_effect)(const struct stn_server_effect *effect);
 
 void setup(void)
 {
-    ck_assert_int_eq(stn_coordinator_new(&core, 1, NULL), STN_OK);
+    config = (struct stn_coordinator_config){.seed = 1, .cfg = stn_signed_cfg};
+    ck_assert_int_eq(stn_coordinator_new(&core, &config, NULL), STN_OK);
 }
 
 void teardown(void)
@@ -49,6 +54,9 @@ static void step(const struct stn_server_event *event)
         }
     }
     stn_transcript_server(&text, &effects);
+    for (size_t i = 0; i < effects.n && on_effect != NULL; i++) {
+        on_effect(&effects.items[i]);
+    }
 }
 
 void happens(uint64_t now_ms, const char *what, struct stn_server_event event)
@@ -60,6 +68,10 @@ void happens(uint64_t now_ms, const char *what, struct stn_server_event event)
 
 struct stn_id id(uint8_t device)
 {
+    static const struct stn_id none;
+    if (memcmp(&ids[device], &none, sizeof none) != 0) {
+        return ids[device];
+    }
     return (struct stn_id){.bytes = {device}};
 }
 
@@ -201,7 +213,8 @@ void begin(struct stn_task_spec spec)
 void restart(uint64_t now_ms)
 {
     stn_coordinator_free(core);
-    ck_assert_int_eq(stn_coordinator_new(&core, 2, NULL), STN_OK);
+    config.seed++;
+    ck_assert_int_eq(stn_coordinator_new(&core, &config, NULL), STN_OK);
     for (size_t i = disk.records.n; i-- > 0;) { /* the last first: the order is nobody's promise */
         const struct stn_record *record = disk.records.entries[i].value;
         struct stn_server_event event = {.type = STN_SERVER_RESTORE, .record = *record};

@@ -8,6 +8,7 @@
 
 /* Devices are numbers; a device's digest of its upload is its own number, 99 stands for bytes that
  * did not arrive. */
+extern struct stn_coordinator_config config; /* of the next start */
 extern struct stn_coordinator *core;
 extern struct stn_server_effects effects;
 extern struct stn_buf text;
@@ -16,6 +17,8 @@ extern struct stn_round_id round_id; /* the last config's */
 extern struct stn_msg last;          /* the last reply */
 extern stn_ticket n_tickets;
 extern uint64_t last_wake_ms;
+extern struct stn_id ids[256]; /* of devices that are more than a number */
+extern void (*on_effect)(const struct stn_server_effect *effect); /* after a step, or NULL */
 
 void setup(void);
 void teardown(void);

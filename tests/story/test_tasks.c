@@ -250,9 +250,6 @@ START_TEST(a_spec_that_cannot_be_is_refused)
 {
     happens(0, "start", (struct stn_server_event){.type = STN_SERVER_START});
     struct stn_task_spec spec = task();
-    spec.secure = true;
-    create(spec);
-    spec = task();
     spec.n_min = 3;
     create(spec);
     spec = task();
@@ -267,13 +264,45 @@ START_TEST(a_spec_that_cannot_be_is_refused)
     spec.digest.bytes[0] = 2;
     create(spec);
     expect("[    0] start ->\n"
-           "[    0] create -> answer unsupported\n"
            "[    0] create -> answer invalid\n"
            "[    0] create -> answer invalid\n"
            "[    0] create -> answer invalid\n"
            "[    0] create -> task, version 0, answer ok\n"
            "[    0] create -> answer ok\n"
            "[    0] create -> answer exists\n");
+}
+END_TEST
+
+START_TEST(a_secure_task_wants_five_members_and_a_graph_for_them)
+{
+    happens(0, "start", (struct stn_server_event){.type = STN_SERVER_START});
+    struct stn_task_spec spec = task(), fits;
+    spec.secure = true;
+    spec.target = 64;
+    spec.n_min = 5;
+    spec.gamma = spec.delta = 0.1;
+    spec.sigma = 64;
+    spec.eta = 30;
+    spec.share_ms = spec.ack_ms = spec.unmask_ms = 1000;
+    fits = spec;
+    spec.n_min = 4;
+    create(spec);
+    spec = fits;
+    spec.ack_ms = 0;
+    create(spec);
+    spec = fits;
+    spec.gamma = 0.6;
+    create(spec);
+    spec = fits;
+    spec.gamma = spec.delta = 0.45; /* no degree keeps so many losses and so many liars apart */
+    create(spec);
+    create(fits);
+    expect("[    0] start ->\n"
+           "[    0] create -> answer limit\n"
+           "[    0] create -> answer invalid\n"
+           "[    0] create -> answer invalid\n"
+           "[    0] create -> answer limit\n"
+           "[    0] create -> task, version 0, answer ok\n");
 }
 END_TEST
 
@@ -313,6 +342,7 @@ Suite *suite(void)
     tcase_add_test(t, a_device_that_wants_secure_rounds_gets_no_lease_on_a_task_without);
     tcase_add_test(t, strangers_and_the_late_get_the_right_code);
     tcase_add_test(t, a_spec_that_cannot_be_is_refused);
+    tcase_add_test(t, a_secure_task_wants_five_members_and_a_graph_for_them);
     tcase_add_test(t, a_fleet_without_work_is_spread_over_the_time_until_it_is_needed);
     suite_add_tcase(s, t);
     return s;

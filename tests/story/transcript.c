@@ -45,6 +45,8 @@ static void put_record(struct stn_buf *text, const struct stn_record *record)
     static const char *const rounds[] = {"open", "uploading", "merging", "done", "void"};
     static const char *const members[] = {"joined", "advertised", "uploaded", "lost"};
     static const char *const tasks[] = {"", " paused", " finished"};
+    static const char *const said[] = {"secrets", "advert", "stage", "shared",
+                                       "counted", "acked",  "opened"};
     switch (record->type) {
     case STN_RECORD_TASK:
         (void)stn_buf_printf(text, "task%s", tasks[record->task.state]);
@@ -61,11 +63,18 @@ static void put_record(struct stn_buf *text, const struct stn_record *record)
     case STN_RECORD_LEASE:
         (void)stn_buf_printf(text, "lease%s", record->lease.spent ? " spent" : "");
         break;
+    case STN_RECORD_SECAGG:
+        (void)stn_buf_add_str(text, said[record->secagg.of.kind]);
+        break;
+    case STN_RECORD_QUARANTINE:
+        (void)stn_buf_printf(text, "quarantine %u", record->quarantine.device.bytes[0]);
+        break;
     }
 }
 
 static void put_server(struct stn_buf *text, const struct stn_server_effect *effect)
 {
+    static const char *const stages[] = {"", "roster", "shares", "survivors", "acks"};
     switch (effect->type) {
     case STN_SERVER_FORGET:
         (void)stn_buf_add_str(text, "-");
@@ -77,6 +86,10 @@ static void put_server(struct stn_buf *text, const struct stn_server_effect *eff
     case STN_SERVER_REPLY:
         (void)stn_buf_printf(text, "%llu: ", (unsigned long long)effect->ticket / 100);
         put_msg(text, &effect->msg);
+        break;
+    case STN_SERVER_TELL:
+        (void)stn_buf_printf(text, "%llu: tell %s", (unsigned long long)effect->ticket / 100,
+                             stages[effect->tell.stage]);
         break;
     case STN_SERVER_ANSWER:
         (void)stn_buf_printf(text, "answer %s", stn_err_name(effect->code));
@@ -99,6 +112,10 @@ static void put_server(struct stn_buf *text, const struct stn_server_effect *eff
         break;
     case STN_SERVER_DROP:
         (void)stn_buf_printf(text, "drop %u", effect->upload.device.bytes[0]);
+        break;
+    case STN_SERVER_UNMASK:
+        (void)stn_buf_printf(text, "unmask %zu%s", effect->unmask.n,
+                             effect->unmask.is_first ? " first" : "");
         break;
     case STN_SERVER_MERGE:
         (void)stn_buf_printf(text, "merge %u from v%llu", (unsigned)effect->merge.n_included,

@@ -80,6 +80,12 @@ static void add(void *context, const struct stn_server_upload *upload)
     }
 }
 
+static void unmask(void *context, const struct stn_server_effect *effect)
+{
+    (void)context;
+    (void)effect; /* names have no masks */
+}
+
 static void merge(void *context, const struct stn_server_effect *effect,
                   struct stn_server_event *event)
 {
@@ -289,6 +295,7 @@ static struct outcome run_seed(uint64_t seed, const struct swarm *planted)
                                                     .discard = discard,
                                                     .install = install,
                                                     .add = add,
+                                                    .unmask = unmask,
                                                     .merge = merge,
                                                     .close = close_round,
                                                     .lose = lose,

@@ -83,8 +83,8 @@ static void open_all(uint64_t snapshot)
     ok(stn_store_save(store, &record, &err));
     ok(stn_store_commit(store, &err));
     const struct stn_adder_config wiring = {
-        .worker = worker, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .kept = kept,
-        .merged = merged};
+        .worker = worker, .n_threads = 1, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .kept = kept,
+        .tell = merged};
     ok(stn_adder_new(&adder, &wiring, &err));
 }
 

@@ -37,6 +37,8 @@ static void reopen(void)
     ok(stn_store_open(&store, path, &err));
 }
 
+static const uint8_t blob[5000] = "a proof\0and a share";
+
 /* A record of the type with a value of its own in every column: a column that is swapped or left out shows. */
 static struct stn_record filled(enum stn_record_type type)
 {
@@ -67,6 +69,10 @@ static struct stn_record filled(enum stn_record_type type)
         case STN_STORE_BOOL:
             *(bool *)p = true;
             break;
+        case STN_STORE_BLOB:
+            record.secagg.of.data = blob;
+            record.secagg.of.size = sizeof blob;
+            break;
         case STN_STORE_CONFIG:
             break;
         }
@@ -84,12 +90,21 @@ static struct stn_record filled(enum stn_record_type type)
 
 static struct stn_record restored[16];
 static size_t n_restored;
+static bool is_blob_right;
 
 static void take(void *user, const struct stn_record *record)
 {
     (void)user;
     ck_assert_uint_lt(n_restored, 16);
-    restored[n_restored++] = *record;
+    if (record->type == STN_RECORD_SECAGG) { /* it is borrowed for the call */
+        const struct stn_secagg_server_record *of = &record->secagg.of;
+        is_blob_right = of->size == sizeof blob && memcmp(of->data, blob, of->size) == 0;
+    }
+    restored[n_restored] = *record;
+    if (record->type == STN_RECORD_SECAGG) {
+        restored[n_restored].secagg.of.data = blob;
+    }
+    n_restored++;
 }
 
 static void restore(void)
@@ -100,15 +115,16 @@ static void restore(void)
 
 START_TEST(every_record_comes_back_as_it_was)
 {
-    for (int type = STN_RECORD_TASK; type <= STN_RECORD_LEASE; type++) {
+    for (int type = STN_RECORD_TASK; type <= STN_RECORD_QUARANTINE; type++) {
         struct stn_record record = filled((enum stn_record_type)type);
         ok(stn_store_save(store, &record, &err));
     }
     ok(stn_store_commit(store, &err));
     reopen();
     restore();
-    ck_assert_uint_eq(n_restored, 5);
-    for (int type = STN_RECORD_TASK; type <= STN_RECORD_LEASE; type++) {
+    ck_assert_uint_eq(n_restored, STN_STORE_TABLES);
+    ck_assert(is_blob_right);
+    for (int type = STN_RECORD_TASK; type <= STN_RECORD_QUARANTINE; type++) {
         struct stn_record record = filled((enum stn_record_type)type);
         ck_assert_int_eq(restored[type].type, type);
         ck_assert_msg(memcmp(&restored[type], &record, sizeof record) == 0, "table %s", stn_store_table_rows[type].name);
@@ -140,6 +156,26 @@ START_TEST(saving_again_replaces_and_forgetting_wants_the_key_alone)
     key.lease.lease = lease.lease.lease;
     ok(stn_store_get(store, &key, &err));
     ck_assert_uint_eq(key.lease.expires_ms, 5);
+}
+END_TEST
+
+START_TEST(secrets_of_a_round_are_forgotten_together_and_no_others)
+{
+    struct stn_record record = filled(STN_RECORD_SECAGG);
+    for (uint32_t round = 1; round <= 2; round++) {
+        for (uint32_t i = 0; i < 6; i++) {
+            memset(&record.secagg.round, (int)round, sizeof record.secagg.round);
+            record.secagg.of.kind = 1 + i % 3;
+            record.secagg.of.index = i / 3;
+            ok(stn_store_save(store, &record, &err));
+        }
+    }
+    restore();
+    ck_assert_uint_eq(n_restored, 12);
+    ok(stn_store_forget(store, &record, &err));
+    restore();
+    ck_assert_uint_eq(n_restored, 6);
+    ck_assert_uint_eq(restored[0].secagg.round.bytes[0], 1);
 }
 END_TEST
 
@@ -230,6 +266,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, every_record_comes_back_as_it_was);
     tcase_add_test(t, saving_again_replaces_and_forgetting_wants_the_key_alone);
+    tcase_add_test(t, secrets_of_a_round_are_forgotten_together_and_no_others);
     tcase_add_test(t, what_was_not_committed_never_was);
     tcase_add_test(t, a_device_is_found_by_its_key_and_enrols_once);
     tcase_add_test(t, a_snapshot_counts_the_devices_of_all_before_it);

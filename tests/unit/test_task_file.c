@@ -24,6 +24,14 @@ START_TEST(a_file_of_two_lines_has_the_defaults)
     ck_assert_uint_eq(file.spec.train.targets, 127);
     ck_assert_uint_eq(file.spec.target, 20);
     ck_assert_uint_eq(file.spec.outer.kind, STN_OUTER_NESTEROV);
+    ck_assert(file.spec.secure);
+    ck_assert_uint_eq(file.spec.n_min, 16);
+    ck_assert(file.spec.gamma == 0.10 && file.spec.delta == 0.10);
+    ck_assert_uint_eq(file.spec.sigma, 64);
+    ck_assert_uint_eq(file.spec.eta, 30);
+    ck_assert_uint_eq(file.spec.share_ms, 20000);
+    ck_assert_uint_eq(file.spec.ack_ms, 15000);
+    ck_assert_uint_eq(file.spec.unmask_ms, 20000);
 }
 END_TEST
 
@@ -38,6 +46,15 @@ START_TEST(every_setting_has_its_place)
     ck_assert(file.spec.train.loss_all);
     ck_assert_uint_eq(file.spec.upload_ms, 30000);
     ck_assert(!file.spec.secure);
+    ck_assert_int_eq(parse(LEAST "[cohort]\ngamma = 0.2\ndelta = 0.05\nsigma = 40\neta = 20\nshare_s = 7\nack_s = 8\n"
+                                 "unmask_s = 9\n"),
+                     STN_OK);
+    ck_assert(file.spec.gamma == 0.2 && file.spec.delta == 0.05);
+    ck_assert_uint_eq(file.spec.sigma, 40);
+    ck_assert_uint_eq(file.spec.eta, 20);
+    ck_assert_uint_eq(file.spec.share_ms, 7000);
+    ck_assert_uint_eq(file.spec.ack_ms, 8000);
+    ck_assert_uint_eq(file.spec.unmask_ms, 9000);
 }
 END_TEST
 
@@ -57,6 +74,8 @@ START_TEST(what_is_wrong_is_named)
         {LEAST "[merge]\nbits = 17\n", "bits"},
         {LEAST "[cohort]\ntarget = 1001\n[merge]\nbits = 16\n", "16 bits are for 1000 members, not 1001"},
         {LEAST "[train]\nctx = 1024\n", "above batch_tokens"},
+        {LEAST "[cohort]\nn_min = 4\n", "n_min of 4 in [cohort], with secure = yes: 4 members, not 5 to"},
+        {LEAST "[cohort]\ntarget = 200\ngamma = 0.45\ndelta = 0.45\n", "target of 200 in [cohort], with secure = yes: no degree"},
         {LEAST "colour = red\n", "no setting is called model.colour"},
         {LEAST "[train\n", "t.ini line 5"},
     };
@@ -73,6 +92,14 @@ START_TEST(the_digest_changes_with_every_setting)
     struct stn_task_spec a = file.spec, b = file.spec;
     struct stn_digest first = stn_task_file_digest(&a), second;
     b.upload_ms++;
+    second = stn_task_file_digest(&b);
+    ck_assert_mem_ne(first.bytes, second.bytes, sizeof first.bytes);
+    b = a;
+    b.unmask_ms++;
+    second = stn_task_file_digest(&b);
+    ck_assert_mem_ne(first.bytes, second.bytes, sizeof first.bytes);
+    b = a;
+    b.gamma += 0.01;
     second = stn_task_file_digest(&b);
     ck_assert_mem_ne(first.bytes, second.bytes, sizeof first.bytes);
     b = a;
