@@ -40,6 +40,8 @@ struct stn_backend_row {
     void (*write)(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size);
     void (*read)(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size);
     struct stn_backend_memory (*memory)(const struct stn_backend *backend);
+    /* The scratch of a finished pass with so many threads, asked without a backend; NULL: none. */
+    size_t (*scratch)(const struct stn_graph *graph, size_t pass, unsigned n_threads);
     /* What does the work: the kernel's name, or the device's. */
     const char *(*kernel)(const struct stn_backend *backend);
     /* Nanoseconds that an op has taken in all runs; NULL where nobody measures. */

@@ -258,7 +258,7 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
     code = code != STN_OK ? code : make_batch(&b, &batch, n_pass, err);
     if (code == STN_OK) {
         const struct stn_network_config config = {
-            .max_tokens = n_pass, .max_targets = n_pass, .context = o->context, .train = true, .recompute = o->recompute,
+            .max_tokens = n_pass, .max_targets = n_pass, .context = o->context, .train = true, .recompute = o->recompute ? STN_NETWORK_ALL : 0,
             .backward = (enum stn_backward)o->backward, .act_int8 = true, .n_threads = b.model.n_threads,
             .seed = o->model.seed, .backend = stn_session_backend(o->backend)};
         for (size_t i = 0; i < batch.n_targets; i++) {

@@ -177,23 +177,25 @@ static double mib(uint64_t size)
 uint64_t stn_session_base(const struct stn_session *session)
 {
     uint64_t now = stn_session_rss();
-    return now > session->model_rss ? now - session->model_rss : 0;
+    return SLACK + (now > session->model_rss ? now - session->model_rss : 0);
 }
 
 /* What no choice changes: of the weights what is packed is there, what is mapped comes as it is read. */
 static uint64_t fixed_part(const struct stn_session *session, const struct stn_network_memory *m, uint64_t base)
 {
-    return base + (session->model_rss > m->weights ? session->model_rss : m->weights) + SLACK;
+    return base + (session->model_rss > m->weights ? session->model_rss : m->weights);
 }
 
 static enum stn_code too_little(const struct stn_session *session, const struct stn_network_memory *m, uint64_t base,
                                 uint64_t limit, const char *advice, struct stn_err *err)
 {
     uint64_t sum = fixed_part(session, m, base) + m->adapter + m->activations + m->scratch;
+    /* whole megabytes, and one more: two processes never take quite the same */
     return stn_err_set(err, STN_LIMIT,
-                       "%.1f MiB are needed (weights %.1f, adapter %.1f, activations %.1f, scratch %.1f, data and program the "
-                       "rest), the limit is %.1f MiB: %s",
-                       mib(sum), mib(m->weights), mib(m->adapter), mib(m->activations), mib(m->scratch), mib(limit), advice);
+                       "at least %lluM are needed (weights %.1f MiB, adapter %.1f, activations %.1f, scratch %.1f, data and program "
+                       "the rest), the limit is %.1f MiB: %s",
+                       (unsigned long long)((sum >> 20) + 2), mib(m->weights), mib(m->adapter), mib(m->activations),
+                       mib(m->scratch), mib(limit), advice);
 }
 
 /* Bytes that choices may fill. */
@@ -224,9 +226,13 @@ enum stn_code stn_session_fit(struct stn_session *session, const struct stn_netw
 void stn_session_print_plan(const struct stn_session_plan *plan)
 {
     const struct stn_network_memory *m = &plan->memory;
-    (void)printf("%-10s weights %.1f MiB, activations %.1f%s, optimiser %.1f, scratch %.1f, program and data %.1f; passes of "
+    char again[64] = "";
+    if (plan->recompute > 0) {
+        (void)snprintf(again, sizeof again, " (of %u layers of %u computed again)", plan->recompute, plan->n_layers);
+    }
+    (void)printf("%-10s weights %.1f MiB%s, activations %.1f%s, optimiser %.1f, scratch %.1f, program and data %.1f; passes of "
                  "%zu tokens\n",
-                 "plan", mib(m->weights), mib(m->activations), plan->recompute ? " (computed again)" : "", mib(m->adapter),
+                 "plan", mib(m->weights), plan->streams ? " (streamed)" : "", mib(m->activations), again, mib(m->adapter),
                  mib(m->scratch), mib(plan->base), plan->pass_tokens);
     (void)fflush(stdout);
 }
@@ -234,10 +240,11 @@ void stn_session_print_plan(const struct stn_session_plan *plan)
 json_t *stn_session_json_plan(const struct stn_session_plan *plan)
 {
     const struct stn_network_memory *m = &plan->memory;
-    return json_pack("{sI sI sI sI sI sI sb}", "weights_bytes", (json_int_t)m->weights, "activations_bytes",
+    return json_pack("{sI sI sI sI sI sI sI sb}", "weights_bytes", (json_int_t)m->weights, "activations_bytes",
                      (json_int_t)m->activations, "optimiser_bytes", (json_int_t)m->adapter, "scratch_bytes",
                      (json_int_t)m->scratch, "base_bytes", (json_int_t)plan->base, "pass_tokens",
-                     (json_int_t)plan->pass_tokens, "recompute", (int)plan->recompute);
+                     (json_int_t)plan->pass_tokens, "recompute_layers", (json_int_t)plan->recompute, "streams",
+                     (int)plan->streams);
 }
 
 size_t stn_session_longest(const struct stn_dataset *dataset)

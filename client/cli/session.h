@@ -76,11 +76,12 @@ const char *stn_session_cache(char ret[static STN_FILE_PATH_MAX]);
 enum stn_code stn_session_can_write(const char *path, const char *const *inputs, size_t n_inputs,
                                     struct stn_err *err) STN_CHECKED;
 
-/* What the process holds besides the model: ask before a network is built. 0 where the system does not say. */
+/* What the process holds besides the model, and what it will need that no plan has: ask before a network is built. */
 uint64_t stn_session_base(const struct stn_session *session);
 
 /* How to build the network of config (with the rows that are wanted, at least `least`) beside base within limit; 0 is no
- * limit, and nothing is changed. Where nothing else fits, weights that lie in a file are streamed. STN_LIMIT, with the plan in numbers and what can be done (advice), when nothing fits. */
+ * limit, and nothing is changed. Where nothing else fits, weights that lie in a file are streamed. STN_LIMIT, with the least limit that will do, the plan in numbers and what
+ * can be done (advice), when nothing fits. */
 enum stn_code stn_session_fit(struct stn_session *session, const struct stn_network_config *config, size_t least,
                               uint64_t base, uint64_t limit, const char *advice, struct stn_fit *ret,
                               struct stn_err *err) STN_CHECKED;
@@ -90,7 +91,9 @@ struct stn_session_plan {
     struct stn_network_memory memory;
     uint64_t base;
     size_t pass_tokens;
-    bool recompute;
+    uint32_t recompute; /* layers */
+    uint32_t n_layers;
+    bool streams; /* weights leave memory after each use */
 };
 void stn_session_print_plan(const struct stn_session_plan *plan);
 json_t *stn_session_json_plan(const struct stn_session_plan *plan); /* NULL without memory */

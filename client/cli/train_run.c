@@ -230,6 +230,8 @@ static enum stn_code make_trainer(struct stn_train_run *run, struct stn_err *err
     }
     run->config.pass_tokens = run->plan.pass_tokens = fit.rows;
     run->config.recompute = run->plan.recompute = fit.recompute;
+    run->plan.n_layers = stn_model_arch(session->model)->n_layers;
+    run->plan.streams = stn_model_streams(session->model);
     code = stn_trainer_new(&run->trainer, session->model, session->adapter, &run->config, err);
     if (code == STN_OK) {
         run->plan.memory = stn_network_memory(stn_trainer_network(run->trainer));

@@ -4,6 +4,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static _Atomic uint64_t n_allocations;
 static _Atomic uint64_t fail_at; /* 0: never */
@@ -67,6 +70,13 @@ char *stn_mem_str(const char *s)
 void stn_mem_free(void *p)
 {
     free(p);
+}
+
+void stn_mem_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }
 
 uint64_t stn_mem_count(void)

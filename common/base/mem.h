@@ -23,6 +23,9 @@ char *stn_mem_str(const char *s);
 
 void stn_mem_free(void *p);
 
+/* What is free goes back to the system, where the heap would keep it for later: after much has been freed at once. */
+void stn_mem_trim(void);
+
 /* How many allocations there have been in this process: a step that must not allocate compares two readings. */
 uint64_t stn_mem_count(void);
 

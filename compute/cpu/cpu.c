@@ -353,6 +353,37 @@ static struct stn_backend_memory cpu_memory(const struct stn_backend *backend)
     return (struct stn_backend_memory){.arena = cpu->arena_size, .lasting = cpu->lasting_size, .scratch = scratch};
 }
 
+static struct stn_kernel_view shape_of(const struct stn_graph *graph, uint32_t tensor)
+{
+    struct stn_kernel_view view = {0};
+    if (tensor != STN_OP_NONE) {
+        const struct stn_shape *shape = stn_graph_shape(graph, tensor);
+        view = (struct stn_kernel_view){.rows = shape->rows, .cols = shape->cols, .dtype = shape->dtype};
+        view.data = graph->tensors[tensor].data;
+    }
+    return view;
+}
+
+static size_t cpu_scratch(const struct stn_graph *graph, size_t pass, unsigned n_threads)
+{
+    size_t most = 0;
+    for (size_t n = 0; n < graph->passes[pass].n_nodes; n++) {
+        const struct stn_node *node = &graph->passes[pass].nodes[n];
+        const struct stn_op_row *row = stn_op_row(node->op);
+        const struct stn_kernel *kernel = stn_kernel_row(node->op);
+        struct stn_kernel_call call = {.node = node};
+        for (size_t i = 0; i < row->n_inputs; i++) {
+            call.in[i] = shape_of(graph, node->in[i]);
+        }
+        for (size_t i = 0; i < row->n_outputs; i++) {
+            call.out[i] = shape_of(graph, node->out[i]);
+        }
+        size_t size = kernel->scratch == NULL ? 0 : kernel->scratch(&call);
+        most = size > most ? size : most;
+    }
+    return n_threads * ((most + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN);
+}
+
 static const char *cpu_kernel(const struct stn_backend *backend)
 {
     (void)backend;
@@ -375,6 +406,7 @@ const struct stn_backend_row stn_cpu_backend = {
     .write = cpu_write,
     .read = cpu_read,
     .memory = cpu_memory,
+    .scratch = cpu_scratch,
     .kernel = cpu_kernel,
     .devices = cpu_devices,
 };

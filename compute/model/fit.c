@@ -2,83 +2,164 @@
 
 #include <assert.h>
 
-#define FEW 4 /* rows of the smaller network */
+#include "base/mem.h"
+#include "compute/model/network_build.h"
+#include "compute/plan.h"
 
-/* What passes of any length take: at + step for each row. */
-struct line {
-    double at, step, scratch_at, scratch_step;
-    struct stn_network_memory rest; /* the parts that do not depend on rows */
+/* Raises *ret to what it is with a pass of the graph prepared as well. */
+static enum stn_code weigh_pass(struct stn_backend_memory *ret, struct stn_network *network, enum stn_network_pass pass,
+                                struct stn_err *err)
+{
+    struct stn_plan plan;
+    stn_network_build_nodes(network, pass);
+    enum stn_code code = stn_plan_init(&plan, &network->graph, pass, err);
+    if (code == STN_OK) {
+        size_t scratch =
+            network->row->scratch == NULL ? 0 : network->row->scratch(&network->graph, pass, network->config.n_threads);
+        ret->arena = plan.size > ret->arena ? plan.size : ret->arena;
+        ret->scratch = scratch > ret->scratch ? scratch : ret->scratch;
+        network->is_prepared[pass] = true; /* its books are kept as if it were */
+        stn_plan_fini(&plan);
+    }
+    return code;
+}
+
+static size_t lasting_of(const struct stn_graph *graph)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < graph->n_tensors; i++) {
+        const struct stn_tensor *t = &graph->tensors[i];
+        sum += t->life == STN_LIFE_LASTING && t->base == STN_OP_NONE ? stn_graph_size(&t->shape) : 0;
+    }
+    return sum;
+}
+
+static enum stn_code weigh_passes(struct stn_network_memory *ret, struct stn_network *network, const struct stn_adapter *adapter,
+                                  struct stn_err *err)
+{
+    const struct stn_network_config *config = &network->config;
+    struct stn_backend_memory own = {0};
+    stn_graph_init(&network->graph, config->max_tokens, config->max_targets);
+    stn_network_build_tensors(network, adapter);
+    enum stn_code code = weigh_pass(&own, network, config->train ? STN_NETWORK_TRAIN : STN_NETWORK_EVAL, err);
+    if (code == STN_OK && config->train) {
+        code = weigh_pass(&own, network, STN_NETWORK_UPDATE, err);
+    }
+    if (code == STN_OK && config->train && config->evaluates) {
+        code = weigh_pass(&own, network, STN_NETWORK_EVAL, err);
+    }
+    if (code == STN_OK) {
+        network->n_values = adapter == NULL ? 0 : adapter->n_values;
+        own.lasting = lasting_of(&network->graph);
+        *ret = stn_network_sum(network, &own);
+    }
+    return code;
+}
+
+enum stn_code stn_fit_weigh(struct stn_network_memory *ret, const struct stn_model *model, const struct stn_adapter *adapter,
+                            const struct stn_network_config *config, struct stn_err *err)
+{
+    uint32_t n_layers = stn_model_arch(model)->n_layers;
+    struct stn_network network = {.model = model, .config = *config, .row = stn_backend_find(config->backend)};
+    network.layers = stn_mem_new(n_layers, sizeof *network.layers);
+    network.bounds = stn_mem_new(n_layers, sizeof *network.bounds);
+    enum stn_code code = STN_OK;
+    if (network.row == NULL) {
+        code = stn_err_set(err, STN_UNSUPPORTED, "this build has no backend called %.40s", config->backend);
+    } else if (network.layers == NULL || network.bounds == NULL) {
+        code = stn_err_set(err, STN_MEMORY, "no memory for %u layers", n_layers);
+    } else {
+        code = weigh_passes(ret, &network, adapter, err);
+        stn_graph_fini(&network.graph);
+    }
+    stn_mem_free(network.layers);
+    stn_mem_free(network.bounds);
+    return code;
+}
+
+/* ---- choosing ---- */
+
+/* What has to fit where. */
+struct ask {
+    const struct stn_model *model;
+    const struct stn_adapter *adapter;
+    const struct stn_network_config *config;
+    size_t room;
 };
-
-static enum stn_code measure(struct stn_network_memory *ret, const struct stn_model *model, const struct stn_adapter *adapter,
-                             const struct stn_network_config *config, size_t rows, struct stn_err *err)
-{
-    struct stn_network *network = NULL;
-    struct stn_network_config own = *config;
-    own.max_tokens = own.max_targets = rows;
-    enum stn_code code = stn_network_new(&network, model, adapter, &own, err);
-    if (code == STN_OK) {
-        *ret = stn_network_memory(network);
-        stn_network_free(network);
-    }
-    return code;
-}
-
-static enum stn_code draw(struct line *ret, const struct stn_model *model, const struct stn_adapter *adapter,
-                          const struct stn_network_config *config, struct stn_err *err)
-{
-    struct stn_network_memory small, large;
-    enum stn_code code = measure(&small, model, adapter, config, FEW, err);
-    code = code != STN_OK ? code : measure(&large, model, adapter, config, 2 * FEW, err);
-    if (code == STN_OK) {
-        ret->step = ((double)large.activations - (double)small.activations) / FEW;
-        ret->at = (double)small.activations - FEW * ret->step;
-        ret->scratch_step = ((double)large.scratch - (double)small.scratch) / FEW;
-        ret->scratch_at = (double)small.scratch - FEW * ret->scratch_step;
-        ret->rest = small;
-    }
-    return code;
-}
-
-static struct stn_network_memory at(const struct line *line, size_t rows)
-{
-    struct stn_network_memory m = line->rest;
-    m.activations = (size_t)(line->at + line->step * (double)rows);
-    m.scratch = (size_t)(line->scratch_at + line->scratch_step * (double)rows);
-    return m;
-}
 
 static bool holds(const struct stn_network_memory *m, size_t room)
 {
     return m->adapter <= room && m->activations <= room - m->adapter && m->scratch <= room - m->adapter - m->activations;
 }
 
+/* Takes so many rows and layers computed again for the answer if that fits; *ret_holds says whether it did. */
+static enum stn_code attempt(struct stn_fit *ret, const struct ask *ask, size_t rows, uint32_t recompute, bool *ret_holds,
+                             struct stn_err *err)
+{
+    struct stn_network_config own = *ask->config;
+    struct stn_fit fit = {.rows = rows, .recompute = recompute};
+    own.max_tokens = own.max_targets = rows;
+    own.recompute = recompute;
+    enum stn_code code = stn_fit_weigh(&fit.memory, ask->model, ask->adapter, &own, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    *ret_holds = holds(&fit.memory, ask->room);
+    if (*ret_holds || ret->rows == 0) {
+        *ret = fit;
+    }
+    return STN_OK;
+}
+
+/* As few layers in (low, high] as hold; high does. */
+static enum stn_code fewest(struct stn_fit *ret, const struct ask *ask, uint32_t low, uint32_t high, struct stn_err *err)
+{
+    enum stn_code code = STN_OK;
+    while (code == STN_OK && high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        bool does = false;
+        code = attempt(ret, ask, ret->rows, middle, &does, err);
+        *(does ? &high : &low) = middle;
+    }
+    return code;
+}
+
+/* As many rows in [low, high) as hold; low does. */
+static enum stn_code most(struct stn_fit *ret, const struct ask *ask, size_t low, size_t high, struct stn_err *err)
+{
+    enum stn_code code = STN_OK;
+    while (code == STN_OK && high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        bool does = false;
+        code = attempt(ret, ask, middle, ret->recompute, &does, err);
+        *(does ? &low : &high) = middle;
+    }
+    return code;
+}
+
 enum stn_code stn_fit_find(struct stn_fit *ret, const struct stn_model *model, const struct stn_adapter *adapter,
                            const struct stn_network_config *config, size_t least, size_t room, struct stn_err *err)
 {
+    const struct ask ask = {.model = model, .adapter = adapter, .config = config, .room = room};
+    uint32_t all = config->train ? stn_model_arch(model)->n_layers - 1 : 0;
+    uint32_t kept = config->recompute < all ? config->recompute : all;
     size_t wanted = config->max_tokens;
-    struct stn_network_config own = *config;
-    struct line line = {0};
+    bool does = false;
     assert(least > 0 && least <= wanted);
-    for (int again = config->recompute ? 1 : 0; again <= (config->train ? 1 : 0); again++) {
-        own.recompute = again == 1;
-        enum stn_code code = draw(&line, model, adapter, &own, err);
-        if (code != STN_OK) {
-            return code;
-        }
-        *ret = (struct stn_fit){.rows = wanted, .recompute = own.recompute, .memory = at(&line, wanted)};
-        if (holds(&ret->memory, room)) {
-            return STN_OK;
-        }
+    *ret = (struct stn_fit){0};
+    enum stn_code code = attempt(ret, &ask, wanted, kept, &does, err);
+    if (code != STN_OK || does) {
+        return code;
     }
-    ret->memory = at(&line, least);
-    if (!holds(&ret->memory, room)) {
-        ret->rows = 0;
-        return STN_OK;
+    code = attempt(ret, &ask, wanted, all, &does, err);
+    if (code != STN_OK || does) {
+        return code != STN_OK ? code : fewest(ret, &ask, kept, all, err);
     }
-    double left = (double)room - (double)ret->memory.adapter - line.at - line.scratch_at;
-    size_t rows = (size_t)(left / (line.step + line.scratch_step));
-    ret->rows = rows < least ? least : rows > wanted ? wanted : rows;
-    ret->memory = at(&line, ret->rows);
-    return STN_OK;
+    ret->rows = 0;
+    code = attempt(ret, &ask, least, all, &does, err);
+    if (code == STN_OK && does) {
+        return most(ret, &ask, least, wanted, err);
+    }
+    ret->rows = 0;
+    return code;
 }

@@ -178,6 +178,7 @@ static void find_panels(struct stn_model *model)
         stn_panels_open(&model->panels, &place, matrices, n, &err) != STN_OK &&
         stn_panels_make(&place, matrices, n, pack, model, &err) == STN_OK) {
         stn_err_ignore(stn_panels_open(&model->panels, &place, matrices, n, &err)); /* packed in memory then */
+        stn_mem_trim();
     }
     stn_mem_free(matrices);
 }
@@ -355,13 +356,18 @@ size_t stn_model_size(const struct stn_model *model)
     return model->size;
 }
 
+bool stn_model_streams(const struct stn_model *model)
+{
+    return weight_at(model, 0)->matrix.streams;
+}
+
 bool stn_model_stream(struct stn_model *model)
 {
     size_t n = (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS, largest = 0;
     if (model->panels == NULL) {
         return false;
     }
-    if (weight_at(model, 0)->matrix.streams) {
+    if (stn_model_streams(model)) {
         return true;
     }
     for (size_t i = 0; i < n; i++) {

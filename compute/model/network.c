@@ -8,9 +8,11 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "compute/model/network_build.h"
+#include "compute/plan.h"
 
 #define MAX_ROWS ((size_t)1 << 24) /* tokens of a batch or a context, at most */
 #define CHUNK 1024                 /* floats on the stack while two vectors are added */
+#define CALL 768                   /* bytes that a backend keeps of a node, about */
 
 static enum stn_code check_config(const struct stn_model *model, const struct stn_adapter *adapter,
                                   const struct stn_network_config *config, struct stn_err *err)
@@ -504,14 +506,32 @@ enum stn_code stn_network_logits(struct stn_network *network, const int32_t *tok
     return code != STN_OK ? code : read_logits(network, n, logits, err);
 }
 
+/* Bytes of the graph itself, of what a backend keeps of it, and of the network's own tables. */
+static size_t books_of(const struct stn_network *network)
+{
+    const struct stn_arch *arch = network->model->arch;
+    size_t sum = network->graph.n_tensors * sizeof(struct stn_tensor);
+    for (size_t i = 0; i < STN_NETWORK_N_PASSES; i++) {
+        size_t n_nodes = network->graph.passes[i].n_nodes;
+        sum += n_nodes * sizeof(struct stn_node);
+        sum += network->is_prepared[i] ? n_nodes * CALL + network->graph.n_tensors * sizeof(struct stn_plan_span) : 0;
+    }
+    return sum + network->config.context * arch->head_dim * sizeof(float) + arch->n_vocab * sizeof(float);
+}
+
+struct stn_network_memory stn_network_sum(const struct stn_network *network, const struct stn_backend_memory *own)
+{
+    size_t adapter = network->n_values * sizeof(float) * (network->config.train ? 4 : 1);
+    return (struct stn_network_memory){.weights = network->model->size + own->constants,
+                                       .activations = own->arena + own->lasting - adapter,
+                                       .adapter = adapter,
+                                       .scratch = own->scratch + books_of(network)};
+}
+
 struct stn_network_memory stn_network_memory(const struct stn_network *network)
 {
-    struct stn_backend_memory own = network->row->memory(network->backend);
-    size_t adapter = network->n_values * sizeof(float) * (network->config.train ? 4 : 1);
-    return (struct stn_network_memory){.weights = network->model->size + own.constants,
-                                       .activations = own.arena + own.lasting - adapter,
-                                       .adapter = adapter,
-                                       .scratch = own.scratch};
+    const struct stn_backend_memory own = network->row->memory(network->backend);
+    return stn_network_sum(network, &own);
 }
 
 const char *stn_network_backend(const struct stn_network *network)

@@ -31,6 +31,7 @@ enum stn_code stn_model_open_with(struct stn_model **ret, const char *path, cons
 /* From now on packed weights leave memory after each use and are read ahead before it; what that leaves is the model's size.
  * False, and nothing changed, where they do not lie in a file. Nobody may be computing. */
 bool stn_model_stream(struct stn_model *model);
+bool stn_model_streams(const struct stn_model *model); /* whether that is so */
 void stn_model_close(struct stn_model *model);
 const struct stn_arch *stn_model_arch(const struct stn_model *model);
 const struct stn_gguf *stn_model_gguf(const struct stn_model *model);
@@ -41,6 +42,8 @@ enum stn_backward {
     STN_BACKWARD_INT8   /* dy quantised per token to int8 with stochastic rounding */
 };
 
+#define STN_NETWORK_ALL UINT32_MAX /* layers: as many as there are */
+
 struct stn_network_config {
     size_t max_tokens;  /* rows of a batch, at most */
     size_t max_targets; /* rows that carry loss, at most */
@@ -49,8 +52,8 @@ struct stn_network_config {
     enum stn_slice slice; /* which factors then train; the others stay, have no gradients and do not count in the norm */
     bool evaluates;     /* while it trains: what that takes is found at once, and not with the first evaluation */
     enum stn_backward backward;
-    bool recompute;     /* compute a layer's activations again for its gradients instead of keeping them: the same bits from
-                           far less memory, in about a third more time */
+    uint32_t recompute; /* of so many layers, the first ones, activations are computed again for their gradients instead of being
+                           kept: the same bits from less memory; of all, in about a third more time. At most STN_NETWORK_ALL */
     bool act_int8;      /* quantise activations as the models were trained; off only to check gradients */
     unsigned n_threads; /* at least 1; results do not depend on it */
     float dropout;      /* the share of an adapted product's inputs that its branch does not see while it trains, [0, 1): drawn
@@ -140,7 +143,7 @@ enum stn_code stn_network_logits(struct stn_network *network, const int32_t *tok
 /* Bytes: weights (mapped and packed), activations and batches, the adapter with gradients and moments, and what threads
  * work in. */
 struct stn_network_memory {
-    size_t weights, activations, adapter, scratch;
+    size_t weights, activations, adapter, scratch; /* scratch: what the graph itself takes as well */
 };
 struct stn_network_memory stn_network_memory(const struct stn_network *network);
 

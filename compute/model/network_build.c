@@ -196,8 +196,10 @@ static void build_train(struct stn_network *network)
     loss.in[2] = t->labels;
     loss.in[3] = t->weights;
     (void)add(&plan, &loss);
-    stn_grad_append(&network->graph, STN_NETWORK_TRAIN, t->seed, network->bounds,
-                    network->config.recompute ? network->model->arch->n_layers : 0);
+    /* the last layer's gradients come first: it has nothing to compute again */
+    uint32_t again = network->config.recompute, n_layers = network->model->arch->n_layers;
+    again = again < n_layers ? again : n_layers - 1;
+    stn_grad_append(&network->graph, STN_NETWORK_TRAIN, t->seed, network->bounds, again == 0 ? 0 : again + 1);
 }
 
 static void build_update(struct stn_network *network)
@@ -262,17 +264,22 @@ static void build_head(struct stn_network *network)
     (void)add(&plan, &head);
 }
 
-enum stn_code stn_network_build_pass(struct stn_network *network, enum stn_network_pass pass, struct stn_err *err)
+void stn_network_build_nodes(struct stn_network *network, enum stn_network_pass pass)
 {
     static void (*const builders[STN_NETWORK_N_PASSES])(struct stn_network *) = {
         [STN_NETWORK_EVAL] = build_eval, [STN_NETWORK_TRAIN] = build_train, [STN_NETWORK_UPDATE] = build_update,
         [STN_NETWORK_FEED] = build_feed, [STN_NETWORK_TRUNK] = build_trunk, [STN_NETWORK_HEAD] = build_head};
-    if (network->is_prepared[pass]) {
-        return STN_OK;
-    }
     if (network->graph.passes[pass].n_nodes == 0) {
         builders[pass](network);
     }
+}
+
+enum stn_code stn_network_build_pass(struct stn_network *network, enum stn_network_pass pass, struct stn_err *err)
+{
+    if (network->is_prepared[pass]) {
+        return STN_OK;
+    }
+    stn_network_build_nodes(network, pass);
     enum stn_code code = network->row->prepare(network->backend, pass, err);
     network->is_prepared[pass] = code == STN_OK;
     return code;

@@ -65,8 +65,12 @@ struct stn_network {
     int32_t *guesses, *rows;     /* rows: scratch for whole numbers on their way in, (max_tokens) */
 };
 
+/* The parts of what a network takes, given its backend's; of a network without one as well (fit.h). */
+struct stn_network_memory stn_network_sum(const struct stn_network *network, const struct stn_backend_memory *own);
 /* Tensors that every pass shares. The adapter may be NULL. network->graph.failed when there is no memory. */
 void stn_network_build_tensors(struct stn_network *network, const struct stn_adapter *adapter);
+/* Builds a pass, once. */
+void stn_network_build_nodes(struct stn_network *network, enum stn_network_pass pass);
 /* Builds a pass and has the backend prepare it, once. */
 enum stn_code stn_network_build_pass(struct stn_network *network, enum stn_network_pass pass, struct stn_err *err) STN_CHECKED;
 

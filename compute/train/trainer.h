@@ -40,7 +40,7 @@ struct stn_trainer_config {
     enum stn_slice slice;  /* as in stn_network_config */
     float dropout;         /* as in stn_network_config */
     bool evaluates;        /* as in stn_network_config: a watch will look */
-    bool recompute;        /* as in stn_network_config: less memory, the same values */
+    uint32_t recompute;    /* as in stn_network_config: less memory, the same values */
     unsigned n_threads;
     uint64_t seed;         /* of stochastic rounding and dropout */
     const char *backend;   /* as in stn_network_config */

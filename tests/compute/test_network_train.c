@@ -231,19 +231,22 @@ START_TEST(recomputed_activations_give_the_same_bits_in_less_memory)
     pack_some(&p);
     struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
     float *g = stn_mem_new(adapter->n_values, 2 * sizeof *g);
-    size_t activations[2];
-    for (unsigned i = 0; i < 2; i++) {
+    uint32_t n_layers = stn_model_arch(model)->n_layers;
+    size_t activations[64];
+    ck_assert_uint_le(n_layers, 64);
+    for (uint32_t i = 0; i < n_layers; i++) {
         struct stn_network_config c = config();
         c.backward = STN_BACKWARD_INT8;
-        c.recompute = i == 1;
+        c.recompute = i + 1 < n_layers ? i : STN_NETWORK_ALL;
         struct stn_network *network = new_network(adapter, &c);
         (void)accumulate(network, &p);
-        stn_network_get_gradients(network, g + i * adapter->n_values);
+        stn_network_get_gradients(network, i == 0 ? g : g + adapter->n_values);
         activations[i] = stn_network_memory(network).activations;
         stn_network_free(network);
+        ck_assert(i == 0 || memcmp(g, g + adapter->n_values, adapter->n_values * sizeof *g) == 0);
+        ck_assert(i == 0 || activations[i] < activations[i - 1]);
     }
-    ck_assert_mem_eq(g, g + adapter->n_values, adapter->n_values * sizeof *g);
-    ck_assert_uint_lt(activations[1], activations[0] * 6 / 10);
+    ck_assert_uint_lt(activations[n_layers - 1], activations[0] * 6 / 10);
     stn_mem_free(g);
     stn_adapter_free(adapter);
 }
@@ -269,7 +272,7 @@ START_TEST(gradients_under_dropout_are_the_slopes_of_the_loss_with_the_same_inpu
     double kept_all = 0, squares = 0, step, slope;
     for (unsigned i = 0; i < 3; i++) {
         c.dropout = i == 0 ? 0 : 0.3f;
-        c.recompute = i == 2;
+        c.recompute = i == 2 ? STN_NETWORK_ALL : 0;
         struct stn_network *network = new_network(adapter, &c);
         struct stn_network_result said;
         double loss = first_loss(network, adapter->values, &p);
@@ -299,35 +302,51 @@ START_TEST(gradients_under_dropout_are_the_slopes_of_the_loss_with_the_same_inpu
 }
 END_TEST
 
-/* From all the memory that is wanted down to none: kept, computed again, cut, refused. */
+static size_t sum_of(const struct stn_network_memory *m)
+{
+    return m->activations + m->adapter + m->scratch;
+}
+
+/* From all the memory that is wanted down to none: kept, computed again layer by layer, cut, refused. */
 START_TEST(a_network_is_fitted_into_the_memory_there_is)
 {
     struct stn_adapter *adapter = new_adapter(4, 8, 2, STN_ARCH_ALL);
+    const uint32_t n_layers = stn_model_arch(model)->n_layers;
     struct stn_network_config c = config();
-    struct stn_fit fit;
+    struct stn_fit fit, before;
+    c.evaluates = _i == 1;
+    c.n_threads = 2;
     ck_assert_int_eq(stn_fit_find(&fit, model, adapter, &c, ROOM / 2, SIZE_MAX, &err), STN_OK);
-    ck_assert(!fit.recompute && fit.rows == ROOM);
-    const size_t kept = fit.memory.activations + fit.memory.adapter + fit.memory.scratch;
-    size_t rows = ROOM;
+    ck_assert(fit.recompute == 0 && fit.rows == ROOM);
+    before = fit;
     bool is_cut = false;
-    for (size_t room = kept - 1; fit.rows > 0; room -= room / 50) {
+    uint32_t n_partial = 0;
+    for (size_t room = sum_of(&fit.memory) - 1;; room -= room / 50) {
         ck_assert_int_eq(stn_fit_find(&fit, model, adapter, &c, ROOM / 2, room, &err), STN_OK);
         if (fit.rows == 0) {
+            ck_assert_uint_gt(sum_of(&fit.memory), room);
             break;
         }
-        ck_assert(fit.recompute && fit.rows >= ROOM / 2 && fit.rows <= rows);
+        ck_assert(fit.recompute >= before.recompute && fit.rows >= ROOM / 2 && fit.rows <= before.rows);
+        ck_assert(fit.rows == ROOM || fit.recompute == n_layers - 1);
+        n_partial += fit.recompute > 0 && fit.recompute < n_layers - 1;
         is_cut = is_cut || fit.rows < ROOM;
-        rows = fit.rows;
+        before = fit;
         struct stn_network_config own = c;
-        own.max_tokens = own.max_targets = rows;
-        own.recompute = true;
+        own.max_tokens = own.max_targets = fit.rows;
+        own.recompute = fit.recompute;
         struct stn_network *network = new_network(adapter, &own);
         struct stn_network_memory m = stn_network_memory(network);
-        ck_assert_uint_le(m.activations + m.adapter + m.scratch, room + room / 50);
-        ck_assert_uint_le(room - room / 2, m.activations + m.adapter + m.scratch + kept / 2);
+        ck_assert_uint_eq(m.activations, fit.memory.activations); /* what was foretold */
+        ck_assert_uint_eq(m.adapter, fit.memory.adapter);
+        ck_assert_uint_eq(m.scratch, fit.memory.scratch);
+        ck_assert_uint_le(sum_of(&m), room);
         stn_network_free(network);
     }
-    ck_assert(is_cut && rows < ROOM);
+    ck_assert(is_cut && before.rows < ROOM && n_partial > 0);
+    /* what is said to be the least is enough */
+    ck_assert_int_eq(stn_fit_find(&before, model, adapter, &c, ROOM / 2, sum_of(&fit.memory), &err), STN_OK);
+    ck_assert_uint_eq(before.rows, ROOM / 2);
     stn_adapter_free(adapter);
 }
 END_TEST
@@ -338,7 +357,7 @@ START_TEST(every_allocation_of_a_network_may_fail_without_harm)
     pack_some(&p);
     struct stn_adapter *adapter = new_adapter(2, 4, 2, STN_ARCH_ALL);
     struct stn_network_config c = config();
-    c.recompute = true;
+    c.recompute = STN_NETWORK_ALL;
     bool done = false;
     for (uint64_t n = 1; !done; n += n < 40 ? 1 : 7) {
         struct stn_network *network = NULL;
@@ -390,7 +409,7 @@ Suite *suite(void)
     tcase_add_test(t, moments_and_values_carry_a_run_on_exactly);
     tcase_add_test(t, recomputed_activations_give_the_same_bits_in_less_memory);
     tcase_add_test(t, gradients_under_dropout_are_the_slopes_of_the_loss_with_the_same_inputs_dropped);
-    tcase_add_test(t, a_network_is_fitted_into_the_memory_there_is);
+    tcase_add_loop_test(t, a_network_is_fitted_into_the_memory_there_is, 0, 2);
     tcase_add_test(t, every_allocation_of_a_network_may_fail_without_harm);
     tcase_add_test(t, every_allocation_of_a_model_may_fail_without_harm);
     suite_add_tcase(s, t);

@@ -166,7 +166,7 @@ static void step(struct stn_model *own, float **ret_gradients, size_t *ret_n)
     fill(tokens, 24, 3);
     pack_add(&p, tokens, 24, NULL, 0.04f);
     c.backward = STN_BACKWARD_INT8;
-    c.recompute = true;
+    c.recompute = STN_NETWORK_ALL;
     ck_assert_int_eq(stn_adapter_new(&adapter, stn_model_arch(own), 2, 4, STN_ARCH_ALL, &err), STN_OK);
     stn_adapter_init_hash(adapter, 4);
     ck_assert_int_eq(stn_network_new(&network, own, adapter, &c, &err), STN_OK);

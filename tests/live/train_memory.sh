@@ -1,0 +1,78 @@
+#!/bin/sh
+# What `sterna train` takes is what its plan says, and stays within --memory-limit, from all that is wanted down to the least.
+#   train_memory.sh STERNA TOP
+set -eu
+sterna=$1 vocab=$2/deploy/models/home-base.gguf
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+n_checks=0
+
+if grep -q __asan_init "$sterna"; then
+    echo "skipped: a sanitizer's own memory is in no plan"
+    exit 77
+fi
+
+check() { # what was claimed, then a command
+    claim=$1
+    shift
+    if ! "$@"; then
+        echo "failed: $claim"
+        sed 's/^/  /' "$dir/out" "$dir/err" || true
+        exit 1
+    fi
+    n_checks=$((n_checks + 1))
+}
+
+train() { # an adapter's name, then options
+    out=$1
+    shift
+    STERNA_CACHE="$dir/cache" "$sterna" train -m "$dir/model.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --batch-tokens 512 --ctx 64 \
+        --steps 2 --threads 2 --validation-share 0.1 --json "$@" >"$dir/out" 2>"$dir/err" </dev/null
+}
+
+refuses() { # as train
+    ! train "$@" && [ ! -e "$dir/$1" ]
+}
+
+number() { # of the last command's object
+    tr ',{}' '\n\n\n' <"$dir/out" | sed -n "s/^ *\"$1\": \([0-9]*\)$/\1/p" | head -1
+}
+
+planned() {
+    echo $(($(number weights_bytes) + $(number activations_bytes) + $(number optimiser_bytes) + $(number scratch_bytes) + $(number base_bytes)))
+}
+
+keeps() { # to its plan, and to a limit
+    [ "$(number peak_rss_bytes)" -le "$(planned)" ] && [ "$(planned)" -le "$1" ]
+}
+
+i=0
+while [ $i -lt 60 ]; do
+    echo "{\"prompt\": \"turn the lamp in room $i on and the fan in room $((i + 1)) off ->\", \"completion\": \" on lamp room $((i * 7 % 40))\"}"
+    i=$((i + 1))
+done >"$dir/data.jsonl"
+"$sterna" model random --shape 125m --type tq1_0 --vocab "$vocab" --seed 1 -o "$dir/model.gguf" >"$dir/out" 2>"$dir/err"
+check "trains without a limit" train a.gguf
+check "within its plan" keeps 99999999999
+check "with everything kept" test "$(number recompute_layers)" -eq 0
+all=$(planned) activations=$(number activations_bytes)
+n_layers=0
+for tenths in 9 6 3; do
+    limit=$((all - activations + activations * tenths / 10))
+    check "a limit at $tenths tenths of the activations" train b.gguf --memory-limit "$limit"
+    check "is kept" keeps "$limit"
+    check "by more layers computed again" test "$(number recompute_layers)" -gt "$n_layers"
+    check "in whole passes" test "$(number pass_tokens)" -eq 256
+    check "to the same adapter" cmp "$dir/a.gguf" "$dir/b.gguf"
+    n_layers=$(number recompute_layers)
+done
+check "too small a limit is an error" refuses c.gguf --memory-limit 1M
+check "of one line" test "$(wc -l <"$dir/err")" -eq 1
+least=$(sed -n 's/^error: at least \([0-9]*\)M are needed .*the limit is 1.0 MiB.*/\1/p' "$dir/err")
+check "that says what would do" test -n "$least"
+check "and that does" train c.gguf --memory-limit "${least}M"
+check "within the limit" keeps $((least * 1048576))
+check "with weights streamed" grep -q '"streams": true' "$dir/out"
+check "in small passes" test "$(number pass_tokens)" -lt 256
+check "less does not" refuses d.gguf --memory-limit $((least - 4))M
+echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
