@@ -15,7 +15,7 @@
 #include "io/usage.h"
 
 #define PIECE ((size_t)1 << 20)
-#define SLACK ((uint64_t)4 << 20) /* code that has not run yet, stacks, what training keeps beside the network */
+#define SLACK ((uint64_t)5 << 20) /* code that has not run yet, stacks, what training keeps beside the network */
 
 const char *const stn_session_backends[] = {"auto", "cpu", "vulkan", NULL};
 const char *const stn_session_losses[] = {"completion", "all", NULL};

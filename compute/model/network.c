@@ -12,7 +12,8 @@
 
 #define MAX_ROWS ((size_t)1 << 24) /* tokens of a batch or a context, at most */
 #define CHUNK 1024                 /* floats on the stack while two vectors are added */
-#define CALL 768                   /* bytes that a backend keeps of a node, about */
+#define CALL 1024                  /* bytes that a backend keeps of a node, or wants while it prepares it, about */
+#define PLANNED 64                 /* the same of a tensor */
 
 static enum stn_code check_config(const struct stn_model *model, const struct stn_adapter *adapter,
                                   const struct stn_network_config *config, struct stn_err *err)
@@ -514,7 +515,7 @@ static size_t books_of(const struct stn_network *network)
     for (size_t i = 0; i < STN_NETWORK_N_PASSES; i++) {
         size_t n_nodes = network->graph.passes[i].n_nodes;
         sum += n_nodes * sizeof(struct stn_node);
-        sum += network->is_prepared[i] ? n_nodes * CALL + network->graph.n_tensors * sizeof(struct stn_plan_span) : 0;
+        sum += network->is_prepared[i] ? n_nodes * CALL + network->graph.n_tensors * (sizeof(struct stn_plan_span) + PLANNED) : 0;
     }
     return sum + network->config.context * arch->head_dim * sizeof(float) + arch->n_vocab * sizeof(float);
 }
