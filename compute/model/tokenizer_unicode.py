@@ -1,8 +1,14 @@
 #!/usr/bin/env python3
 """Writes tokenizer_unicode_table.h: where, going up through Unicode, the class of code points changes.
 
-  tokenizer_unicode.py > tokenizer_unicode_table.h"""
-import unicodedata
+  tokenizer_unicode.py > tokenizer_unicode_table.h
+
+The version of Unicode is that of the module: unicodedata2 of the package index where it is installed, else Python's own. The
+table in the tree is of 15.1, as the tokenizers that it is compared with."""
+try:
+    import unicodedata2 as unicodedata
+except ImportError:
+    import unicodedata
 
 LETTER, NUMBER, SPACE, PUNCT = 1, 2, 4, 8
 # White_Space=yes in the Unicode Character Database's PropList

@@ -1,5 +1,6 @@
 #include "tests/lib/run.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,6 +130,34 @@ START_TEST(the_published_tokens_come_out_for_the_published_texts)
     ck_assert_uint_ge(n, 40);
     stn_buf_fini(&texts);
     stn_buf_fini(&lines);
+    stn_tokenizer_free(t);
+}
+END_TEST
+
+START_TEST(characters_of_every_class_split_as_another_program_splits_them)
+{
+    struct stn_tokenizer *t = shared(vocabularies[_i]);
+    if (t == NULL) {
+        return;
+    }
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/tests/vectors/tokenizer-classes.json", STN_RUN_SOURCE);
+    json_t *json = json_load_file(path, 0, NULL), *text;
+    const json_t *lines = json_object_get(json, vocabularies[_i]);
+    size_t n;
+    ck_assert_uint_gt(json_array_size(lines), 100);
+    json_array_foreach(json_object_get(json, "texts"), n, text)
+    {
+        const json_t *want = json_array_get(lines, n);
+        struct stn_tokenizer_list list = encode(t, json_string_value(text), json_string_length(text), 0);
+        bool same = list.n == json_array_size(want);
+        for (size_t i = 0; i < list.n && same; i++) {
+            same = list.ids[i] == json_integer_value(json_array_get(want, i));
+        }
+        ck_assert_msg(same, "%s, text %zu \"%s\"", vocabularies[_i], n, json_string_value(text));
+        stn_tokenizer_list_fini(&list);
+    }
+    json_decref(json);
     stn_tokenizer_free(t);
 }
 END_TEST
@@ -485,6 +514,7 @@ Suite *suite(void)
     TCase *t = tcase_create("tokenizer");
     tcase_set_timeout(t, 30);
     tcase_add_loop_test(t, the_published_tokens_come_out_for_the_published_texts, 0, 4);
+    tcase_add_loop_test(t, characters_of_every_class_split_as_another_program_splits_them, 0, 4);
     tcase_add_test(t, any_utf8_comes_back_from_the_demo_model);
     tcase_add_loop_test(t, any_utf8_comes_back_from_the_published_vocabularies, 0, 4);
     tcase_add_test(t, bytes_that_are_no_utf8_are_kept_by_the_tokens_and_marked_by_the_decoder);
