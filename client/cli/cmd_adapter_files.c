@@ -20,7 +20,7 @@ static const char *const formats[] = {"peft", NULL};
 
 static const struct stn_option export_options[] = {
     {"to", 0, STN_OPTION_WORD, AT(to), "peft", "the format: a PEFT folder (peft)", .words = formats},
-    {"model", 'm', STN_OPTION_STR, AT(model), "MODEL", "the base, where its rows are in another order than a checkpoint's"},
+    {"model", 'm', STN_OPTION_STR, AT(model), "MODEL", "the base, where rows or scales are kept in another way than in a checkpoint"},
     {0},
 };
 

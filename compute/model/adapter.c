@@ -81,6 +81,9 @@ enum stn_code stn_adapter_new(struct stn_adapter **ret, const struct stn_arch *a
     adapter->rank = rank;
     adapter->alpha = alpha;
     enum stn_code code = fill_shape(adapter, arch, targets, err);
+    if (code == STN_OK && stn_arch_is_scaled(arch)) {
+        code = stn_adapter_set_u64(adapter, STN_ADAPTER_SCALED, 1, err);
+    }
     if (code != STN_OK) {
         stn_adapter_free(adapter);
         return code;

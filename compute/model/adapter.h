@@ -21,6 +21,7 @@
 #define STN_ADAPTER_N_VALUES ((size_t)1 << 31) /* most values */
 #define STN_ADAPTER_NOTES 65536               /* most bytes of other metadata */
 #define STN_ADAPTER_RSLORA "sterna.rslora"     /* metadata, a number: alpha was meant for alpha / sqrt(rank), and is here times sqrt(rank) */
+#define STN_ADAPTER_SCALED "sterna.scaled"     /* metadata, 1: the base keeps scales beside its weights, which multiply B A x too */
 
 struct stn_adapter_tensor {
     const char *name; /* of the base tensor: blk.N.attn_q.weight */
@@ -45,7 +46,7 @@ struct stn_adapter {
     struct stn_arena arena;
 };
 
-/* For the targets of the mask in every layer, all values zero. The caller frees *ret; arch is not kept. */
+/* For the targets of the mask in every layer, all values zero; STN_ADAPTER_SCALED is set where it holds. The caller frees *ret; arch is not kept. */
 enum stn_code stn_adapter_new(struct stn_adapter **ret, const struct stn_arch *arch, uint32_t rank,
                               float alpha, uint32_t targets, struct stn_err *err) STN_CHECKED;
 /* A copy with the same shape and notes; its values are copied too. */

@@ -31,16 +31,16 @@ enum axis {
 };
 
 static const struct target {
-    const char *name, *word;
+    const char *name, *word, *module;
     enum axis in, out;
 } targets[STN_ARCH_N_TARGETS] = {
-    [STN_ARCH_Q] = {"attn_q", "q", AXIS_EMBD, AXIS_HEADS},
-    [STN_ARCH_K] = {"attn_k", "k", AXIS_EMBD, AXIS_KV_HEADS},
-    [STN_ARCH_V] = {"attn_v", "v", AXIS_EMBD, AXIS_KV_HEADS},
-    [STN_ARCH_O] = {"attn_output", "o", AXIS_HEADS, AXIS_EMBD},
-    [STN_ARCH_GATE] = {"ffn_gate", "gate", AXIS_EMBD, AXIS_FF},
-    [STN_ARCH_UP] = {"ffn_up", "up", AXIS_EMBD, AXIS_FF},
-    [STN_ARCH_DOWN] = {"ffn_down", "down", AXIS_FF, AXIS_EMBD},
+    [STN_ARCH_Q] = {"attn_q", "q", "self_attn.q_proj", AXIS_EMBD, AXIS_HEADS},
+    [STN_ARCH_K] = {"attn_k", "k", "self_attn.k_proj", AXIS_EMBD, AXIS_KV_HEADS},
+    [STN_ARCH_V] = {"attn_v", "v", "self_attn.v_proj", AXIS_EMBD, AXIS_KV_HEADS},
+    [STN_ARCH_O] = {"attn_output", "o", "self_attn.o_proj", AXIS_HEADS, AXIS_EMBD},
+    [STN_ARCH_GATE] = {"ffn_gate", "gate", "mlp.gate_proj", AXIS_EMBD, AXIS_FF},
+    [STN_ARCH_UP] = {"ffn_up", "up", "mlp.up_proj", AXIS_EMBD, AXIS_FF},
+    [STN_ARCH_DOWN] = {"ffn_down", "down", "mlp.down_proj", AXIS_FF, AXIS_EMBD},
 };
 
 static const struct norm {
@@ -133,6 +133,32 @@ const char *stn_arch_target_name(enum stn_arch_target target)
 {
     assert(target < STN_ARCH_N_TARGETS);
     return targets[target].name;
+}
+
+const char *stn_arch_module_name(enum stn_arch_target target)
+{
+    assert(target < STN_ARCH_N_TARGETS);
+    return targets[target].module;
+}
+
+float stn_arch_scale(const struct stn_arch *arch, uint32_t layer, enum stn_arch_target target)
+{
+    const struct stn_gguf_tensor *tensor = arch->layers[layer].linears[target].scale;
+    float scale = 1;
+    if (tensor != NULL) {
+        memcpy(&scale, tensor->data, sizeof scale);
+    }
+    return scale;
+}
+
+bool stn_arch_is_scaled(const struct stn_arch *arch)
+{
+    for (size_t i = 0; i < (size_t)arch->n_layers * STN_ARCH_N_TARGETS; i++) {
+        if (arch->layers[i / STN_ARCH_N_TARGETS].linears[i % STN_ARCH_N_TARGETS].scale != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 enum stn_code stn_arch_targets(const char *text, uint32_t *ret_mask, struct stn_err *err)
@@ -307,6 +333,9 @@ static enum stn_code find_layer(struct stn_arch *arch, uint32_t number, size_t *
         if (code == STN_OK) {
             (void)snprintf(name, sizeof name, "blk.%u.%s.scale", number, targets[t].name);
             code = find_f32(arch, name, 1, true, &linear->scale, err);
+        }
+        if (code == STN_OK && linear->scale != NULL && !(stn_arch_scale(arch, number, (enum stn_arch_target)t) > 0)) {
+            code = stn_err_set(err, STN_CORRUPT, "%.100s: tensor %.80s is no number above 0", arch->gguf->path, name);
         }
         if (code != STN_OK) {
             return code;

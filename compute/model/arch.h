@@ -97,8 +97,14 @@ void stn_arch_slow_down(float *divisors, uint32_t head_dim, double base, const s
 uint32_t stn_arch_in(const struct stn_arch *arch, enum stn_arch_target target);
 uint32_t stn_arch_out(const struct stn_arch *arch, enum stn_arch_target target);
 
-/* "attn_q": as in tensor names blk.N.attn_q.weight. */
+/* "attn_q": as in tensor names blk.N.attn_q.weight; and "self_attn.q_proj", as checkpoints call it. */
 const char *stn_arch_target_name(enum stn_arch_target target);
+const char *stn_arch_module_name(enum stn_arch_target target);
+
+/* What multiplies a product besides its weight's own scales: 1 where the file has no tensor for it. */
+float stn_arch_scale(const struct stn_arch *arch, uint32_t layer, enum stn_arch_target target);
+/* Whether any product has one. */
+bool stn_arch_is_scaled(const struct stn_arch *arch);
 
 /* "all" or a list as "q,k,v,o,gate,up,down" to a mask. STN_INVALID for another word. */
 enum stn_code stn_arch_targets(const char *text, uint32_t *ret_mask, struct stn_err *err) STN_CHECKED;

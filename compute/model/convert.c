@@ -14,12 +14,6 @@
 
 #define BLOCK STN_QUANT_TERNARY
 
-static const char *const projections[STN_ARCH_N_TARGETS] = {
-    [STN_ARCH_Q] = "self_attn.q_proj", [STN_ARCH_K] = "self_attn.k_proj",  [STN_ARCH_V] = "self_attn.v_proj",
-    [STN_ARCH_O] = "self_attn.o_proj", [STN_ARCH_GATE] = "mlp.gate_proj", [STN_ARCH_UP] = "mlp.up_proj",
-    [STN_ARCH_DOWN] = "mlp.down_proj",
-};
-
 /* What config.json calls a family, and what its sub-norms are called. */
 static const struct family {
     const char *name, *arch, *attn_sub_norm, *ffn_sub_norm;
@@ -243,7 +237,7 @@ static enum stn_code weight(struct convert *c, uint32_t layer, enum stn_arch_tar
 {
     char to[STN_GGUF_NAME], from[STN_SAFETENSORS_NAME];
     (void)snprintf(to, sizeof to, "blk.%u.%s.weight", layer, stn_arch_target_name(target));
-    (void)snprintf(from, sizeof from, "model.layers.%u.%s.weight_scale", layer, projections[target]);
+    (void)snprintf(from, sizeof from, "model.layers.%u.%s.weight_scale", layer, stn_arch_module_name(target));
     const struct stn_safetensors_array *scale = find(c, from);
     from[strlen(from) - strlen("_scale")] = '\0';
     struct tensor t = {.to = to, .from = find(c, from), .rows = rows, .cols = cols, .scale = 1};

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "compute/model/gguf_write.h"
+#include "compute/model/peft_pattern.h"
 #include "compute/model/safetensors.h"
 #include "io/file.h"
 
@@ -19,12 +20,6 @@
 #define NOTE_HEAD "sterna.head_dim" /* where q and k change their order */
 #define NOTE_GGUF "gguf."           /* and a key of the GGUF: "kind number:bytes in hexadecimal" */
 #define FIXED_NOTES 3
-
-static const char *const modules[STN_ARCH_N_TARGETS] = {
-    [STN_ARCH_Q] = "self_attn.q_proj", [STN_ARCH_K] = "self_attn.k_proj",  [STN_ARCH_V] = "self_attn.v_proj",
-    [STN_ARCH_O] = "self_attn.o_proj", [STN_ARCH_GATE] = "mlp.gate_proj", [STN_ARCH_UP] = "mlp.up_proj",
-    [STN_ARCH_DOWN] = "mlp.down_proj",
-};
 
 /* Row (head, i, half) of TO is row (head, half, i) of FROM, or the other way round. Rows of cols values. */
 static void reorder(float *to, const float *from, size_t n_rows, size_t cols, size_t head_dim, bool to_pairs)
@@ -75,7 +70,7 @@ static enum stn_code list_matrices(struct out *out, struct stn_err *err)
         const struct stn_adapter_tensor *t = &a->tensors[i];
         struct stn_safetensors_matrix *m = &out->matrices[i];
         char name[STN_SAFETENSORS_NAME];
-        (void)snprintf(name, sizeof name, PREFIX "model.layers.%u.%s.lora_%c.weight", t->layer, modules[t->target],
+        (void)snprintf(name, sizeof name, PREFIX "model.layers.%u.%s.lora_%c.weight", t->layer, stn_arch_module_name(t->target),
                        t->is_b ? 'B' : 'A');
         *m = (struct stn_safetensors_matrix){.name = stn_arena_str(&out->arena, name), .rows = t->rows, .cols = t->cols,
                                              .values = a->values + t->offset};
@@ -151,30 +146,31 @@ static bool is_rslora(const struct stn_adapter *a, double *ret)
 }
 
 /* What PEFT's LoraConfig asks for; alpha keeps all its digits. */
-static json_t *make_config(const struct stn_adapter *a)
+static json_t *make_config(const struct stn_adapter *a, const struct stn_arch *arch)
 {
     json_t *names = json_array();
     uint32_t mask = stn_adapter_targets(a);
     for (size_t t = 0; t < STN_ARCH_N_TARGETS; t++) {
         if ((mask >> t & 1) != 0) {
-            (void)json_array_append_new(names, json_string(strchr(modules[t], '.') + 1));
+            (void)json_array_append_new(names, json_string(strchr(stn_arch_module_name((enum stn_arch_target)t), '.') + 1));
         }
     }
     double alpha;
     bool has_root = is_rslora(a, &alpha);
     bool is_whole = alpha <= 1e9 && fabs(alpha - floor(alpha)) <= 0;
     return json_pack("{sn so ss sb sb sb sn sn so sf sn ss si so sn so ss sb sb}", "base_model_name_or_path", "alpha_pattern",
-                     json_object(), "bias", "none", "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1,
+                     stn_peft_pattern_new(a, arch, alpha), "bias", "none", "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1,
                      "layers_pattern", "layers_to_transform", "lora_alpha",
                      is_whole ? json_integer((json_int_t)alpha) : json_real(alpha), "lora_dropout", 0.0, "modules_to_save",
                      "peft_type", "LORA", "r", (int)a->rank, "rank_pattern", json_object(), "revision", "target_modules", names, "task_type", "CAUSAL_LM",
                      "use_dora", 0, "use_rslora", has_root);
 }
 
-static enum stn_code write_config(const struct stn_adapter *adapter, const char *folder, struct stn_err *err)
+static enum stn_code write_config(const struct stn_adapter *adapter, const struct stn_arch *arch, const char *folder,
+                                  struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
-    json_t *config = make_config(adapter);
+    json_t *config = make_config(adapter, arch);
     char *text = config == NULL ? NULL : json_dumps(config, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     json_decref(config);
     enum stn_code code = text == NULL ? no_memory(err) : stn_file_join(path, folder, STN_PEFT_CONFIG, err);
@@ -189,9 +185,13 @@ enum stn_code stn_peft_export(const struct stn_adapter *adapter, const struct st
     struct out out = {.adapter = adapter};
     char path[STN_FILE_PATH_MAX];
     bool is_turned_family = stn_arch_interleaves(adapter->arch);
+    uint64_t scaled;
     if (is_turned_family && arch == NULL) {
         return stn_err_set(err, STN_INVALID, "an adapter of a %s model has rows in another order than a checkpoint: "
                                              "give the model, -m MODEL", adapter->arch);
+    }
+    if (arch == NULL && stn_adapter_get_u64(adapter, STN_ADAPTER_SCALED, &scaled)) {
+        return stn_err_set(err, STN_INVALID, "an adapter of a model that keeps scales beside its weights: give the model, -m MODEL");
     }
     enum stn_code code = arch == NULL ? STN_OK : stn_adapter_check(adapter, arch, err);
     out.head_dim = is_turned_family ? arch->head_dim : 0;
@@ -201,7 +201,7 @@ enum stn_code stn_peft_export(const struct stn_adapter *adapter, const struct st
     code = code != STN_OK ? code : stn_file_join(path, folder, STN_PEFT_WEIGHTS, err);
     code = code != STN_OK ? code
                           : stn_safetensors_save(path, out.matrices, adapter->n_tensors, out.notes, out.n_notes, err);
-    code = code != STN_OK ? code : write_config(adapter, folder, err);
+    code = code != STN_OK ? code : write_config(adapter, arch, folder, err);
     stn_mem_free(out.turned);
     stn_arena_fini(&out.arena);
     return code;
@@ -214,6 +214,9 @@ struct in {
     const char *arch; /* its name */
     uint32_t head_dim;
     double rank, alpha;
+    json_t *pattern;               /* alphas of single products, or NULL */
+    double pattern_alpha;          /* what they stand beside: lora_alpha as the config has it */
+    const struct stn_arch *scales; /* the model, where its scales count; else NULL */
     struct stn_gguf_write *write;
 };
 
@@ -221,7 +224,7 @@ struct in {
 static enum stn_code check_config(const json_t *config, struct stn_err *err)
 {
     static const char *const off[] = {"fan_in_fan_out", "use_dora", "use_qalora", "lora_bias"};
-    static const char *const empty[] = {"rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "target_parameters"};
+    static const char *const empty[] = {"rank_pattern", "modules_to_save", "layer_replication", "target_parameters"};
     const char *type = json_string_value(json_object_get(config, "peft_type"));
     const char *bias = json_string_value(json_object_get(config, "bias"));
     if (type == NULL || strcmp(type, "LORA") != 0) {
@@ -241,7 +244,7 @@ static enum stn_code check_config(const json_t *config, struct stn_err *err)
             return stn_err_set(err, STN_UNSUPPORTED, "%s is not empty", empty[i]);
         }
     }
-    return STN_OK;
+    return stn_peft_pattern_check(json_object_get(config, "alpha_pattern"), err);
 }
 
 static enum stn_code read_config(struct in *in, const char *folder, struct stn_err *err)
@@ -263,7 +266,8 @@ static enum stn_code read_config(struct in *in, const char *folder, struct stn_e
     }
     code = check_config(config, err);
     in->rank = json_number_value(json_object_get(config, "r"));
-    in->alpha = json_number_value(json_object_get(config, "lora_alpha"));
+    in->alpha = in->pattern_alpha = json_number_value(json_object_get(config, "lora_alpha"));
+    in->pattern = json_incref(json_object_get(config, "alpha_pattern"));
     if (json_is_true(json_object_get(config, "use_rslora"))) {
         in->alpha *= sqrt(in->rank); /* alpha / sqrt(r) (Kalajdzievski 2023) */
     }
@@ -305,6 +309,11 @@ static enum stn_code read_base(struct in *in, const struct stn_arch *arch, struc
         }
     }
     in->head_dim = (uint32_t)head_dim;
+    in->scales = arch;
+    if (arch == NULL && note(in->file, NOTE_GGUF STN_ADAPTER_SCALED) != NULL) {
+        json_decref(in->pattern); /* ours, of the model's scales: B is as it was */
+        in->pattern = NULL;
+    }
     return STN_OK;
 }
 
@@ -317,8 +326,9 @@ static bool read_name(const char *name, unsigned *ret_layer, enum stn_arch_targe
         return false;
     }
     for (int t = 0; t < STN_ARCH_N_TARGETS; t++) {
-        size_t n = strlen(modules[t]);
-        if (strncmp(rest + used, modules[t], n) != 0 || strncmp(rest + used + n, ".lora_", 6) != 0) {
+        const char *module = stn_arch_module_name((enum stn_arch_target)t);
+        size_t n = strlen(module);
+        if (strncmp(rest + used, module, n) != 0 || strncmp(rest + used + n, ".lora_", 6) != 0) {
             continue;
         }
         const char *end = rest + used + n + 6;
@@ -392,7 +402,12 @@ static enum stn_code write_array(struct in *in, const struct stn_safetensors_arr
     }
     const float *out = values;
     enum stn_code code = stn_safetensors_floats(array, 0, n, values, err);
-    if (read_name(array->name, &layer, &target, &is_b) && in->head_dim > 0 && is_turned(target, is_b)) {
+    bool is_known = read_name(array->name, &layer, &target, &is_b);
+    double factor = is_known && is_b ? stn_peft_pattern_factor(in->pattern, in->pattern_alpha, in->scales, layer, target) : 1;
+    for (size_t i = 0; i < n && fabs(factor - 1) > 0; i++) {
+        values[i] = (float)((double)values[i] * factor);
+    }
+    if (is_known && in->head_dim > 0 && is_turned(target, is_b)) {
         reorder(values + n, values, (size_t)array->dims[0], cols, in->head_dim, true);
         out = values + n;
     }
@@ -412,6 +427,9 @@ static enum stn_code build(struct in *in, struct stn_buf *bytes, struct stn_err 
     stn_gguf_write_str(in->write, "general.architecture", in->arch);
     stn_gguf_write_str(in->write, "adapter.type", "lora");
     stn_gguf_write_f32(in->write, "adapter.lora.alpha", (float)in->alpha);
+    if (in->scales != NULL && stn_arch_is_scaled(in->scales) && note(in->file, NOTE_GGUF STN_ADAPTER_SCALED) == NULL) {
+        stn_gguf_write_u64(in->write, STN_ADAPTER_SCALED, 1);
+    }
     code = describe(in, err);
     code = code != STN_OK ? code : stn_gguf_write_begin_buf(in->write, bytes, err);
     for (size_t i = 0; i < stn_safetensors_n_arrays(in->file) && code == STN_OK; i++) {
@@ -435,6 +453,7 @@ enum stn_code stn_peft_import(struct stn_adapter **ret, const struct stn_arch *a
     }
     code = code != STN_OK ? code : stn_adapter_file_parse(ret, arch, bytes.data, bytes.size, folder, err);
     stn_gguf_write_free(in.write);
+    json_decref(in.pattern);
     stn_safetensors_close(in.file);
     stn_buf_fini(&bytes);
     return code;
