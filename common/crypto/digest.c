@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/hex.h"
+#include "crypto/digest_wide.h"
 
 static_assert(sizeof(struct stn_digest_state) >= sizeof(crypto_generichash_state),
               "a hash state of the library fits ours");
@@ -177,13 +178,27 @@ void stn_digest_tree_init(struct stn_digest_tree *tree, struct stn_digest *leave
     *tree = (struct stn_digest_tree){.leaves = leaves, .room = room};
 }
 
-static void end_chunk(struct stn_digest_tree *tree)
+static void add_leaf(struct stn_digest_tree *tree, struct stn_digest leaf)
 {
-    struct stn_digest leaf = stn_digest_end(&tree->leaf);
     if (tree->n_leaves < tree->room) {
         tree->leaves[tree->n_leaves] = leaf;
     }
     push(tree->stack, &tree->n_leaves, leaf);
+}
+
+/* Whole chunks that begin here, as many at a time as there are lanes; how many bytes that were. */
+static size_t add_chunks(struct stn_digest_tree *tree, const uint8_t *p, size_t size)
+{
+    struct stn_digest leaves[STN_DIGEST_WIDE_LANES];
+    size_t done = 0, n;
+    while ((n = stn_digest_wide_leaves(leaves, p + done, (size - done) / STN_DIGEST_CHUNK)) > 0) {
+        for (size_t i = 0; i < n; i++) {
+            add_leaf(tree, leaves[i]);
+        }
+        done += n * STN_DIGEST_CHUNK;
+    }
+    tree->size += done;
+    return done;
 }
 
 void stn_digest_tree_add(struct stn_digest_tree *tree, const void *p, size_t size)
@@ -191,6 +206,12 @@ void stn_digest_tree_add(struct stn_digest_tree *tree, const void *p, size_t siz
     const uint8_t *from = p;
     while (size > 0) {
         size_t used = (size_t)(tree->size % STN_DIGEST_CHUNK);
+        size_t wide = used == 0 ? add_chunks(tree, from, size) : 0;
+        from += wide;
+        size -= wide;
+        if (size == 0) {
+            break;
+        }
         if (used == 0) {
             stn_digest_init(&tree->leaf);
             stn_digest_add(&tree->leaf, "\x00", 1);
@@ -201,7 +222,7 @@ void stn_digest_tree_add(struct stn_digest_tree *tree, const void *p, size_t siz
         size -= n;
         tree->size += n;
         if (used + n == STN_DIGEST_CHUNK) {
-            end_chunk(tree);
+            add_leaf(tree, stn_digest_end(&tree->leaf));
         }
     }
 }
@@ -209,7 +230,7 @@ void stn_digest_tree_add(struct stn_digest_tree *tree, const void *p, size_t siz
 struct stn_digest stn_digest_tree_end(struct stn_digest_tree *tree)
 {
     if (tree->size % STN_DIGEST_CHUNK != 0) {
-        end_chunk(tree);
+        add_leaf(tree, stn_digest_end(&tree->leaf));
     }
     struct stn_digest root = fold(tree->stack, tree->n_leaves);
     return name_of(tree->size, &root);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "crypto/digest.h"
+#include "crypto/digest_wide.h"
 #include "crypto/entropy.h"
 
 static void expect(struct stn_digest digest, const char *text)
@@ -157,6 +158,34 @@ START_TEST(each_chunk_is_checked_alone_once_the_leaves_are)
 }
 END_TEST
 
+START_TEST(chunks_hashed_side_by_side_have_the_same_hashes)
+{
+    static const size_t limits[] = {0, 4, STN_DIGEST_WIDE_LANES};
+    size_t size = 19 * STN_DIGEST_CHUNK + 1000;
+    uint8_t *p = blob_of(size);
+    struct stn_digest leaves[21], alone[20];
+    for (uint64_t i = 0; i < 20; i++) {
+        alone[i] = stn_digest_leaf(p + i * STN_DIGEST_CHUNK, stn_digest_chunk_size(size, i));
+    }
+    stn_digest_wide_limit(limits[_i]);
+    for (size_t n = 0; n <= 20; n++) { /* every number of lanes in use; from an odd address, too */
+        struct stn_digest_tree tree;
+        uint8_t *odd = blob_of(n * STN_DIGEST_CHUNK + 1);
+        memcpy(odd + 1, p, n < 20 ? n * STN_DIGEST_CHUNK : size);
+        stn_digest_tree_init(&tree, leaves, 21);
+        stn_digest_tree_add(&tree, odd + 1, n < 20 ? n * STN_DIGEST_CHUNK : size);
+        (void)stn_digest_tree_end(&tree);
+        ck_assert_uint_eq(tree.n_leaves, n);
+        ck_assert_mem_eq(leaves, alone, n * sizeof *leaves);
+        stn_mem_free(odd);
+    }
+    size_t n = stn_digest_wide_leaves(leaves, p, 19);
+    ck_assert_uint_le(n, limits[_i]);
+    ck_assert_mem_eq(leaves, alone, n * sizeof *leaves);
+    stn_mem_free(p);
+}
+END_TEST
+
 START_TEST(leaves_of_another_number_order_or_size_are_refused)
 {
     struct stn_digest leaves[5];
@@ -241,6 +270,7 @@ Suite *suite(void)
     tcase_add_test(t, a_derived_key_depends_on_key_label_and_context);
     tcase_add_test(t, a_blob_has_one_name_however_its_bytes_come);
     tcase_add_test(t, each_chunk_is_checked_alone_once_the_leaves_are);
+    tcase_add_loop_test(t, chunks_hashed_side_by_side_have_the_same_hashes, 0, 3);
     tcase_add_test(t, leaves_of_another_number_order_or_size_are_refused);
     tcase_add_test(t, more_leaves_than_room_are_counted_and_not_written);
     tcase_add_test(t, the_root_is_that_of_rfc_6962_for_every_number_of_leaves);
