@@ -7,10 +7,11 @@
 #include "io/file.h"
 #include "proto/codec.h"
 
-#define MAGIC "stn-dlt1"
+#define MAGIC "stn-dlt2"
 #define MAGIC_SIZE 8
-/* magic, digest of the lease, samples, loss, targets, values; then the values, then the digest of all before */
-#define HEAD (MAGIC_SIZE + STN_DIGEST_SIZE + 8 + 8 + 8 + 8)
+/* magic, digest of the lease, samples, loss, targets, values, digest of the values as a blob's, digest of all before; then
+ * the values */
+#define HEAD (MAGIC_SIZE + STN_DIGEST_SIZE + 8 + 8 + 8 + 8 + STN_DIGEST_SIZE + STN_DIGEST_SIZE)
 
 _Static_assert(sizeof(float) == 4 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are copied as they lie in memory");
 
@@ -58,20 +59,18 @@ enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *leas
     (void)stn_buf_add_u64(&head, bits_of(delta->info.loss_sum));
     (void)stn_buf_add_u64(&head, delta->info.n_tokens);
     (void)stn_buf_add_u64(&head, delta->n_values);
+    struct stn_digest digest = stn_digest_blob(delta->values, delta->n_values * sizeof(float));
+    (void)stn_buf_add(&head, digest.bytes, sizeof digest.bytes);
+    digest = stn_digest_of(head.data, head.size);
+    (void)stn_buf_add(&head, digest.bytes, sizeof digest.bytes);
     code = head.failed ? stn_err_set(err, STN_MEMORY, "no memory for %s", path)
                        : stn_file_draft(&draft, path, STN_FILE_SECRET, err);
     if (code != STN_OK) {
         stn_buf_fini(&head);
         return code;
     }
-    struct stn_digest_state state;
-    stn_digest_init(&state);
-    stn_digest_add(&state, head.data, head.size);
-    stn_digest_add(&state, delta->values, delta->n_values * sizeof(float));
-    struct stn_digest digest = stn_digest_end(&state);
     code = stn_file_draft_put(&draft, head.data, head.size, err);
     code = code == STN_OK ? stn_file_draft_put(&draft, delta->values, delta->n_values * sizeof(float), err) : code;
-    code = code == STN_OK ? stn_file_draft_put(&draft, digest.bytes, sizeof digest.bytes, err) : code;
     if (code == STN_OK) {
         code = stn_file_draft_keep(&draft, err);
     } else {
@@ -81,11 +80,16 @@ enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *leas
     return code;
 }
 
+static bool is_digest(const uint8_t *bytes, struct stn_digest digest)
+{
+    return memcmp(bytes, digest.bytes, sizeof digest.bytes) == 0;
+}
+
 enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const struct stn_msg_lease *lease,
                              struct stn_err *err)
 {
     struct stn_file_map map = {0};
-    struct stn_digest name, digest;
+    struct stn_digest name;
     struct stn_delta delta = {0};
     enum stn_code code = name_lease(lease, &name, err);
     code = code == STN_OK ? stn_file_map(&map, path, STN_FILE_USE_ONCE, err) : code;
@@ -98,12 +102,11 @@ enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const stru
     delta.info.loss_sum = real_of(stn_buf_take_u64(&cursor));
     delta.info.n_tokens = stn_buf_take_u64(&cursor);
     uint64_t n = stn_buf_take_u64(&cursor);
-    bool ok = !cursor.failed && n > 0 && n <= STN_MSG_VALUES && map.size == HEAD + n * sizeof(float) + STN_DIGEST_SIZE &&
+    const uint8_t *of_values = stn_buf_take(&cursor, STN_DIGEST_SIZE), *of_head = stn_buf_take(&cursor, STN_DIGEST_SIZE);
+    bool ok = !cursor.failed && n > 0 && n <= STN_MSG_VALUES && map.size == HEAD + n * sizeof(float) &&
               memcmp(magic, MAGIC, MAGIC_SIZE) == 0 && memcmp(of, name.bytes, sizeof name.bytes) == 0;
-    if (ok) {
-        digest = stn_digest_of(map.data, map.size - STN_DIGEST_SIZE);
-        ok = memcmp(digest.bytes, map.data + map.size - STN_DIGEST_SIZE, STN_DIGEST_SIZE) == 0;
-    }
+    ok = ok && is_digest(of_head, stn_digest_of(map.data, HEAD - STN_DIGEST_SIZE)) &&
+         is_digest(of_values, stn_digest_blob(map.data + HEAD, map.size - HEAD));
     if (!ok) {
         code = stn_err_set(err, STN_CORRUPT, "%s: damaged, or another lease's delta", path);
         goto out;

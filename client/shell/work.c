@@ -12,7 +12,7 @@
 #include "update/pack.h"
 #include "update/round.h"
 
-#define PIECE ((size_t)1 << 16) /* elements that are packed at once */
+#define PIECE ((size_t)1 << 19) /* elements that are packed at once: enough chunks to be hashed side by side */
 #define JUDGE_CONTEXT 512
 
 static bool stopping(void *context)
