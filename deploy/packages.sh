@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs with apt-get what the build and the tests need and this machine lacks. Debian 12 and 13.
 set -eu
-packages="gcc meson ninja-build ccache pkg-config python3 git
+packages="gcc meson ninja-build ccache pkg-config python3 python3-numpy git
  libuv1-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libsodium-dev libsqlite3-dev
  libinih-dev libjansson-dev libjs-chart.js check libsubunit-dev
  libvulkan-dev glslc mesa-vulkan-drivers vulkan-validationlayers"
