@@ -142,6 +142,33 @@ static uint32_t add_up(const struct round *round, uint64_t *sum, size_t length)
     return n;
 }
 
+/* Of a secure round: the masks that came off the sum, each a byte (1: it was taken away) and its seed. Element
+ * 256 s + 16 w + l of a stream is word w of block 16 s + l (SA1, "PRG"). */
+static void take_masks(const struct round *round, uint64_t *sum, size_t length)
+{
+    char path[PATH + 32];
+    struct stn_buf bytes = {0};
+    (void)snprintf(path, sizeof path, "%s/masks", round->folder);
+    need(stn_file_read(path, (size_t)1 << 30, &bytes, &err), path);
+    if (bytes.size % 33 != 0) {
+        fail("not a list of masks", path);
+    }
+    for (size_t at = 0; at < bytes.size; at += 33) {
+        for (size_t block = 0; block * 16 < length + 256; block++) {
+            uint8_t words[64];
+            chacha_block(bytes.data + at + 1, (uint32_t)block, words);
+            for (size_t w = 0; w < 16; w++) {
+                size_t i = 256 * (block / 16) + 16 * w + block % 16;
+                uint64_t word = stn_buf_get_u32(words + 4 * w);
+                if (i < length) {
+                    sum[i] += bytes.data[at] == 1 ? -word : word;
+                }
+            }
+        }
+    }
+    stn_buf_fini(&bytes);
+}
+
 /* The value of an extra of so many bits, which travels in limbs from *at on. */
 static uint64_t extra(const uint64_t *sum, size_t *at, unsigned bits, unsigned limb_bits, uint64_t modulus)
 {
@@ -187,6 +214,9 @@ static void mean_of(const struct round *round, float *mean)
     }
     uint64_t *sum = memory(length, sizeof *sum);
     uint32_t n = add_up(round, sum, length);
+    if (c->secure) {
+        take_masks(round, sum, length);
+    }
     uint64_t count = extra(sum, &at, extras[0], limb_bits, modulus);
     double weight = (double)extra(sum, &at, extras[1], limb_bits, modulus) / 4096;
     if (n == 0 || count != n || n != json_integer_value(json_object_get(round->release, "n_included"))) {
