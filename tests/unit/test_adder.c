@@ -24,7 +24,7 @@ static struct stn_turn turn;
 static struct stn_spool spool;
 static struct stn_adder *adder;
 static struct stn_msg_round_config config;
-static int n_merged;
+static int n_merged, n_unmasked, n_wanted;
 
 static void ok(enum stn_code code)
 {
@@ -56,16 +56,19 @@ static void put(int i)
 static void merged(void *user, struct stn_server_event *event)
 {
     (void)user;
-    (void)event;
-    n_merged++;
+    n_merged += event->type == STN_SERVER_MERGED;
+    n_unmasked += event->type == STN_SERVER_UNMASKED;
+    if (event->type == STN_SERVER_UNMASKED && n_unmasked == n_wanted) {
+        stn_loop_stop(loop);
+    }
 }
 
-static void open_all(uint64_t snapshot)
+static void open_all(uint64_t snapshot, size_t n_threads)
 {
     char path[STN_FILE_PATH_MAX];
     ok(stn_loop_open(&loop, &err));
     ok(stn_mailbox_open(&mailbox, loop, &err));
-    ok(stn_worker_open(&worker, mailbox, 1, &err));
+    ok(stn_worker_open(&worker, mailbox, n_threads, &err));
     ok(stn_file_join(path, folder, "state.db", &err));
     ok(stn_store_open(&store, path, &err));
     ok(stn_file_join(path, folder, "rounds", &err));
@@ -83,7 +86,7 @@ static void open_all(uint64_t snapshot)
     ok(stn_store_save(store, &record, &err));
     ok(stn_store_commit(store, &err));
     const struct stn_adder_config wiring = {
-        .worker = worker, .n_threads = 1, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .kept = kept,
+        .worker = worker, .n_threads = n_threads, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .kept = kept,
         .tell = merged};
     ok(stn_adder_new(&adder, &wiring, &err));
 }
@@ -130,7 +133,7 @@ static void stop_all(void)
 START_TEST(a_stop_between_two_uploads_begins_nothing_new)
 {
     struct marker marker;
-    open_all(100);
+    open_all(100, 1);
     for (int i = 0; i < N; i++) {
         put(i);
         const struct stn_server_upload up = upload(i);
@@ -147,7 +150,7 @@ START_TEST(a_stop_behind_a_snapshot_leaves_it_to_the_next_process)
     struct marker marker;
     struct stn_store_snapshot snapshot;
     char path[STN_FILE_PATH_MAX];
-    open_all(1);
+    open_all(1, 1);
     const struct stn_server_upload first = upload(0), second = upload(1);
     put(0);
     put(1);
@@ -167,7 +170,7 @@ END_TEST
 START_TEST(a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone)
 {
     char path[STN_FILE_PATH_MAX], name[2 * sizeof config.round + 1];
-    open_all(100);
+    open_all(100, 1);
     stn_hex_put(name, config.round.bytes, sizeof config.round.bytes);
     ok(stn_file_join(path, kept, name, &err));
     ok(stn_file_make_folder(path, 0700, &err)); /* the last process came so far */
@@ -179,11 +182,69 @@ START_TEST(a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone
 }
 END_TEST
 
+static void take_off(const struct stn_mask *masks, size_t n, bool is_first)
+{
+    struct stn_server_effect effect = {.type = STN_SERVER_UNMASK};
+    effect.unmask.round = config.round;
+    effect.unmask.masks = masks;
+    effect.unmask.n = n;
+    effect.unmask.is_first = is_first;
+    stn_adder_unmask(adder, &effect);
+}
+
+START_TEST(masks_come_off_by_all_threads_behind_every_upload_and_are_kept_in_order)
+{
+    char path[STN_FILE_PATH_MAX], name[2 * sizeof config.round + 1];
+    struct stn_mask masks[4] = {{.seed = {1}, .is_minus = true}, {.seed = {2}}, {.seed = {3}, .is_minus = true}, {.seed = {4}}};
+    struct stn_buf bytes = {0};
+    open_all(2, 3); /* a snapshot in between */
+    for (int i = 0; i < N; i++) {
+        put(i);
+        const struct stn_server_upload up = upload(i);
+        stn_adder_add(adder, &up);
+    }
+    take_off(masks, 3, true);
+    n_wanted = 1;
+    stn_loop_run(loop);
+    take_off(masks + 3, 1, false);
+    memset(masks, 0, sizeof masks); /* they were copied */
+    n_wanted = 2;
+    stn_loop_run(loop);
+    stn_adder_close(adder, &config.round, true);
+    stop_all();
+    stn_hex_put(name, config.round.bytes, sizeof config.round.bytes);
+    ok(stn_file_join(path, kept, name, &err));
+    (void)snprintf(path + strlen(path), sizeof path - strlen(path), "/masks");
+    ok(stn_file_read(path, 1000, &bytes, &err));
+    ck_assert_uint_eq(bytes.size, 4 * 33);
+    for (uint8_t i = 0; i < 4; i++) {
+        ck_assert_uint_eq(bytes.data[33 * i], i % 2 == 0);
+        ck_assert_uint_eq(bytes.data[33 * i + 1], i + 1);
+    }
+    stn_buf_fini(&bytes);
+}
+END_TEST
+
+START_TEST(a_stop_under_the_masks_tells_nobody)
+{
+    struct marker marker;
+    const struct stn_mask mask = {.seed = {1}};
+    open_all(100, 1);
+    put(0);
+    const struct stn_server_upload up = upload(0);
+    stn_adder_add(adder, &up);
+    wait_for_worker(&marker);
+    take_off(&mask, 1, true); /* waits for the upload, whose end the loop has not heard of */
+    stop_all();
+    ck_assert_int_eq(n_unmasked, 0);
+}
+END_TEST
+
 static void set_up(void)
 {
     (void)snprintf(folder, sizeof folder, "/tmp/sterna-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
-    n_merged = 0;
+    n_merged = n_unmasked = n_wanted = 0;
 }
 
 static void tear_down(void)
@@ -199,6 +260,8 @@ Suite *suite(void)
     tcase_add_test(t, a_stop_between_two_uploads_begins_nothing_new);
     tcase_add_test(t, a_stop_behind_a_snapshot_leaves_it_to_the_next_process);
     tcase_add_test(t, a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone);
+    tcase_add_test(t, masks_come_off_by_all_threads_behind_every_upload_and_are_kept_in_order);
+    tcase_add_test(t, a_stop_under_the_masks_tells_nobody);
     suite_add_tcase(s, t);
     return s;
 }

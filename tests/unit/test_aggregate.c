@@ -241,6 +241,35 @@ START_TEST(whenever_the_process_ends_every_update_is_in_the_sum_once)
 }
 END_TEST
 
+START_TEST(masks_come_off_in_memory_alone_and_again_from_the_first_after_a_crash)
+{
+    struct stn_mask masks[5] = {{.seed = {1}, .is_minus = true}, {.seed = {2}, .is_minus = true},
+                                {.seed = {3}, .is_minus = true}, {.seed = {4}}, {.seed = {5}, .is_minus = true}};
+    struct stn_unmask work;
+    n_crashes = 0;
+    for (int i = 0; i < N; i++) {
+        struct stn_id id = device(i);
+        put(i);
+        ok(stn_aggregate_add(aggregate, &id, &err));
+        if (i == 3) {
+            snapshot();
+        }
+    }
+    stn_aggregate_unmask(aggregate, &work, masks, 2, true);
+    crash(); /* another process begins with every mask on */
+    stn_unmask_help(&work);
+    crash();
+    stn_aggregate_unmask(aggregate, &work, masks + 2, 3, false);
+    stn_unmask_help(&work);
+    crash();
+    stn_mask_apply(expected, length, 0, masks, 5);
+    for (size_t k = 0; k < length; k++) {
+        expected[k] &= 0xffffff;
+    }
+    sum_is_expected();
+}
+END_TEST
+
 START_TEST(spools_go_only_after_their_snapshot_and_kept_updates_stay)
 {
     char path[STN_FILE_PATH_MAX], kept[STN_FILE_PATH_MAX];
@@ -327,6 +356,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, whenever_the_process_ends_every_update_is_in_the_sum_once);
+    tcase_add_test(t, masks_come_off_in_memory_alone_and_again_from_the_first_after_a_crash);
     tcase_add_test(t, spools_go_only_after_their_snapshot_and_kept_updates_stay);
     tcase_add_test(t, a_sum_whose_bytes_changed_is_not_loaded);
     tcase_add_test(t, an_upload_with_missing_or_wrong_bytes_does_not_count);
