@@ -13,6 +13,7 @@
 #include "client/cli/session.h"
 #include "update/pack.h"
 #include "update/round.h"
+#include "update/unmask.h"
 
 #define STRIDE (4 * (size_t)STN_MASK_TILE) /* elements that a thread takes at a time */
 #define RATE_MASKS 64
@@ -112,13 +113,20 @@ static void run(struct stn_bench_round *round, stn_team_work *work, struct job *
     stn_team_run(round->team, work, job, (length_of(round) + STRIDE - 1) / STRIDE);
 }
 
-static void unmask(void *user, unsigned member, size_t first, size_t n)
+/* As the coordinator's workers do it. */
+static void help(void *user, unsigned member, size_t first, size_t n)
 {
-    const struct job *job = user;
-    size_t from = first * STRIDE;
     (void)member;
-    stn_mask_apply(job->round->sum + from, end_of(job, first + n) - from, from / STN_MASK_SUPERBLOCK, job->masks,
-                   job->n_masks);
+    (void)first;
+    (void)n;
+    stn_unmask_help(user);
+}
+
+static void unmask(struct stn_bench_round *round, const struct stn_mask *masks, size_t n)
+{
+    struct stn_unmask work;
+    stn_unmask_init(&work, round->sum, length_of(round), masks, n);
+    stn_team_run(round->team, help, &work, stn_team_size(round->team));
 }
 
 static void add(void *user, unsigned member, size_t first, size_t n)
@@ -231,9 +239,7 @@ static enum stn_code step(struct stn_bench_round *round, const struct stn_secagg
             run(round, add, &job);
             lap(&result->add_s, &from_s);
         } else if (effect->type == STN_SECAGG_SERVER_MASK) {
-            job.masks = effect->masks.items;
-            job.n_masks = effect->masks.n;
-            run(round, unmask, &job);
+            unmask(round, effect->masks.items, effect->masks.n);
             result->n_masks += effect->masks.n;
             lap(&result->masks_s, &from_s);
             *again = true;
