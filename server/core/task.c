@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "server/core/cohort.h"
+#include "server/core/coordinator.h"
 #include "server/core/cohort_secure.h"
 
 #define LONGEST_MS ((uint64_t)366 * 24 * 3600 * 1000) /* of any window */
@@ -329,8 +330,9 @@ static uint64_t until_open_ends_ms(const struct stn_task *task, struct stn_rng *
     return step_ms + stn_rng_below(rng, step_ms / 2 + 1);
 }
 
-static struct stn_cohort *open_round(struct stn_task *task, struct stn_emit *emit,
-                                     struct stn_rng *rng)
+/* Drawn from a generator of its own: how often devices have asked for something meanwhile changes
+ * no round. */
+static struct stn_cohort *open_round(struct stn_task *task, struct stn_emit *emit)
 {
     union { /* ids must not repeat after a restart, whatever the seed: the number of the round is in
                them */
@@ -338,9 +340,11 @@ static struct stn_cohort *open_round(struct stn_task *task, struct stn_emit *emi
         uint8_t bytes[32];
     } seed, id;
     struct stn_round_id round;
+    struct stn_rng rng;
+    stn_rng_fork(&rng, emit->config->seed, task->record.spec.name, task->n_rounds);
     for (size_t i = 0; i < 4; i++) {
-        seed.words[i] = stn_rng_u64(rng);
-        id.words[i] = stn_rng_u64(rng);
+        seed.words[i] = stn_rng_u64(&rng);
+        id.words[i] = stn_rng_u64(&rng);
     }
     id.words[0] = stn_rng_mix(stn_map_hash(task->record.spec.name, strlen(task->record.spec.name)) ^
                               id.words[2]) ^
@@ -404,7 +408,7 @@ void stn_task_join(struct stn_task *task, struct stn_emit *emit, struct stn_rng 
         stn_emit_come_back(emit, ticket, until_open_ends_ms(task, rng, emit->now_ms));
     } else {
         if (task->open == NULL) {
-            (void)open_round(task, emit, rng);
+            (void)open_round(task, emit);
             forget_old_rounds(task, emit);
         }
         stn_cohort_join(task->open, emit, ticket, &lease->record, join->n_samples);

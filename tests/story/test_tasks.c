@@ -285,7 +285,7 @@ START_TEST(a_secure_task_wants_five_members_and_a_graph_for_them)
     spec.eta = 30;
     spec.share_ms = spec.ack_ms = spec.unmask_ms = 1000;
     fits = spec;
-    spec.n_min = 4;
+    spec.n_min = spec.target = 4;
     create(spec);
     spec = fits;
     spec.ack_ms = 0;
