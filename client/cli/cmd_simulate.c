@@ -15,6 +15,7 @@
 #include "client/simulate/report.h"
 #include "client/simulate/result_json.h"
 #include "io/loop.h"
+#include "secagg/bound.h"
 #include "server/shell/outer.h"
 #include "server/shell/task_file.h"
 
@@ -24,14 +25,16 @@ struct options {
     const char *model, *data, *eval, *partition, *task, *report, *adapter_out;
     uint64_t clients, rounds, cohort, seed, local_steps, rank, staleness, latency_ms, threads;
     double dropout, lr, outer_rate;
-    int lora, outer, backend;
-    bool secure, compare;
+    int lora, outer, backend, secure;
+    bool compare;
 };
 
 static const char *const loras[] = {"both", "ffa", "alternate", NULL};
+static const char *const switches[] = {"off", "on", NULL};
 
 /* rounds, local_steps, rank, lr and the like: 0 or below is "as the task says", whose defaults the help names */
-static const struct options defaults = {.clients = 20, .seed = 1, .lr = -1, .lora = -1, .outer = -1, .outer_rate = -1, .staleness = UINT64_MAX};
+static const struct options defaults = {.clients = 20, .seed = 1, .lr = -1, .lora = -1, .outer = -1, .outer_rate = -1,
+                                        .secure = -1, .staleness = UINT64_MAX};
 
 #define AT(member) offsetof(struct options, member)
 
@@ -43,7 +46,7 @@ static const struct stn_option options[] = {
     {"rounds", 0, STN_OPTION_U64, AT(rounds), "N", "merged versions to make (24)", 1, 1000000},
     {"partition", 0, STN_OPTION_STR, AT(partition), "HOW", "iid, dirichlet:ALPHA or by:FIELD (by:home; iid for your data)"},
     {"cohort", 0, STN_OPTION_U64, AT(cohort), "N", "devices of a round (all)", 1, 10000},
-    {"secure", 0, STN_OPTION_SWITCH, AT(secure), NULL, "secure aggregation (off)"},
+    {"secure", 0, STN_OPTION_WORD, AT(secure), "on|off", "secure aggregation (on)", .words = switches},
     {"dropout", 0, STN_OPTION_F64, AT(dropout), "P", "chance that a device vanishes in a round (0)", 0, 0.99},
     {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which LoRA factors train (both)", .words = loras},
     {"outer", 0, STN_OPTION_WORD, AT(outer), "avg|nesterov|momentum|adam|yogi", "the coordinator's optimiser (nesterov)",
@@ -78,14 +81,11 @@ struct job {
 };
 
 /* What the options say on top of the task. */
-static enum stn_code settle(struct job *job, struct stn_err *err)
+static void settle(struct job *job)
 {
     const struct options *o = job->options;
     struct stn_task_spec *spec = &job->task.spec;
-    if (o->secure || (o->task != NULL && spec->secure)) {
-        return stn_err_set(err, STN_UNSUPPORTED, "secure aggregation is not in this version: use --secure off, or secure = no in the task");
-    }
-    spec->secure = false;
+    spec->secure = o->secure >= 0 ? o->secure == 1 : o->task == NULL || spec->secure;
     spec->n_rounds = o->rounds > 0 ? o->rounds : spec->n_rounds > 0 ? spec->n_rounds : 24;
     spec->train.local_steps = o->local_steps > 0 ? (uint32_t)o->local_steps : spec->train.local_steps;
     spec->train.local_epochs = o->local_steps > 0 ? 0 : spec->train.local_epochs;
@@ -100,7 +100,6 @@ static enum stn_code settle(struct job *job, struct stn_err *err)
     spec->outer.rate = o->outer_rate > 0 ? o->outer_rate : spec->outer.rate;
     spec->train.factor = spec->lora == STN_LORA_FFA ? STN_FACTOR_B : STN_FACTOR_BOTH; /* of who trains alone */
     spec->seed = o->seed;
-    return STN_OK;
 }
 
 /* The cohort, once it is known how many clients there are. */
@@ -115,6 +114,10 @@ static enum stn_code settle_cohort(struct job *job, struct stn_err *err)
     if (job->options->cohort > 0 || job->options->task == NULL) {
         spec->target = (uint32_t)(job->options->cohort > 0 ? job->options->cohort : n);
         spec->n_min = (spec->target + 1) / 2 < N_MIN_MOST ? (spec->target + 1) / 2 : N_MIN_MOST;
+    }
+    if (spec->secure && spec->target < STN_BOUND_MEMBERS_MIN) {
+        return stn_err_set(err, STN_INVALID, "a secure round has %d devices at least, this one %u: use more, or --secure off",
+                           STN_BOUND_MEMBERS_MIN, spec->target);
     }
     spec->digest = stn_task_file_digest(spec);
     return STN_OK;
@@ -143,8 +146,8 @@ static void print_head(const struct job *job)
                  job->lab.n_clients, spec->target, spec->n_min, (unsigned long long)spec->n_rounds, spec->train.local_steps,
                  spec->train.rank, loras[spec->lora], stn_outer_names[spec->outer.kind], spec->outer.rate,
                  (unsigned long long)job->options->seed, job->result.backend, job->result.kernel);
-    (void)printf("%zu examples to train on, %zu to test on, %zu values in the adapter; secure aggregation is off\n\n",
-                 job->lab.pooled->n_examples, job->lab.test->n_examples, job->lab.n_values);
+    (void)printf("%zu examples to train on, %zu to test on, %zu values in the adapter; secure aggregation is %s\n\n",
+                 job->lab.pooled->n_examples, job->lab.test->n_examples, job->lab.n_values, switches[spec->secure]);
     (void)printf("%5s  %10s  %9s  %9s  %7s  %4s  %9s  %9s  %9s\n", "round", "train loss", "eval loss", "accuracy", "clients",
                  "lost", "MB up", "MB down", "virt. min");
     (void)fflush(stdout);
@@ -243,9 +246,7 @@ static enum stn_code simulate(struct job *job, struct stn_err *err)
     (void)snprintf(job->task.spec.name, sizeof job->task.spec.name, "simulated");
     enum stn_code code = o->task == NULL ? STN_OK : stn_task_file_read(&job->task, o->task, err);
     if (code == STN_OK) {
-        code = settle(job, err);
-    }
-    if (code == STN_OK) {
+        settle(job);
         code = open_lab(job, err);
     }
     if (code == STN_OK) {
@@ -258,7 +259,8 @@ static enum stn_code simulate(struct job *job, struct stn_err *err)
     job->result = (struct stn_result){.model = o->model == NULL ? "home-base" : o->model, .n_clients = job->lab.n_clients,
                                       .seed = o->seed, .backend = stn_network_backend(network),
                                       .kernel = stn_network_kernel(network), .n_values = job->lab.n_values,
-                                      .n_examples = job->lab.pooled->n_examples, .n_test = job->lab.test->n_examples};
+                                      .n_examples = job->lab.pooled->n_examples, .n_test = job->lab.test->n_examples, .secure = job->task.spec.secure,
+                                      .n_min = job->task.spec.n_min};
     if (!job->is_json) {
         print_head(job);
     }

@@ -239,7 +239,11 @@ static enum stn_code make_world(struct stn_host *host, struct stn_err *err)
         .is_encoded = true,
         .wire = {.most_ms = 2 * host->config.latency_ms},
         .faults = {.vanish = host->config.dropout, .down_ms = DOWN_MS},
-        .agent = {.n_min_floor = spec->n_min, .allows_plain = true, .retry_first_ms = RETRY_FIRST_MS, .retry_most_ms = RETRY_MOST_MS}};
+        .agent = {.n_min_floor = spec->n_min,
+                  .allows_plain = !spec->secure,
+                  .retry_first_ms = RETRY_FIRST_MS,
+                  .retry_most_ms = RETRY_MOST_MS,
+                  .secure = {.gamma_floor = spec->gamma, .sigma_floor = spec->sigma}}};
     const char *const tasks[] = {spec->name};
     struct stn_blob_ref adapter;
     enum stn_code code = stn_host_merge_open(host, &adapter, err);

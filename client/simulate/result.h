@@ -32,6 +32,7 @@ struct stn_result {
     const char *backend, *kernel;
     uint64_t n_values, n_examples, n_test;
     bool secure;
+    uint32_t n_min; /* no version is made of fewer */
     bool stopped; /* by Ctrl-C: fewer rounds than asked for */
 };
 

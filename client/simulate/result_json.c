@@ -25,12 +25,12 @@ static json_t *object(const struct stn_result *result)
         (void)json_array_append_new(rounds, round_of(&result->rounds[i]));
     }
     stn_digest_put_text(&result->adapter, digest);
-    json_t *o = json_pack("{s:s, s:I, s:o, s:o, s:o, s:s, s:I, s:f, s:s, s:s, s:I, s:I, s:I, s:b, s:b}", "model",
+    json_t *o = json_pack("{s:s, s:I, s:o, s:o, s:o, s:s, s:I, s:f, s:s, s:s, s:I, s:I, s:I, s:b, s:i, s:b}", "model",
                           result->model, "clients", (json_int_t)result->n_clients, "rounds", rounds, "base",
                           score(&result->base), "federated", score(&result->federated), "adapter_digest", digest, "seed",
                           (json_int_t)result->seed, "wall_s", result->wall_s, "backend", result->backend, "kernel",
                           result->kernel, "values", (json_int_t)result->n_values, "examples",
-                          (json_int_t)result->n_examples, "tests", (json_int_t)result->n_test, "secure", result->secure,
+                          (json_int_t)result->n_examples, "tests", (json_int_t)result->n_test, "secure", result->secure, "n_min", (int)result->n_min,
                           "stopped", result->stopped);
     if (o != NULL && result->has_compare) {
         (void)json_object_set_new(o, "local", score(&result->local));

@@ -76,8 +76,9 @@ enum stn_code stn_cohort_secure_check(const struct stn_task_spec *spec)
 {
     const struct stn_bound_params params = {
         .gamma = spec->gamma, .delta = spec->delta, .eta = spec->eta, .sigma = spec->sigma};
-    struct stn_bound bound;
-    enum stn_code code = stn_bound_for(spec->n_min, &params, &bound, NULL);
+    struct stn_bound bound; /* a roster has so many in any case */
+    uint32_t n = spec->n_min < STN_BOUND_MEMBERS_MIN ? STN_BOUND_MEMBERS_MIN : spec->n_min;
+    enum stn_code code = stn_bound_for(n, &params, &bound, NULL);
     return code == STN_OK ? stn_bound_for(spec->target, &params, &bound, NULL) : code;
 }
 

@@ -27,32 +27,48 @@ d.pop("wall_s")
 print(json.dumps(d, sort_keys=True))' "$1"
 }
 
-few="--clients 4 --rounds 2 --seed 5"
+few="--clients 6 --rounds 2 --seed 5"
 # shellcheck disable=SC2086
 {
     "$sterna" simulate $few --compare --json --threads 2 --report "$dir/r.html" --adapter-out "$dir/a.gguf" > "$dir/1"
     "$sterna" simulate $few --compare --json --threads 1 > "$dir/2"
     "$sterna" simulate $few --json --seed 6 > "$dir/3"
-    "$sterna" simulate $few --json --dropout 0.5 --latency 300 --rounds 3 > "$dir/4"
-    "$sterna" simulate $few --json --dropout 0.5 --latency 300 --rounds 3 > "$dir/5"
+    "$sterna" simulate $few --json --dropout 0.3 --latency 300 --rounds 3 > "$dir/4"
+    "$sterna" simulate $few --json --dropout 0.3 --latency 300 --rounds 3 --threads 1 > "$dir/5"
 }
+# shellcheck disable=SC2086
+{
+    "$sterna" simulate $few --json --secure off > "$dir/6"
+    "$sterna" simulate $few --threads 1 > "$dir/7"
+}
+digest() {
+    python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["adapter_digest"])' "$1"
+}
+check "without losses masks change no bit" "$(digest "$dir/1")" "$(digest "$dir/6")"
+check "secure aggregation is on unless it is off" "True False" "$(python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["secure"], json.load(open(sys.argv[2]))["secure"])' "$dir/1" "$dir/6")"
+check "it costs bytes, and not many" True "$(python3 -c 'import json, sys
+on, off = (sum(r["bytes_up"] for r in json.load(open(f))["rounds"]) for f in sys.argv[1:])
+print(off < on < 1.05 * off)' "$dir/1" "$dir/6")"
+check "n_min is printed" 1 "$(grep -c "cohort 6, n_min 3," "$dir/7")"
 check "any number of threads gives the same numbers" "$(numbers "$dir/1")" "$(numbers "$dir/2")"
 check "losses and delays come from the seed" "$(numbers "$dir/4")" "$(numbers "$dir/5")"
 check "another seed is another history" 1 "$([ "$(numbers "$dir/1")" != "$(numbers "$dir/3")" ] && echo 1)"
-check "the result has its parts" "2 4 True True" "$(python3 -c 'import json, sys
+check "the result has its parts" "2 6 True True" "$(python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
 r = d["rounds"]
 print(len(r), d["clients"], r[1]["eval_loss"] < r[0]["eval_loss"] < d["base"]["loss"], {"local", "central", "federated"} <= set(d))' "$dir/1")"
 check "devices are lost and counted" True "$(python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
-print(sum(r["lost"] for r in d["rounds"]) > 0 and all(r["clients"] >= 2 for r in d["rounds"]))' "$dir/4")"
+print(sum(r["lost"] for r in d["rounds"]) > 0 and all(r["clients"] >= d["n_min"] == 3 for r in d["rounds"]))' "$dir/4")"
 check "the report asks for nothing from elsewhere" 0 "$(grep -c -E '(src|href)="?http' "$dir/r.html")"
 check "the report has its numbers" 1 "$(grep -c '"adapter_digest":' "$dir/r.html")"
 check "the merged adapter is one" 8 "$("$sterna" adapter info "$dir/a.gguf" --json | python3 -c 'import json, sys
 print(json.load(sys.stdin)["rank"])')"
 for lora in both ffa alternate; do
-    "$sterna" simulate --clients 3 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 1 > "$dir/$lora"
-    "$sterna" simulate --clients 3 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 2 > "$dir/again"
+    "$sterna" simulate --clients 5 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 1 > "$dir/$lora"
+    "$sterna" simulate --clients 5 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 2 > "$dir/again"
     check "$lora: any number of threads gives the same numbers" "$(numbers "$dir/$lora")" "$(numbers "$dir/again")"
 done
 check "one factor alone goes up in about half the bytes" "True True" "$(python3 -c 'import json, sys
@@ -61,7 +77,7 @@ print(0.4 < ffa / both < 0.6, 0.4 < alternate / both < 0.6)' "$dir")"
 "$sterna" data demo -o "$dir/homes" --devices 3 > /dev/null
 cat "$dir"/homes/home-*.jsonl > "$dir/all.jsonl"
 check "one client for each value of a field" 3 "$("$sterna" simulate -d "$dir/all.jsonl" --partition by:home --rounds 1 \
-    --local-steps 1 --json | python3 -c 'import json, sys
+    --local-steps 1 --secure off --json | python3 -c 'import json, sys
 print(json.load(sys.stdin)["clients"])')"
 check "a lopsided split runs too" 6 "$("$sterna" simulate -d "$dir/all.jsonl" --partition dirichlet:0.1 --clients 6 \
     --rounds 1 --local-steps 1 --json | python3 -c 'import json, sys
@@ -78,6 +94,7 @@ fails() {
 }
 fails 1 'expected iid, dirichlet:ALPHA or by:FIELD' --partition odd -d "$dir/all.jsonl"
 fails 1 'cohort of 9 is more than the 4 clients' --clients 4 --cohort 9
+fails 1 'secure round has 5 devices at least' --clients 4
 fails 1 'no-such.gguf' -m no-such.gguf
 fails 1 'no field street' -d "$dir/all.jsonl" --partition by:street
 fails 2 'expected a number from 2 to' --clients 1
