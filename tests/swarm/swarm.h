@@ -1,0 +1,47 @@
+/* swarm: a world of a seed and its host of symbols: a delta is sixteen numbers, its encoding too, and
+ * an accumulator is their sum. Promises are checked after every step:
+ *
+ *   those of simulate/promises.h;
+ *   what is merged is the sum of the deltas that count, masks or not;
+ *   nobody's self seed goes into two vectors;
+ *   of no device are both secrets opened, by whomever;
+ *   everybody of a round acknowledges the same survivors, and nobody has evidence;
+ *   no round outlives its deadline. */
+#ifndef STN_TESTS_SWARM_SWARM_H
+#define STN_TESTS_SWARM_SWARM_H
+
+#include "base/rng.h"
+#include "client/simulate/promises.h"
+#include "client/simulate/world.h"
+
+#define STN_SWARM_TASKS 2
+
+/* What goes wrong on purpose: each must be caught. */
+struct stn_swarm_plants {
+    bool forgets_to_lose; /* an accumulator outlives the crash, and ADD comes again */
+    bool repeats_adds;    /* a retransmission is added again */
+    bool forgets_masks;   /* one mask stays on a sum */
+};
+
+/* How worlds are drawn. */
+struct stn_swarm_kind {
+    struct stn_task_spec (*spec)(struct stn_rng *rng, const char *name, uint32_t n_devices);
+    struct stn_world_config (*config)(struct stn_rng *rng, uint64_t seed);
+};
+
+struct stn_swarm_outcome {
+    uint64_t transcript, end_ms, n_steps, n_checks;
+    uint64_t n_merged, n_merged_members, n_void; /* versions, how many deltas are in them, void rounds */
+    uint64_t said[64];                           /* by type of message */
+    bool is_done;
+    char text[256]; /* what is wrong, or nothing */
+};
+
+struct stn_swarm_outcome stn_swarm_run(const struct stn_swarm_kind *kind, uint64_t seed,
+                                       const struct stn_swarm_plants *plants);
+
+/* Worlds from STERNA_SWARM_SEED (that one alone) or 0 on (STERNA_SWARM_SEEDS of them, n by default): all keep their
+ * promises and come to their end. Their outcomes, added up. */
+struct stn_swarm_outcome stn_swarm_run_all(const struct stn_swarm_kind *kind, uint64_t n);
+
+#endif

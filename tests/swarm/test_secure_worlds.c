@@ -1,0 +1,127 @@
+#include "tests/lib/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/swarm/swarm.h"
+
+static struct stn_task_spec draw_spec(struct stn_rng *rng, const char *name, uint32_t n_devices)
+{
+    uint32_t target = 5 + (uint32_t)stn_rng_below(rng, n_devices - 4);
+    struct stn_task_spec spec = {
+        .base = {.digest = stn_digest_of("base", 4), .size = 100000},
+        .train = {.rank = 8,
+                  .alpha = 16,
+                  .targets = 1,
+                  .local_steps = 5,
+                  .batch_tokens = 256,
+                  .ctx = 64,
+                  .lr = 1e-3},
+        .n_values = 1000,
+        .target = target,
+        .n_min = 5 + (uint32_t)stn_rng_below(rng, target - 4),
+        .over_select = 1 + stn_rng_unit(rng),
+        .join_window_ms = 30000 + stn_rng_below(rng, 150000),
+        .report_deadline_ms = 60000 + stn_rng_below(rng, 600000),
+        .upload_ms = 30000 + stn_rng_below(rng, 60000),
+        .staleness = (uint32_t)stn_rng_below(rng, 3),
+        .secure = true,
+        .gamma = 0.1,
+        .delta = 0.1,
+        .sigma = 64,
+        .eta = 30,
+        .share_ms = 15000 + stn_rng_below(rng, 20000),
+        .ack_ms = 15000 + stn_rng_below(rng, 20000),
+        .unmask_ms = 15000 + stn_rng_below(rng, 20000),
+        .outer = {.rate = 1},
+        .clip_norm = 1,
+        .clip_quantile = 0.9,
+        .weight_max = 8,
+        .bits = 24,
+        .n_rounds = 2 + stn_rng_below(rng, 3),
+        .seed = stn_rng_u64(rng)};
+    if (strcmp(name, "beta") == 0 && stn_rng_below(rng, 4) == 0) {
+        spec.secure = false; /* beside a plain one */
+    }
+    return spec;
+}
+
+static struct stn_world_config draw_config(struct stn_rng *rng, uint64_t seed)
+{
+    bool is_calm = seed % 5 == 0;
+    struct stn_world_config config = {
+        .seed = seed,
+        .n_devices = 6 + (uint32_t)stn_rng_below(rng, 8),
+        .n_examples = 10,
+        .n_per_ms = 1 + stn_rng_below(rng, 1000),
+        .is_encoded = seed % 4 == 1,
+        .wire = {.least_ms = 1,
+                 .most_ms = 1 + stn_rng_below(rng, 2000),
+                 .loss = 0.05 * stn_rng_unit(rng),
+                 .repeat = 0.2 * stn_rng_unit(rng)},
+        .agent = {.n_min_floor = 5,
+                  .allows_plain = true,
+                  .retry_first_ms = 500,
+                  .retry_most_ms = 60000,
+                  .secure = {.gamma_floor = 0.1, .sigma_floor = 64}}};
+    if (!is_calm) {
+        config.faults = (struct stn_faults_config){.until_ms = 3600000,
+                                                   .coordinator_crash = 0.01 * stn_rng_unit(rng),
+                                                   .device_crash = 0.01 * stn_rng_unit(rng),
+                                                   .down_ms = 30000,
+                                                   .job_failure = 0.1 * stn_rng_unit(rng),
+                                                   .corruption = 0.1 * stn_rng_unit(rng),
+                                                   .owner_ms = stn_rng_below(rng, 2) * 600000,
+                                                   .jump_ms = stn_rng_below(rng, 2) * 120000};
+    }
+    return config;
+}
+
+static const struct stn_swarm_kind secure = {draw_spec, draw_config};
+
+START_TEST(every_secure_world_keeps_every_promise_and_comes_to_its_end)
+{
+    struct stn_swarm_outcome all = stn_swarm_run_all(&secure, 30);
+    ck_assert_uint_gt(all.said[STN_MSG_UNMASK], 0);
+}
+END_TEST
+
+START_TEST(a_seed_run_twice_gives_the_same_transcript)
+{
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        struct stn_swarm_outcome a = stn_swarm_run(&secure, seed, NULL),
+                                 b = stn_swarm_run(&secure, seed, NULL);
+        ck_assert_uint_eq(a.transcript, b.transcript);
+        ck_assert_uint_eq(a.n_steps, b.n_steps);
+    }
+}
+END_TEST
+
+static uint64_t n_caught(const struct stn_swarm_plants *plants, const char *text)
+{
+    uint64_t n = 0;
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        struct stn_swarm_outcome outcome = stn_swarm_run(&secure, seed, plants);
+        n += strstr(outcome.text, text) != NULL;
+    }
+    return n;
+}
+
+START_TEST(what_is_planted_is_caught)
+{
+    ck_assert_uint_eq(n_caught(&(struct stn_swarm_plants){.repeats_adds = true}, "counted twice"), 10);
+    ck_assert_uint_eq(n_caught(&(struct stn_swarm_plants){.forgets_masks = true}, "not the sum of its deltas"), 10);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("secure worlds");
+    TCase *t = tcase_create("worlds");
+    tcase_set_timeout(t, 600);
+    tcase_add_test(t, every_secure_world_keeps_every_promise_and_comes_to_its_end);
+    tcase_add_test(t, a_seed_run_twice_gives_the_same_transcript);
+    tcase_add_test(t, what_is_planted_is_caught);
+    suite_add_tcase(s, t);
+    return s;
+}
