@@ -15,8 +15,10 @@
 static const char *const names[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = "c",
     [STN_CPUID_AVX2] = "avx2",
+    [STN_CPUID_AVX_VNNI] = "avx-vnni",
     [STN_CPUID_AVX512_VNNI] = "avx512-vnni",
     [STN_CPUID_NEON_DOT] = "neon-dot",
+    [STN_CPUID_NEON_I8MM] = "neon-i8mm",
 };
 
 static _Atomic int chosen = -1; /* -1: nobody has asked yet */
@@ -34,6 +36,22 @@ static bool has_f16c(void) /* clang's library does not know the name */
 }
 #endif
 
+bool stn_cpuid_has_vex_dot(void)
+{
+#ifdef __x86_64__
+    static _Atomic int known; /* 0: not asked yet; 1: no; 2: yes */
+    int has = atomic_load_explicit(&known, memory_order_relaxed);
+    if (has == 0) {
+        unsigned a = 0, b, c, d;
+        has = __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 4) != 0 ? 2 : 1;
+        atomic_store_explicit(&known, has, memory_order_relaxed);
+    }
+    return has == 2;
+#else
+    return false;
+#endif
+}
+
 /* The compiler's library asks both the processor and the operating system (XCR0). */
 bool stn_cpuid_runs(enum stn_cpuid_set set)
 {
@@ -42,10 +60,11 @@ bool stn_cpuid_runs(enum stn_cpuid_set set)
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vnni");
-    return set == STN_CPUID_C || (set == STN_CPUID_AVX2 && avx2) ||
-           (set == STN_CPUID_AVX512_VNNI && avx512);
+    return set == STN_CPUID_C || (set == STN_CPUID_AVX2 && avx2) || (set == STN_CPUID_AVX512_VNNI && avx512) ||
+           (set == STN_CPUID_AVX_VNNI && avx2 && (avx512 || stn_cpuid_has_vex_dot()));
 #elif defined STN_CPUID_BUILDS_NEON_DOT
-    return set == STN_CPUID_C || (set == STN_CPUID_NEON_DOT && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0);
+    bool dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0, i8mm = dot && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+    return set == STN_CPUID_C || (set == STN_CPUID_NEON_DOT && dot) || (set == STN_CPUID_NEON_I8MM && i8mm);
 #else
     return set == STN_CPUID_C;
 #endif

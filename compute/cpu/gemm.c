@@ -7,10 +7,12 @@ static const struct stn_gemm_kernel *const kernels[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = &stn_gemm_c_kernel,
 #ifdef __x86_64__
     [STN_CPUID_AVX2] = &stn_gemm_avx2_kernel,
+    [STN_CPUID_AVX_VNNI] = &stn_gemm_avx2_kernel,
     [STN_CPUID_AVX512_VNNI] = &stn_gemm_avx512_kernel,
 #endif
 #ifdef STN_CPUID_BUILDS_NEON_DOT
     [STN_CPUID_NEON_DOT] = &stn_gemm_neon_kernel,
+    [STN_CPUID_NEON_I8MM] = &stn_gemm_neon_kernel,
 #endif
 };
 

@@ -53,10 +53,12 @@ LOOP(c_floats, , four_floats, KIND, MULTIPLY)
 #define AVX2 __attribute__((target("avx2,fma")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")))
 #define PAIRS(sum, x, y) _mm256_add_epi16(sum, _mm256_maddubs_epi16(x, y)) /* 16 bits hold such sums for a while */
+#define AVX_VNNI __attribute__((target("avx2,fma,avxvnni")))
 #define FUSED_AVX2(sum, x, y) _mm256_fmadd_ps(x, y, sum)
 #define FUSED_AVX512(sum, x, y) _mm512_fmadd_ps(x, y, sum)
 LOOP(avx2_integer, AVX2, __m256i, "x", PAIRS)
 LOOP(avx2_floats, AVX2, __m256, "x", FUSED_AVX2)
+LOOP(avx_vnni_integer, AVX_VNNI, __m256i, "x", _mm256_dpbusd_avx_epi32)
 LOOP(avx512_integer, AVX512, __m512i, "v", _mm512_dpbusd_epi32)
 LOOP(avx512_floats, AVX512, __m512, "v", FUSED_AVX512)
 #endif
@@ -64,11 +66,15 @@ LOOP(avx512_floats, AVX512, __m512, "v", FUSED_AVX512)
 #ifdef STN_CPUID_BUILDS_NEON_DOT
 #ifdef __clang__
 #define NEON __attribute__((target("dotprod")))
+#define I8MM __attribute__((target("dotprod,i8mm")))
 #else
 #define NEON __attribute__((target("arch=armv8.2-a+dotprod")))
+#define I8MM __attribute__((target("arch=armv8.2-a+dotprod+i8mm")))
 #endif
 #define DOT(sum, x, y) vreinterpretq_s8_s32(vdotq_s32(vreinterpretq_s32_s8(sum), x, y))
+#define MATRIX(sum, x, y) vreinterpretq_s8_s32(vmmlaq_s32(vreinterpretq_s32_s8(sum), x, y))
 LOOP(neon_integer, NEON, int8x16_t, "w", DOT)
+LOOP(neon_matrix, I8MM, int8x16_t, "w", MATRIX)
 LOOP(neon_floats, NEON, float32x4_t, "w", vfmaq_f32)
 #endif
 
@@ -76,10 +82,12 @@ static const struct stn_peak_loops loops[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = {{c_integer, 4}, {c_floats, 4}},
 #ifdef __x86_64__
     [STN_CPUID_AVX2] = {{avx2_integer, 32}, {avx2_floats, 8}},
+    [STN_CPUID_AVX_VNNI] = {{avx_vnni_integer, 32}, {avx2_floats, 8}},
     [STN_CPUID_AVX512_VNNI] = {{avx512_integer, 64}, {avx512_floats, 16}},
 #endif
 #ifdef STN_CPUID_BUILDS_NEON_DOT
     [STN_CPUID_NEON_DOT] = {{neon_integer, 16}, {neon_floats, 4}},
+    [STN_CPUID_NEON_I8MM] = {{neon_matrix, 32}, {neon_floats, 4}},
 #endif
 };
 

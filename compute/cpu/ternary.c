@@ -37,10 +37,12 @@ static const struct stn_ternary_kernel *const kernels[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = &stn_ternary_c_kernel,
 #ifdef __x86_64__
     [STN_CPUID_AVX2] = &stn_ternary_avx2_kernel,
+    [STN_CPUID_AVX_VNNI] = &stn_ternary_avx_vnni_kernel,
     [STN_CPUID_AVX512_VNNI] = &stn_ternary_avx512_kernel,
 #endif
 #ifdef STN_CPUID_BUILDS_NEON_DOT
     [STN_CPUID_NEON_DOT] = &stn_ternary_neon_kernel,
+    [STN_CPUID_NEON_I8MM] = &stn_ternary_neon_i8mm_kernel,
 #endif
 };
 

@@ -85,7 +85,7 @@ void stn_ternary_backward_int8(const struct stn_ternary *w, const int8_t *q, con
 void stn_ternary_forward_exact(const struct stn_ternary *w, const float *x, size_t n, float *y, size_t ldy,
                                size_t first, size_t count, void *scratch);
 
-/* "avx512-vnni", "avx2", "neon-dot", "c": the kernel in use; and how many the processor runs, with their names, the best first. */
+/* "avx512-vnni", "avx-vnni", "avx2", "neon-i8mm", "neon-dot", "c": the kernel in use; and how many the processor runs, with their names, the best first. */
 const char *stn_ternary_kernel(void);
 /* STN_UNSUPPORTED when there is none of this name that the processor runs. Packed matrices stay valid. The dense
  * products (gemm.h) change too. For tests and the bench: nobody may be computing. */

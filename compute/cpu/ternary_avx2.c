@@ -10,15 +10,9 @@
 #include <string.h>
 
 #define TARGET __attribute__((target("avx2,fma")))
-#define INLINE TARGET static inline __attribute__((always_inline))
-enum { TOKENS = 4, BLOCK_UNITS = STN_TERNARY_BLOCK / 4 };
+#include "compute/cpu/ternary_ymm.h"
 
-INLINE __m256i four(const int8_t *q)
-{
-    int32_t value;
-    memcpy(&value, q, sizeof value);
-    return _mm256_set1_epi32(value);
-}
+enum { TOKENS = 4, BLOCK_UNITS = STN_TERNARY_BLOCK / 4 };
 
 /* sum += code q, two products to a lane. Written out because compilers hold back the additions
  * until the registers are used up. */
@@ -58,23 +52,6 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
     for (size_t t = 0; t < n; t++) {
         acc[t][0] = _mm256_madd_epi16(short_acc[t][0], _mm256_set1_epi16(1));
         acc[t][1] = _mm256_madd_epi16(short_acc[t][1], _mm256_set1_epi16(1));
-    }
-}
-
-TARGET static void put(const struct stn_ternary_product *p, size_t t, size_t lane, __m256 value)
-{
-    if (lane >= p->count) {
-        return;
-    }
-    float *y = p->y + t * p->ldy + lane;
-    if (p->count - lane >= 8) {
-        _mm256_storeu_ps(y, p->add ? _mm256_add_ps(_mm256_loadu_ps(y), value) : value);
-        return;
-    }
-    float values[8];
-    _mm256_storeu_ps(values, value);
-    for (size_t i = 0; i < p->count - lane; i++) {
-        y[i] = p->add ? y[i] + values[i] : values[i];
     }
 }
 

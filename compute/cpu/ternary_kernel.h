@@ -56,8 +56,13 @@ struct stn_ternary_kernel {
 
 extern const struct stn_ternary_kernel stn_ternary_c_kernel;
 extern const struct stn_ternary_kernel stn_ternary_avx2_kernel;
+extern const struct stn_ternary_kernel stn_ternary_avx_vnni_kernel;
 extern const struct stn_ternary_kernel stn_ternary_avx512_kernel;
 extern const struct stn_ternary_kernel stn_ternary_neon_kernel;
+extern const struct stn_ternary_kernel stn_ternary_neon_i8mm_kernel;
+
+/* The product of stn_ternary_avx_vnni_kernel where the processor has it in AVX-512's encoding alone. */
+void stn_ternary_avx_vnni_evex_product(const struct stn_ternary_product *product);
 
 /* The 2-bit code (weight + 1) of one output and input. */
 static inline unsigned stn_ternary_code(const uint8_t *panel, size_t output, size_t input)

@@ -6,8 +6,9 @@
 
 #ifdef STN_CPUID_BUILDS_NEON_DOT
 
-#include <arm_neon.h>
 #include <string.h>
+
+#include "compute/cpu/ternary_neon.h"
 
 #ifdef __clang__
 #define TARGET __attribute__((target("dotprod")))
@@ -58,23 +59,6 @@ INLINE void run(const uint8_t *units, size_t n_units, const int8_t *q, size_t st
     for (size_t t = 0; t < n; t++) {
         acc[t][1] = vshrq_n_s32(acc[t][1], 2);
         acc[t][3] = vshrq_n_s32(acc[t][3], 2);
-    }
-}
-
-static void put(const struct stn_ternary_product *p, size_t t, size_t lane, float32x4_t value)
-{
-    if (lane >= p->count) {
-        return;
-    }
-    float *y = p->y + t * p->ldy + lane;
-    if (p->count - lane >= 4) {
-        vst1q_f32(y, p->add ? vaddq_f32(vld1q_f32(y), value) : value);
-        return;
-    }
-    float values[4];
-    vst1q_f32(values, value);
-    for (size_t i = 0; i < p->count - lane; i++) {
-        y[i] = p->add ? y[i] + values[i] : values[i];
     }
 }
 
