@@ -212,7 +212,7 @@ static inline float32x4_t clamp(float32x4_t x)
 }
 
 /* Two values times inverse, rounded half to even; at most 127 both ways. */
-INLINE int32x2_t nearest(float32x2_t x, float64x2_t inverse)
+static inline int32x2_t nearest(float32x2_t x, float64x2_t inverse)
 {
     float64x2_t v = vmulq_f64(vcvt_f64_f32(x), inverse);
     v = vmaxnmq_f64(vminnmq_f64(v, vdupq_n_f64(127)), vdupq_n_f64(-127)); /* not-a-number becomes 127 */
