@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "compute/model/arch.h"
@@ -34,6 +35,7 @@ struct convert {
     enum stn_quant_type type;
     struct stn_safetensors *files[STN_CONVERT_FILES];
     size_t n_files;
+    struct stn_map used; /* names of arrays that became tensors */
     struct stn_gguf_write *w;
     bool (*progress)(void *context, uint64_t done, uint64_t total);
     void *user;
@@ -215,6 +217,29 @@ static const struct stn_safetensors_array *find(const struct convert *c, const c
     return found;
 }
 
+static enum stn_code use(struct convert *c, const struct stn_safetensors_array *array, struct stn_err *err)
+{
+    return stn_map_set(&c->used, array->name, strlen(array->name), c)
+               ? STN_OK
+               : stn_err_set(err, STN_MEMORY, "no memory for the names of tensors");
+}
+
+/* What is in a checkpoint and not in its family (a bias, a norm before a product) would change its answers. */
+static enum stn_code refuse_others(const struct convert *c, struct stn_err *err)
+{
+    for (size_t i = 0; i < c->n_files; i++) {
+        for (size_t k = 0; k < stn_safetensors_n_arrays(c->files[i]); k++) {
+            const char *name = stn_safetensors_array(c->files[i], k)->name;
+            bool is_idle = stn_str_ends(name, "rotary_emb.inv_freq") || (c->is_tied && strcmp(name, "lm_head.weight") == 0);
+            if (!is_idle && stn_map_get(&c->used, name, strlen(name)) == NULL) {
+                return stn_err_set(err, STN_UNSUPPORTED, "%.120s: tensor %.100s has no place in a %s model", c->folder, name,
+                                   c->family->arch);
+            }
+        }
+    }
+    return STN_OK;
+}
+
 static enum stn_code missing(const struct convert *c, const char *name, struct stn_err *err)
 {
     return stn_err_set(err, STN_NOT_FOUND, "%.150s has no tensor %.80s of its shape", c->folder, name);
@@ -228,7 +253,8 @@ static enum stn_code plain(struct convert *c, const char *to, const char *from, 
     if (t.from == NULL || t.from->n_values != rows * cols || t.from->dims[rows == 1 ? 0 : 1] != cols) {
         return missing(c, from, err);
     }
-    return visitor(c, &t, err);
+    enum stn_code code = use(c, t.from, err);
+    return code != STN_OK ? code : visitor(c, &t, err);
 }
 
 /* A product's weight: floats (out, in), or four rows in a byte (out / 4, in) with a scale beside them. */
@@ -247,9 +273,10 @@ static enum stn_code weight(struct convert *c, uint32_t layer, enum stn_arch_tar
     if (t.from == NULL || t.from->n_dims != 2 || t.from->dims[1] != cols || t.from->dims[0] * (is_packed ? 4 : 1) != rows) {
         return missing(c, from, err);
     }
-    if (is_packed) {
-        enum stn_code code = scale == NULL || scale->n_values != 1 ? missing(c, from, err)
-                                                                   : stn_safetensors_floats(scale, 0, 1, &t.scale, err);
+    enum stn_code code = use(c, t.from, err);
+    if (is_packed && code == STN_OK) {
+        code = scale == NULL || scale->n_values != 1 ? missing(c, from, err) : use(c, scale, err);
+        code = code != STN_OK ? code : stn_safetensors_floats(scale, 0, 1, &t.scale, err);
         if (code != STN_OK) {
             return code;
         }
@@ -258,7 +285,7 @@ static enum stn_code weight(struct convert *c, uint32_t layer, enum stn_arch_tar
             return stn_err_set(err, STN_CORRUPT, "%.150s: its scale is %g", from, (double)t.scale);
         }
     }
-    return visitor(c, &t, err);
+    return code != STN_OK ? code : visitor(c, &t, err);
 }
 
 static enum stn_code visit_layer(struct convert *c, uint32_t n, visit *visitor, struct stn_err *err)
@@ -445,6 +472,7 @@ static enum stn_code write_all(struct convert *c, const char *path, struct stn_e
     enum stn_code code = read_scaling(c, err);
     code = code != STN_OK ? code : stn_convert_tokenizer(c->w, c->folder, c->n_vocab, err);
     code = code != STN_OK ? code : visit_all(c, describe, err);
+    code = code != STN_OK ? code : refuse_others(c, err);
     if (code == STN_OK && c->freqs != NULL) {
         stn_gguf_write_tensor(c->w, "rope_freqs.weight", STN_QUANT_F32, 1, (uint64_t[]){c->head_dim / 2});
     }
@@ -473,6 +501,7 @@ enum stn_code stn_convert_folder(const char *folder, const char *path, enum stn_
     for (size_t i = 0; i < c->n_files; i++) {
         stn_safetensors_close(c->files[i]);
     }
+    stn_map_fini(&c->used);
     stn_mem_free(c->freqs);
     json_decref(c->config);
     stn_mem_free(c);

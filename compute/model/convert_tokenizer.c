@@ -178,19 +178,101 @@ static enum stn_code write_merges(struct vocabulary *v, struct stn_gguf_write *w
     return code != STN_OK ? code : write_array(w, KEY "merges", value, err);
 }
 
-/* Which of our pre-tokenizers a file describes: by the words of its regular expressions. */
-static const char *split_of(const json_t *file)
+/* A pre-tokenizer's steps as one text: their types, a Split's regular expression, a plus where bytes are split by GPT-2's. */
+static void add_steps(struct stn_buf *text, const json_t *step)
+{
+    const char *type = json_string_value(json_object_get(step, "type")), *behavior, *regex;
+    const json_t *use = json_object_get(step, "use_regex");
+    size_t i;
+    json_t *part;
+    if (type == NULL || strcmp(type, "Sequence") == 0) {
+        json_array_foreach((json_t *)json_object_get(step, "pretokenizers"), i, part)
+        {
+            add_steps(text, part);
+        }
+        return;
+    }
+    behavior = json_string_value(json_object_get(step, "behavior"));
+    regex = json_string_value(json_object_get(json_object_get(step, "pattern"), "Regex"));
+    (void)stn_buf_add_str(text, type);
+    if (strcmp(type, "Split") == 0) {
+        bool is_usual = regex != NULL && behavior != NULL && strcmp(behavior, "Isolated") == 0 &&
+                        !json_is_true(json_object_get(step, "invert"));
+        (void)stn_buf_printf(text, ":%s", is_usual ? regex : "?");
+    } else if (strcmp(type, "ByteLevel") == 0 && !json_is_false(use)) {
+        (void)stn_buf_add_str(text, "+");
+    } else if (strcmp(type, "Digits") == 0 && json_is_true(json_object_get(step, "individual_digits"))) {
+        (void)stn_buf_add_str(text, ":1");
+    }
+    (void)stn_buf_add_str(text, ";");
+}
+
+/* Which of our pre-tokenizers a file describes, to the letter. */
+static enum stn_code find_split(const struct vocabulary *v, const char **ret, struct stn_err *err)
 {
     static const struct {
-        const char *part, *name;
-    } known[] = {{"\\\\p{N}{1,3}", "llama-bpe"}, {"Punctuation", "falcon"}, {"ByteLevel", "gpt-2"}};
-    char *text = json_dumps(json_object_get(file, "pre_tokenizer"), JSON_ENCODE_ANY);
-    const char *name = NULL;
-    for (size_t i = 0; text != NULL && i < sizeof known / sizeof *known && name == NULL; i++) {
-        name = strstr(text, known[i].part) != NULL ? known[i].name : NULL;
+        const char *steps, *name;
+    } known[] = {
+        {"Split:(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+         "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+;ByteLevel;",
+         "llama-bpe"},
+        {"Punctuation;ByteLevel+;Digits;Split:[0-9][0-9][0-9];", "falcon"},
+        {"ByteLevel+;", "gpt-2"},
+    };
+    struct stn_buf steps = {0};
+    const json_t *normalizer = json_object_get(v->file, "normalizer");
+    enum stn_code code = STN_OK;
+    add_steps(&steps, json_object_get(v->file, "pre_tokenizer"));
+    *ret = NULL;
+    for (size_t i = 0; i < sizeof known / sizeof *known && *ret == NULL; i++) {
+        *ret = steps.size == strlen(known[i].steps) && memcmp(steps.data, known[i].steps, steps.size) == 0 ? known[i].name : NULL;
     }
-    free(text);
-    return name;
+    if (steps.failed) {
+        code = stn_err_set(err, STN_MEMORY, "no memory for a pre-tokenizer");
+    } else if (normalizer != NULL && !json_is_null(normalizer)) {
+        code = stn_err_set(err, STN_UNSUPPORTED, "%.150s/tokenizer.json: a byte-level vocabulary with a normalizer", v->folder);
+    } else if (*ret == NULL) {
+        code = stn_err_set(err, STN_UNSUPPORTED, "%.80s/tokenizer.json: its pre-tokenizer is none that this build knows: %.*s",
+                           v->folder, steps.size < 120 ? (int)steps.size : 120, steps.size == 0 ? "" : (const char *)steps.data);
+    }
+    stn_buf_fini(&steps);
+    return code;
+}
+
+/* Whether SentencePiece puts a blank before a text: by a normalizer of its own, or as a way of splitting. */
+static bool adds_blank(const json_t *step)
+{
+    const char *type = json_string_value(json_object_get(step, "type"));
+    const char *scheme = json_string_value(json_object_get(step, "prepend_scheme"));
+    size_t i;
+    json_t *part;
+    bool found = type != NULL && (strcmp(type, "Prepend") == 0 ||
+                                  (strcmp(type, "Metaspace") == 0 &&
+                                   (scheme != NULL ? strcmp(scheme, "never") != 0
+                                                   : !json_is_false(json_object_get(step, "add_prefix_space")))));
+    json_array_foreach((json_t *)json_object_get(step, "normalizers"), i, part)
+    {
+        found = found || adds_blank(part);
+    }
+    json_array_foreach((json_t *)json_object_get(step, "pretokenizers"), i, part)
+    {
+        found = found || adds_blank(part);
+    }
+    return found;
+}
+
+/* Whether a text begins with a special token, as its last step makes it. */
+static bool begins_special(const json_t *step)
+{
+    const json_t *first = json_array_get(json_object_get(step, "single"), 0);
+    bool found = json_object_get(first, "SpecialToken") != NULL;
+    size_t i;
+    json_t *part;
+    json_array_foreach((json_t *)json_object_get(step, "processors"), i, part)
+    {
+        found = found || begins_special(part);
+    }
+    return found;
 }
 
 static enum stn_code write_tokens(struct vocabulary *v, struct stn_gguf_write *w, struct stn_buf *value, struct stn_err *err)
@@ -231,34 +313,63 @@ static void write_id(const struct vocabulary *v, struct stn_gguf_write *w, const
     }
 }
 
-static void write_settings(const struct vocabulary *v, struct stn_gguf_write *w)
+/* A conversation's template: a text, the default of several, or a file of its own. */
+static enum stn_code write_chat(const struct vocabulary *v, struct stn_gguf_write *w, struct stn_err *err)
 {
-    const json_t *adds = json_object_get(v->settings, "add_bos_token"), *chat = json_object_get(v->settings, "chat_template");
+    const json_t *chat = json_object_get(v->settings, "chat_template"), *found = json_is_string(chat) ? chat : NULL;
+    char path[STN_FILE_PATH_MAX];
+    struct stn_buf text = {0};
+    size_t i;
+    json_t *one;
+    json_array_foreach((json_t *)(uintptr_t)chat, i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        found = name != NULL && strcmp(name, "default") == 0 ? json_object_get(one, "template") : found;
+    }
+    if (json_is_string(found)) {
+        stn_gguf_write_str(w, "tokenizer.chat_template", json_string_value(found));
+        return STN_OK;
+    }
+    enum stn_code code = stn_file_join(path, v->folder, "chat_template.jinja", err);
+    if (code != STN_OK || !stn_file_exists(path)) {
+        return code;
+    }
+    code = stn_file_read(path, STN_CONVERT_CONFIG, &text, err);
+    if (code == STN_OK && stn_buf_add_u8(&text, 0)) {
+        stn_gguf_write_str(w, "tokenizer.chat_template", (const char *)text.data);
+    }
+    stn_buf_fini(&text);
+    return code;
+}
+
+static enum stn_code write_settings(const struct vocabulary *v, struct stn_gguf_write *w, struct stn_err *err)
+{
+    const json_t *adds = json_object_get(v->settings, "add_bos_token");
     write_id(v, w, "bos", KEY "bos_token_id");
     write_id(v, w, "eos", KEY "eos_token_id");
     write_id(v, w, "unk", KEY "unknown_token_id");
     write_id(v, w, "pad", KEY "padding_token_id");
-    if (json_is_boolean(adds)) {
-        stn_gguf_write_bool(w, KEY "add_bos_token", json_is_true(adds));
+    stn_gguf_write_bool(w, KEY "add_bos_token",
+                        json_is_boolean(adds) ? json_is_true(adds) : begins_special(json_object_get(v->file, "post_processor")));
+    if (v->is_spm) {
+        stn_gguf_write_bool(w, KEY "add_space_prefix", adds_blank(json_object_get(v->file, "normalizer")) ||
+                                                           adds_blank(json_object_get(v->file, "pre_tokenizer")));
     }
-    if (json_is_string(chat)) {
-        stn_gguf_write_str(w, "tokenizer.chat_template", json_string_value(chat));
-    }
+    return write_chat(v, w, err);
 }
 
 static enum stn_code write_all(struct vocabulary *v, struct stn_gguf_write *w, struct stn_err *err)
 {
     struct stn_buf value = {0};
-    const char *split = split_of(v->file);
+    const char *split = NULL;
     v->texts = stn_mem_new(v->n, sizeof *v->texts);
     v->types = stn_mem_new(v->n, sizeof *v->types);
     v->scores = stn_mem_new(v->n, sizeof *v->scores);
     enum stn_code code = v->texts == NULL || v->types == NULL || v->scores == NULL
                              ? stn_err_set(err, STN_MEMORY, "no memory for a vocabulary of %u", v->n)
                              : list_tokens(v, err);
-    if (code == STN_OK && !v->is_spm && split == NULL) {
-        code = stn_err_set(err, STN_UNSUPPORTED, "%.150s/tokenizer.json: its pre-tokenizer is none that this build knows",
-                           v->folder);
+    if (code == STN_OK && !v->is_spm) {
+        code = find_split(v, &split, err);
     }
     if (code == STN_OK) {
         stn_gguf_write_str(w, KEY "model", v->is_spm ? "llama" : "gpt2");
@@ -268,9 +379,7 @@ static enum stn_code write_all(struct vocabulary *v, struct stn_gguf_write *w, s
         code = write_tokens(v, w, &value, err);
     }
     code = code != STN_OK ? code : write_merges(v, w, &value, err);
-    if (code == STN_OK) {
-        write_settings(v, w);
-    }
+    code = code != STN_OK ? code : write_settings(v, w, err);
     stn_buf_fini(&value);
     stn_mem_free(v->texts);
     stn_mem_free(v->types);

@@ -26,8 +26,15 @@ static int weight(const char *name, size_t row, size_t col)
     return (int)(stn_rng_mix(strlen(name) * 7919 + (size_t)name[10] * 104729 + row * 1009 + col) % 3) - 1;
 }
 
+/* What a checkpoint has besides: vectors by name. */
+static struct {
+    const char *name;
+    size_t n;
+} others[3];
+
 static void open_folder(void)
 {
+    memset(others, 0, sizeof others);
     (void)snprintf(folder, sizeof folder, "/tmp/sterna-convert-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     (void)snprintf(path, sizeof path, "%s/out.gguf", folder);
@@ -114,6 +121,9 @@ static void put_checkpoint(const char *architecture, const char *more, bool pack
     for (size_t i = 0; i < N_PRODUCTS; i++) {
         add_weight(products[i].name, products[i].rows, products[i].cols, packed);
     }
+    for (size_t i = 0; i < 3 && others[i].name != NULL; i++) {
+        add_floats(others[i].name, 0, others[i].n);
+    }
     (void)stn_buf_add_str(&header, "}");
     stn_buf_put_u64(size, header.size);
     (void)stn_buf_add(&text, size, sizeof size);
@@ -123,20 +133,21 @@ static void put_checkpoint(const char *architecture, const char *more, bool pack
     stn_buf_clear(&text);
     (void)stn_buf_printf(&text, "{\"architectures\": [\"%s\"], \"hidden_size\": %d, \"num_hidden_layers\": 1, "
                                 "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"intermediate_size\": %d, "
-                                "\"vocab_size\": %d, \"rms_norm_eps\": 1e-6, \"rope_theta\": 500000, \"hidden_act\": \"silu\", "
+                                "\"vocab_size\": %d, \"rms_norm_eps\": 1e-6, \"rope_theta\": 500000, \"hidden_act\": \"%s\", "
                                 "\"tie_word_embeddings\": true, \"eos_token_id\": 1%s}",
-                         architecture, E, HEADS, KV, FF, V, more);
+                         architecture, E, HEADS, KV, FF, V, strcmp(architecture, "BitNetForCausalLM") == 0 ? "relu2" : "silu",
+                         more);
     put_file("config.json", text.data, text.size);
     stn_buf_fini(&text);
 }
 
-/* Byte-level BPE of the 256 bytes and two joins. */
-static void put_tokenizer(void)
+/* Byte-level BPE of the 256 bytes and two joins; more: other parts of the file. */
+static void put_tokenizer_with(const char *more)
 {
     struct stn_buf text = {0};
-    (void)stn_buf_printf(&text, "{\"added_tokens\": [{\"id\": 0, \"content\": \"<s>\", \"special\": true}, {\"id\": 1, \"content\": "
-                                "\"</s>\", \"special\": true}], \"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": "
-                                "\"BPE\", \"merges\": [[\"l\", \"l\"], \"ll o\"], \"vocab\": {");
+    (void)stn_buf_printf(&text, "{%s, \"added_tokens\": [{\"id\": 0, \"content\": \"<s>\", \"special\": true}, {\"id\": 1, \"content\": "
+                                "\"</s>\", \"special\": true}], \"model\": {\"type\": "
+                                "\"BPE\", \"merges\": [[\"l\", \"l\"], \"ll o\"], \"vocab\": {", more);
     for (int byte = 0, above = 256; byte < 256; byte++) {
         bool prints = (byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173);
         (void)stn_buf_printf(&text, "\"\\u%04x\": %d, ", prints ? byte : above, byte + 2);
@@ -145,11 +156,16 @@ static void put_tokenizer(void)
     (void)stn_buf_printf(&text, "\"ll\": 258, \"llo\": 259}}}");
     put_file("tokenizer.json", text.data, text.size);
     stn_buf_fini(&text);
-    const char *settings = "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\", \"add_bos_token\": false}";
+    const char *settings = "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\"}";
     put_file("tokenizer_config.json", settings, strlen(settings));
 }
 
-static void check_products(const struct stn_gguf *gguf, bool turns)
+static void put_tokenizer(void)
+{
+    put_tokenizer_with("\"pre_tokenizer\": {\"type\": \"ByteLevel\"}");
+}
+
+static void check_products(const struct stn_gguf *gguf, bool turns, float factor)
 {
     static float x[SIDE * SIDE];
     static int8_t q[SIDE * SIDE];
@@ -169,7 +185,7 @@ static void check_products(const struct stn_gguf *gguf, bool turns)
         for (size_t i = 0; i < rows * cols; i++) {
             size_t row = i / cols, turn = turns ? products[p].turn : 0, in_head = turn == 0 ? 0 : row % turn;
             size_t from = turn == 0 ? row : row - in_head + in_head % 2 * (turn / 2) + in_head / 2;
-            float want = scale * (float)weight(products[p].name, from, i % cols);
+            float want = factor * (float)weight(products[p].name, from, i % cols);
             float got = t->type == STN_QUANT_F16 ? x[i] : (float)q[i] * stn_quant_f16(d[i / 256]);
             ck_assert_msg(fabsf(want - got) <= 0, "%s[%zu]: %g, not %g", products[p].to, i, (double)got, (double)want);
         }
@@ -191,7 +207,7 @@ START_TEST(a_checkpoint_becomes_a_model_with_the_same_weights)
     ck_assert_str_eq(arch->name, "llama");
     ck_assert(arch->tied && arch->n_kv_heads == KV && arch->head_dim == D);
     ck_assert_float_eq_tol(arch->rope_base, 500000, 1);
-    check_products(stn_model_gguf(model), true);
+    check_products(stn_model_gguf(model), true, scale);
     ck_assert_msg(stn_tokenizer_new(&tokenizer, stn_model_gguf(model), &err) == STN_OK, "%s", err.text);
     ck_assert_int_eq(stn_tokenizer_encode(tokenizer, &list, "hello</s>", 9, STN_TOKENIZER_SPECIAL, &err), STN_OK);
     const int32_t want[] = {'h' + 2, 'e' + 2, 259, 1};
@@ -202,6 +218,90 @@ START_TEST(a_checkpoint_becomes_a_model_with_the_same_weights)
     stn_tokenizer_list_fini(&list);
     stn_tokenizer_free(tokenizer);
     stn_model_close(model);
+}
+END_TEST
+
+/* As the 2B model is published: squared ReLU, sub-norms, and scales that multiply. */
+START_TEST(a_checkpoint_with_sub_norms_and_scales_that_multiply_becomes_its_model)
+{
+    struct stn_model *model = NULL;
+    put_tokenizer();
+    others[0].name = "model.layers.0.self_attn.attn_sub_norm.weight";
+    others[1].name = "model.layers.0.mlp.ffn_sub_norm.weight";
+    others[0].n = E;
+    others[1].n = FF;
+    put_checkpoint("BitNetForCausalLM", ", \"quantization_config\": {\"quant_method\": \"bitnet\", \"linear_class\": "
+                                        "\"autobitlinear\", \"quantization_mode\": \"offline\"}", true);
+    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_model_open(&model, path, &err) == STN_OK, "%s", err.text);
+    const struct stn_arch *arch = stn_model_arch(model);
+    ck_assert_str_eq(arch->name, "bitnet-b1.58");
+    ck_assert(arch->has_sub_norms && arch->activation == STN_ARCH_RELU2 && arch->rope == STN_ARCH_NEOX);
+    check_products(stn_model_gguf(model), false, stn_quant_f16(stn_quant_to_f16(1 / scale)));
+    stn_model_close(model);
+}
+END_TEST
+
+START_TEST(what_a_family_does_not_have_is_not_passed_over)
+{
+    static const char *const names[] = {"model.layers.0.self_attn.q_proj.bias", "model.layers.0.mlp.down_proj.rms_norm.weight",
+                                        "model.layers.1.input_layernorm.weight", "model.layers.0.self_attn.q_proj.weight_scale"};
+    put_tokenizer();
+    others[0].n = 1;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        others[0].name = names[i];
+        put_checkpoint("LlamaForCausalLM", "", false);
+        ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_UNSUPPORTED);
+        ck_assert_msg(strstr(err.text, names[i]) != NULL, "%s", err.text);
+    }
+    others[0].name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+    others[1].name = "lm_head.weight"; /* tied: it is not read */
+    others[1].n = 1;
+    put_checkpoint("LlamaForCausalLM", "", false);
+    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err) == STN_OK, "%s", err.text);
+}
+END_TEST
+
+#define BYTES "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": "
+#define SPLIT "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"invert\": false, \"pattern\": {\"Regex\": \""
+#define SEQUENCE(list) "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [" list "]}"
+#define LLAMA "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|" \
+              "\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+
+START_TEST(a_pre_tokenizer_is_known_to_the_letter_or_refused)
+{
+    static const struct {
+        const char *part, *pre; /* pre NULL: refused */
+        bool adds_bos;
+    } cases[] = {
+        {"\"pre_tokenizer\": {\"type\": \"ByteLevel\"}", "gpt-2", false},
+        {SEQUENCE(SPLIT LLAMA "\"}}, " BYTES "false}") ", \"post_processor\": {\"type\": \"Sequence\", \"processors\": "
+         "[{\"type\": \"ByteLevel\"}, {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\"}}]}]}",
+         "llama-bpe", true},
+        {SEQUENCE("{\"type\": \"Punctuation\", \"behavior\": \"Contiguous\"}, " BYTES "true}, {\"type\": \"Digits\", "
+                  "\"individual_digits\": false}, " SPLIT "[0-9][0-9][0-9]\"}}"), "falcon", false},
+        {SEQUENCE(SPLIT "\\\\p{N}{1,3}\"}}, " BYTES "false}"), NULL, false},
+        {"\"pre_tokenizer\": " BYTES "false}", NULL, false},
+        {"\"normalizer\": {\"type\": \"NFC\"}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}", NULL, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct stn_gguf *gguf = NULL;
+        struct stn_tokenizer *tokenizer = NULL;
+        put_tokenizer_with(cases[i].part);
+        put_file("chat_template.jinja", "{{ '<|eot_id|>' }}", 18);
+        put_checkpoint("LlamaForCausalLM", "", false);
+        enum stn_code code = stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err);
+        ck_assert_msg(code == (cases[i].pre == NULL ? STN_UNSUPPORTED : STN_OK), "%zu: %s", i, err.text);
+        if (code == STN_OK) {
+            ck_assert_int_eq(stn_gguf_open(&gguf, path, &err), STN_OK);
+            ck_assert_msg(stn_tokenizer_new(&tokenizer, gguf, &err) == STN_OK, "%s", err.text);
+            ck_assert_str_eq(stn_tokenizer_pre(tokenizer), cases[i].pre);
+            ck_assert(stn_tokenizer_adds_bos(tokenizer) == cases[i].adds_bos);
+            ck_assert_str_eq(stn_tokenizer_chat_template(tokenizer), "bitnet");
+            stn_tokenizer_free(tokenizer);
+            stn_gguf_close(gguf);
+        }
+    }
 }
 END_TEST
 
@@ -246,6 +346,9 @@ Suite *suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, open_folder, close_folder);
     tcase_add_loop_test(t, a_checkpoint_becomes_a_model_with_the_same_weights, 0, 4);
+    tcase_add_test(t, a_checkpoint_with_sub_norms_and_scales_that_multiply_becomes_its_model);
+    tcase_add_test(t, what_a_family_does_not_have_is_not_passed_over);
+    tcase_add_test(t, a_pre_tokenizer_is_known_to_the_letter_or_refused);
     tcase_add_test(t, slow_frequencies_of_a_longer_context_are_divided);
     tcase_add_test(t, what_is_beyond_us_or_missing_is_named);
     suite_add_tcase(s, t);
