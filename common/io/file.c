@@ -20,6 +20,7 @@
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_US 20000
 #define CHUNK ((size_t)1 << 20)
+#define COPY_MOST ((size_t)1 << 30)
 
 static enum stn_code too_long(const char *path, struct stn_err *err)
 {
@@ -259,6 +260,50 @@ enum stn_code stn_file_replace(const char *path, const void *p, size_t size, uns
     return code;
 }
 
+static enum stn_code copy_bytes(int from, const char *path, struct stn_file_draft *draft, struct stn_err *err)
+{
+    uint8_t *bytes = stn_mem_new(CHUNK, 1);
+    if (bytes == NULL) {
+        return stn_err_set(err, STN_MEMORY, "%s: no memory to copy it", path);
+    }
+    enum stn_code code = STN_OK;
+    for (ssize_t n = 1; n != 0 && code == STN_OK;) {
+        n = pread(from, bytes, CHUNK, (off_t)draft->size);
+        if (n < 0 && errno != EINTR) {
+            code = stn_err_errno(err, errno, "%s", path);
+        } else if (n > 0) {
+            code = stn_file_draft_put(draft, bytes, (size_t)n, err);
+        }
+    }
+    stn_mem_free(bytes);
+    return code;
+}
+
+/* The kernel copies, or shares the blocks, as far as it can between these two; the rest goes through our hands. */
+static enum stn_code copy(int from, const char *path, struct stn_file_draft *draft, struct stn_err *err)
+{
+    off_t at_from = 0, at_to = 0;
+    ssize_t n;
+    do {
+        n = copy_file_range(from, &at_from, draft->fd, &at_to, COPY_MOST, 0);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    draft->size = (uint64_t)at_to;
+    return copy_bytes(from, path, draft, err);
+}
+
+enum stn_code stn_file_copy(const char *from, const char *to, unsigned mode, struct stn_err *err)
+{
+    struct stn_file_draft draft = {.fd = -1};
+    int fd = -1;
+    enum stn_code code = stn_file_open(&fd, from, STN_FILE_READ, 0, err);
+    code = code == STN_OK ? stn_file_draft(&draft, to, mode, err) : code;
+    code = code == STN_OK ? copy(fd, from, &draft, err) : code;
+    code = code == STN_OK ? stn_file_draft_keep(&draft, err) : code;
+    stn_file_draft_drop(&draft);
+    stn_file_close(fd);
+    return code;
+}
+
 /* expected: what it is thought to hold. One byte more is asked for, so that growth cannot pass
  * unseen. */
 static enum stn_code read_all(int fd, const char *path, size_t expected, size_t limit,
@@ -386,9 +431,13 @@ enum stn_code stn_file_rename(const char *from, const char *to, struct stn_err *
     if (rename(from, to) != 0) {
         return stn_err_errno(err, errno, "%s to %s", from, to);
     }
+    char folder[STN_FILE_PATH_MAX], other[STN_FILE_PATH_MAX];
+    folder_of(folder, to);
+    folder_of(other, from);
     enum stn_code code = sync_folder_of(to, err);
-    return code == STN_OK ? sync_folder_of(from, err) : code;
+    return code == STN_OK && strcmp(folder, other) != 0 ? sync_folder_of(from, err) : code;
 }
+
 
 enum stn_code stn_file_remove(const char *path, struct stn_err *err)
 {

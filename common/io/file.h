@@ -23,6 +23,10 @@
 enum stn_code stn_file_replace(const char *path, const void *p, size_t size, unsigned mode,
                                struct stn_err *err) STN_CHECKED;
 
+/* The same with what another file holds. */
+enum stn_code stn_file_copy(const char *from, const char *to, unsigned mode,
+                            struct stn_err *err) STN_CHECKED;
+
 /* Appends the whole file to buf. More than limit bytes are STN_LIMIT, before anything is read. */
 enum stn_code stn_file_read(const char *path, size_t limit, struct stn_buf *buf,
                             struct stn_err *err) STN_CHECKED;

@@ -274,18 +274,21 @@ static enum stn_code open_device(struct stn_gpu *gpu, struct stn_err *err)
         return code;
     }
     const float priority = 0.5f;
-    const char *extensions[1];
+    struct stn_gpu_caps_features features;
+    stn_gpu_caps_features(gpu, gpu->physical, &features);
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = gpu->family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .pNext = &features.all,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .ppEnabledExtensionNames = extensions};
+                               .ppEnabledExtensionNames = features.extensions};
     if (stn_gpu_caps_extension(gpu, gpu->physical, "VK_KHR_portability_subset")) {
-        extensions[info.enabledExtensionCount++] = "VK_KHR_portability_subset"; /* who has it must be told so */
+        features.extensions[features.n_extensions++] = "VK_KHR_portability_subset"; /* who has it must be told so */
     }
+    info.enabledExtensionCount = features.n_extensions;
     VkResult result = gpu->vk.CreateDevice(gpu->physical, &info, NULL, &gpu->handle);
     if (result != VK_SUCCESS) {
         gpu->handle = VK_NULL_HANDLE;
@@ -320,6 +323,7 @@ enum stn_code stn_gpu_open(struct stn_gpu **ret, const struct stn_gpu_config *co
         stn_gpu_caps_clamp(&gpu->caps);
     }
     gpu->caps.unified = gpu->caps.unified && !config->staged;
+    gpu->caps.emulates = gpu->caps.emulates && !config->emulated;
     *ret = gpu;
     return STN_OK;
 }

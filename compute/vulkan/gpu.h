@@ -11,6 +11,7 @@
 #include <vulkan/vulkan_core.h>
 
 #include "base/err.h"
+#include "compute/vulkan/gpu_khr.h"
 
 /* What we call, by where its address comes from. */
 #define STN_GPU_GLOBAL(X)                                                                                           \
@@ -27,6 +28,7 @@
     X(GetPhysicalDeviceMemoryProperties)                                                                               \
     X(GetPhysicalDeviceQueueFamilyProperties)                                                                          \
     X(EnumerateDeviceExtensionProperties)                                                                              \
+    X(GetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                                                 \
     X(CreateDevice)                                                                                                    \
     X(GetDeviceProcAddr)
 #define STN_GPU_DEVICE(X)                                                                                           \
@@ -94,6 +96,14 @@ struct stn_gpu_calls {
 #define STN_GPU_FLOOR_SUBGROUP 4u
 #define STN_GPU_FLOOR_BUFFERS 12u
 
+#define STN_GPU_SUBGROUPS 4u        /* of a work group that multiplies cooperative matrices */
+#define STN_GPU_MATRIX_SHARED 10240u /* bytes that its tiles take, beside a result for each subgroup */
+
+/* A cooperative matrix product that a subgroup does at once: (m, k) by (k, n). m 0: there is none. */
+struct stn_gpu_matrix {
+    uint32_t m, n, k;
+};
+
 struct stn_gpu_caps {
     char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     VkPhysicalDeviceType type;
@@ -108,7 +118,11 @@ struct stn_gpu_caps {
     uint32_t n_buffers;             /* storage buffers that a shader may see */
     uint32_t offset_align;          /* bytes, of a binding's offset */
     uint32_t max_groups;            /* in each direction */
-    bool storage8, storage16, f16, dot8;
+    bool storage8, storage16;
+    bool f16;                       /* arithmetic in shaders */
+    bool dot8;                      /* sums of four products of int8, in one instruction */
+    struct stn_gpu_matrix matrix_i8, matrix_f16; /* int8 into int32, f16 into f32 */
+    bool emulates;                  /* a processor that plays a gpu: what is fast elsewhere is slow here */
     bool unified;                   /* all memory is the processor's too: nothing is copied */
     float timestamp_ns;             /* 0: it measures no time */
 };
@@ -116,6 +130,7 @@ struct stn_gpu_caps {
 struct stn_gpu_config {
     bool floor;         /* caps are clamped to the weakest phone's */
     bool validate;      /* with the validation layer, where it is installed */
+    bool emulated;      /* variants of kernels that a processor only plays are taken all the same */
     bool staged;        /* copies to and from the device even where its memory is ours */
     const char *wanted; /* a part of the name, or the number in the list; NULL: the strongest */
 };

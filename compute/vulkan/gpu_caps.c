@@ -21,37 +21,115 @@ bool stn_gpu_caps_extension(const struct stn_gpu *gpu, VkPhysicalDevice physical
     return found;
 }
 
-/* What shaders may use beyond the core, where the device has it. */
+static bool take(const struct stn_gpu *gpu, VkPhysicalDevice physical, struct stn_gpu_caps_features *features, const char *extension)
+{
+    if (!stn_gpu_caps_extension(gpu, physical, extension)) {
+        return false;
+    }
+    features->extensions[features->n_extensions++] = extension;
+    return true;
+}
+
+void stn_gpu_caps_features(const struct stn_gpu *gpu, VkPhysicalDevice physical, struct stn_gpu_caps_features *features)
+{
+    *features = (struct stn_gpu_caps_features){
+        .all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+        .storage16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES,
+        .storage8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES,
+        .small.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES,
+        .memory_model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES,
+        .subgroup.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT,
+        .dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR,
+        .matrix.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+    const struct {
+        const char *extension;
+        void *feature, **next;
+    } list[] = {
+        {VK_KHR_8BIT_STORAGE_EXTENSION_NAME, &features->storage8, &features->storage8.pNext},
+        {VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME, &features->small, &features->small.pNext},
+        {VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME, &features->memory_model, &features->memory_model.pNext},
+        {VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &features->subgroup, &features->subgroup.pNext},
+        {VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &features->dot, &features->dot.pNext},
+        {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, &features->matrix, &features->matrix.pNext},
+    };
+    void **end = &features->storage16.pNext;
+    features->all.pNext = &features->storage16;
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        if (take(gpu, physical, features, list[i].extension)) {
+            *end = list[i].feature;
+            end = list[i].next;
+        }
+    }
+    gpu->vk.GetPhysicalDeviceFeatures2(physical, &features->all);
+    features->all.features = (VkPhysicalDeviceFeatures){0};
+}
+
+/* The product of most multiplications among those that our tiles of 64 are made of. */
+static void keep_matrix(const struct stn_gpu_caps *caps, const VkCooperativeMatrixPropertiesKHR *p, struct stn_gpu_matrix *best)
+{
+    uint32_t m = p->MSize, n = p->NSize, k = p->KSize;
+    bool fits = m > 0 && n > 0 && k > 0 && 64 % m == 0 && 64 % n == 0 && 32 % k == 0 && k % 4 == 0 && n % 4 == 0 &&
+                64 / m * (64 / n) % STN_GPU_SUBGROUPS == 0 && STN_GPU_MATRIX_SHARED + STN_GPU_SUBGROUPS * m * n * 4 <= caps->shared;
+    if (fits && m * n * k > best->m * best->n * best->k) {
+        *best = (struct stn_gpu_matrix){m, n, k};
+    }
+}
+
+static void read_matrices(const struct stn_gpu *gpu, VkPhysicalDevice physical, struct stn_gpu_caps *caps)
+{
+    enum { MOST = 256 };
+    uint32_t n = 0;
+    if (gpu->vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR == NULL ||
+        caps->subgroup * STN_GPU_SUBGROUPS > caps->invocations ||
+        gpu->vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &n, NULL) != VK_SUCCESS || n > MOST) {
+        return;
+    }
+    VkCooperativeMatrixPropertiesKHR *list = stn_mem_new(n, sizeof *list);
+    for (uint32_t i = 0; list != NULL && i < n; i++) {
+        list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    }
+    if (list != NULL && gpu->vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &n, list) == VK_SUCCESS) {
+        for (uint32_t i = 0; i < n; i++) {
+            const VkCooperativeMatrixPropertiesKHR *p = &list[i];
+            if (p->scope != VK_SCOPE_SUBGROUP_KHR || p->saturatingAccumulation || p->AType != p->BType || p->CType != p->ResultType) {
+                continue;
+            }
+            if (p->AType == VK_COMPONENT_TYPE_SINT8_KHR && p->CType == VK_COMPONENT_TYPE_SINT32_KHR) {
+                keep_matrix(caps, p, &caps->matrix_i8);
+            } else if (p->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && p->CType == VK_COMPONENT_TYPE_FLOAT32_KHR) {
+                keep_matrix(caps, p, &caps->matrix_f16);
+            }
+        }
+    }
+    stn_mem_free(list);
+}
+
+/* A device that takes the instruction apart gains nothing by it. */
+static bool has_fast_dot8(const struct stn_gpu *gpu, VkPhysicalDevice physical)
+{
+    VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &dot};
+    gpu->vk.GetPhysicalDeviceProperties2(physical, &all);
+    return dot.integerDotProduct4x8BitPackedSignedAccelerated;
+}
+
+/* What shaders may use beyond the core. caps has its limits already. */
 static void read_features(const struct stn_gpu *gpu, VkPhysicalDevice physical, struct stn_gpu_caps *caps)
 {
-    VkPhysicalDevice16BitStorageFeatures storage16 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES};
-    VkPhysicalDevice8BitStorageFeatures storage8 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES};
-    VkPhysicalDeviceShaderFloat16Int8Features small = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES};
-    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &storage16};
-    void **end = &storage16.pNext;
-    if (stn_gpu_caps_extension(gpu, physical, VK_KHR_8BIT_STORAGE_EXTENSION_NAME)) {
-        *end = &storage8;
-        end = &storage8.pNext;
+    struct stn_gpu_caps_features features;
+    stn_gpu_caps_features(gpu, physical, &features);
+    caps->storage16 = features.storage16.storageBuffer16BitAccess;
+    caps->storage8 = features.storage8.storageBuffer8BitAccess;
+    caps->f16 = features.small.shaderFloat16;
+    caps->emulates = caps->type == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    caps->dot8 = features.dot.shaderIntegerDotProduct && (caps->emulates || has_fast_dot8(gpu, physical));
+    if (features.matrix.cooperativeMatrix && features.memory_model.vulkanMemoryModel && features.subgroup.subgroupSizeControl &&
+        features.subgroup.computeFullSubgroups) {
+        read_matrices(gpu, physical, caps);
+        caps->matrix_i8.m = features.small.shaderInt8 ? caps->matrix_i8.m : 0;
+        caps->matrix_f16.m = caps->f16 ? caps->matrix_f16.m : 0;
     }
-    if (stn_gpu_caps_extension(gpu, physical, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME)) {
-        *end = &small;
-        end = &small.pNext;
-    }
-#ifdef VK_KHR_shader_integer_dot_product
-    VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
-    if (stn_gpu_caps_extension(gpu, physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
-        *end = &dot;
-    }
-    gpu->vk.GetPhysicalDeviceFeatures2(physical, &features);
-    caps->dot8 = dot.shaderIntegerDotProduct;
-#else
-    gpu->vk.GetPhysicalDeviceFeatures2(physical, &features);
-#endif
-    caps->storage16 = storage16.storageBuffer16BitAccess;
-    caps->storage8 = storage8.storageBuffer8BitAccess;
-    caps->f16 = small.shaderFloat16;
 }
 
 /* Memory is unified when the device's own is all mapped and coherent, and there is no other. */
@@ -122,6 +200,7 @@ void stn_gpu_caps_clamp(struct stn_gpu_caps *caps)
     clamp(&caps->max_groups, 65535);
     caps->offset_align = caps->offset_align < 256 ? 256 : caps->offset_align;
     caps->storage8 = caps->storage16 = caps->f16 = caps->dot8 = false;
+    caps->matrix_i8 = caps->matrix_f16 = (struct stn_gpu_matrix){0};
 }
 
 const char *stn_gpu_caps_type(const struct stn_gpu_caps *caps)

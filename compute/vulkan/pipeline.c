@@ -1,6 +1,7 @@
 #include "compute/vulkan/pipeline.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* The shaders, as glslc compiled them. */
 static const uint32_t dropout_code[] = {
@@ -39,6 +40,36 @@ static const uint32_t ternary_back_q8_code[] = {
 static const uint32_t ternary_back_f32_code[] = {
 #include "ternary_back_f32_spv.h"
 };
+#ifdef STN_HAS_SHADER_F16
+static const uint32_t ternary_f16_code[] = {
+#include "ternary_f16_spv.h"
+};
+static const uint32_t ternary_back_f16_code[] = {
+#include "ternary_back_f16_spv.h"
+};
+#endif
+#ifdef STN_HAS_SHADER_DOT8
+static const uint32_t ternary_dot8_code[] = {
+#include "ternary_dot8_spv.h"
+};
+static const uint32_t ternary_back_dot8_code[] = {
+#include "ternary_back_dot8_spv.h"
+};
+#endif
+#ifdef STN_HAS_SHADER_MATRIX
+static const uint32_t ternary_matrix_i8_code[] = {
+#include "ternary_matrix_i8_spv.h"
+};
+static const uint32_t ternary_matrix_f16_code[] = {
+#include "ternary_matrix_f16_spv.h"
+};
+static const uint32_t ternary_back_matrix_i8_code[] = {
+#include "ternary_back_matrix_i8_spv.h"
+};
+static const uint32_t ternary_back_matrix_f16_code[] = {
+#include "ternary_back_matrix_f16_spv.h"
+};
+#endif
 static const uint32_t linear_code[] = {
 #include "linear_spv.h"
 };
@@ -116,10 +147,23 @@ static const uint32_t adamw_code[] = {
 #define LINES .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1, .shape = STN_PIPELINE_GROUP
 #define LINES_OF_64 .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1
 #define TILES .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64
+#define MATRICES(tile)                                                                                                 \
+    .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = tile, .tile_y = tile, .shape = STN_PIPELINE_MATRIX
 #define QUERIES(q, k)                                                                                                  \
     .walks = OUT(0), .across = STN_PIPELINE_HEADS, .tile_x = 1, .tile_y = q, .shape = STN_PIPELINE_HEAD, .queries = q, .keys = k
 #define KEYS(q, k)                                                                                                     \
     .walks = OUT(1), .across = STN_PIPELINE_KV_HEADS, .tile_x = 1, .tile_y = k, .shape = STN_PIPELINE_HEAD, .queries = q, .keys = k
+
+/* Ternary products of int8 rows with weights of one scale, the fastest first; all are exact. f32 rows and weights with a scale
+ * for each block have the plain row alone: f16 holds neither the range of gradients nor sums of scaled weights. */
+#define PRODUCT BIND(IN(0), IN(1), SCALES(1), OUT(0) R)
+#define INT8 STN_PIPELINE_Q8 | STN_PIPELINE_ONE_SCALE
+#define PRODUCT_BY(op, shader, has, cut) {op, 0, CODE(shader), .needs = INT8 | has, PRODUCT, cut}
+#define MATRIX_PRODUCTS(op, shader)                                                                                    \
+    PRODUCT_BY(op, shader##_i8, STN_PIPELINE_MATRIX_I8 | STN_PIPELINE_WIDE, MATRICES(STN_PIPELINE_TILE)),              \
+        PRODUCT_BY(op, shader##_i8, STN_PIPELINE_MATRIX_I8, MATRICES(64)),                                             \
+        PRODUCT_BY(op, shader##_f16, STN_PIPELINE_MATRIX_F16 | STN_PIPELINE_WIDE, MATRICES(STN_PIPELINE_TILE)),        \
+        PRODUCT_BY(op, shader##_f16, STN_PIPELINE_MATRIX_F16, MATRICES(64))
 
 static const struct stn_pipeline_row rows[] = {
     {STN_OP_EMBED, 0, CODE(embed), BIND(IN(0) R, IN(1) T, OUT(0) R), CELLS},
@@ -127,6 +171,18 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_NORM_BACK, 0, CODE(norm_back), BIND(IN(0) R, IN(1), IN(2) R, OUT(0) R), LINES},
     {STN_OP_QUANTISE, 0, CODE(quantise), BIND(IN(0) R, OUT(0)), LINES},
     {STN_OP_QUANTISE_RANDOM, 0, CODE(quantise_random), BIND(IN(0) R, IN(1), OUT(0)), LINES},
+#ifdef STN_HAS_SHADER_MATRIX
+    MATRIX_PRODUCTS(STN_OP_TERNARY, ternary_matrix),
+    MATRIX_PRODUCTS(STN_OP_TERNARY_BACK, ternary_back_matrix),
+#endif
+#ifdef STN_HAS_SHADER_DOT8
+    PRODUCT_BY(STN_OP_TERNARY, ternary_dot8, STN_PIPELINE_DOT8, TILES),
+    PRODUCT_BY(STN_OP_TERNARY_BACK, ternary_back_dot8, STN_PIPELINE_DOT8, TILES),
+#endif
+#ifdef STN_HAS_SHADER_F16
+    PRODUCT_BY(STN_OP_TERNARY, ternary_f16, STN_PIPELINE_F16, TILES),
+    PRODUCT_BY(STN_OP_TERNARY_BACK, ternary_back_f16, STN_PIPELINE_F16, TILES),
+#endif
     {STN_OP_TERNARY, 0, CODE(ternary_q8), .needs = STN_PIPELINE_Q8, BIND(IN(0), IN(1), SCALES(1), OUT(0) R), TILES},
     {STN_OP_TERNARY, 0, CODE(ternary_f32), .needs = STN_PIPELINE_F32, BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R), TILES},
     {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_q8), .needs = STN_PIPELINE_Q8, BIND(IN(0), IN(1), SCALES(1), OUT(0) R), TILES},
@@ -171,14 +227,42 @@ static const struct stn_pipeline_row rows[] = {
      .across = STN_PIPELINE_FLOATS, .tile_x = 64, .shape = STN_PIPELINE_GROUP},
 };
 
-const struct stn_pipeline_row *stn_pipeline_row(enum stn_op op, unsigned step, uint32_t has)
+#define N_ROWS (sizeof rows / sizeof rows[0])
+_Static_assert(N_ROWS <= 64, "a set of rows is 64 bits");
+
+const struct stn_pipeline_row *stn_pipeline_row(enum stn_op op, unsigned step, uint32_t has, uint64_t barred)
 {
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].op == op && rows[i].step == step && (rows[i].needs & ~has) == 0) {
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].op == op && rows[i].step == step && (rows[i].needs & ~has) == 0 && (barred >> i & 1) == 0) {
             return &rows[i];
         }
     }
     return NULL;
+}
+
+uint32_t stn_pipeline_device(const struct stn_gpu_caps *caps)
+{
+    return (caps->f16 ? STN_PIPELINE_F16 : 0u) | (caps->dot8 ? STN_PIPELINE_DOT8 : 0u) |
+           (caps->matrix_i8.m > 0 ? STN_PIPELINE_MATRIX_I8 : 0u) | (caps->matrix_f16.m > 0 ? STN_PIPELINE_MATRIX_F16 : 0u);
+}
+
+const struct stn_pipeline_row *stn_pipeline_at(size_t number)
+{
+    return number < N_ROWS ? &rows[number] : NULL;
+}
+
+uint64_t stn_pipeline_only(const struct stn_pipeline_row *row)
+{
+    return (uint64_t)1 << (row - rows);
+}
+
+uint64_t stn_pipeline_named(const char *name)
+{
+    uint64_t set = 0;
+    for (size_t i = 0; i < N_ROWS; i++) {
+        set |= strcmp(rows[i].name, name) == 0 ? (uint64_t)1 << i : 0;
+    }
+    return set;
 }
 
 size_t stn_pipeline_n_bindings(const struct stn_pipeline_row *row)
@@ -190,9 +274,10 @@ size_t stn_pipeline_n_bindings(const struct stn_pipeline_row *row)
     return n;
 }
 
-void stn_pipeline_constants(const struct stn_pipeline_row *row, uint32_t head_size, uint32_t ret[3])
+void stn_pipeline_constants(const struct stn_pipeline_row *row, const struct stn_gpu_caps *caps, uint32_t head_size,
+                            uint32_t ret[STN_PIPELINE_CONSTANTS])
 {
-    ret[0] = ret[1] = ret[2] = 0;
+    memset(ret, 0, STN_PIPELINE_CONSTANTS * sizeof *ret);
     if (row->shape == STN_PIPELINE_GROUP) {
         ret[0] = 64;
     } else if (row->shape == STN_PIPELINE_HEAD) {
@@ -201,5 +286,12 @@ void stn_pipeline_constants(const struct stn_pipeline_row *row, uint32_t head_si
         ret[0] = head_size;
         ret[1] = row->queries / share;
         ret[2] = row->keys / share;
+    } else if (row->shape == STN_PIPELINE_MATRIX) {
+        const struct stn_gpu_matrix *matrix = (row->needs & STN_PIPELINE_MATRIX_I8) != 0 ? &caps->matrix_i8 : &caps->matrix_f16;
+        ret[0] = caps->subgroup * STN_GPU_SUBGROUPS;
+        ret[1] = matrix->m;
+        ret[2] = matrix->n;
+        ret[3] = matrix->k;
+        ret[4] = row->tile_x;
     }
 }

@@ -37,20 +37,31 @@ enum stn_pipeline_across {
     STN_PIPELINE_FLOATS      /* in the window */
 };
 
-/* What a row needs of the node. */
+/* What a row needs of the node, and of the device. */
 enum {
-    STN_PIPELINE_Q8 = 1,    /* in[0] is int8 */
-    STN_PIPELINE_F32 = 2,   /* in[0] is f32 */
-    STN_PIPELINE_NARROW = 4 /* out[0] has at most STN_PIPELINE_MOST_NARROW columns, and in[1] is f32 */
+    STN_PIPELINE_Q8 = 1,           /* in[0] is int8 */
+    STN_PIPELINE_F32 = 2,          /* in[0] is f32 */
+    STN_PIPELINE_NARROW = 4,       /* out[0] has at most STN_PIPELINE_MOST_NARROW columns, and in[1] is f32 */
+    STN_PIPELINE_ONE_SCALE = 8,    /* the ternary matrix has one scale for all its weights */
+    STN_PIPELINE_WIDE = 16,        /* out[0] is so large that tiles of 128 x 128 keep a device busy */
+    STN_PIPELINE_F16 = 32,         /* arithmetic in f16 */
+    STN_PIPELINE_DOT8 = 64,        /* sums of four products of int8 */
+    STN_PIPELINE_MATRIX_I8 = 128,  /* cooperative matrices of int8 */
+    STN_PIPELINE_MATRIX_F16 = 256, /* of f16 */
+    STN_PIPELINE_OF_DEVICE = STN_PIPELINE_F16 | STN_PIPELINE_DOT8 | STN_PIPELINE_MATRIX_I8 | STN_PIPELINE_MATRIX_F16
 };
 #define STN_PIPELINE_MOST_NARROW 16
+#define STN_PIPELINE_TILE 128 /* of WIDE */
+#define STN_PIPELINE_WIDE_TILES 128
 
 /* What is specialised when the shader is compiled. */
 enum stn_pipeline_shape {
     STN_PIPELINE_FIXED, /* nothing */
     STN_PIPELINE_GROUP, /* constant 0: invocations of a work group */
-    STN_PIPELINE_HEAD   /* constants 0 to 2: columns of a head, rows of a tile of queries, of keys */
+    STN_PIPELINE_HEAD,  /* constants 0 to 2: columns of a head, rows of a tile of queries, of keys */
+    STN_PIPELINE_MATRIX /* constants 0 to 4: invocations, a cooperative matrix's M, N, K, the tile */
 };
+#define STN_PIPELINE_CONSTANTS 5
 
 struct stn_pipeline_row {
     enum stn_op op;
@@ -70,7 +81,7 @@ struct stn_pipeline_row {
 
 struct stn_pipeline {
     const struct stn_pipeline_row *row;
-    uint32_t constants[3];
+    uint32_t constants[STN_PIPELINE_CONSTANTS];
     VkPipeline handle;
 };
 
@@ -84,11 +95,19 @@ struct stn_pipelines {
     size_t n_list;
 };
 
-/* The row that does a step of an op for a node that has what is given (STN_PIPELINE_Q8 ...), or NULL behind the last step. */
-const struct stn_pipeline_row *stn_pipeline_row(enum stn_op op, unsigned step, uint32_t has);
+/* The row that does a step of an op for a node and a device that have what is given (STN_PIPELINE_Q8 ...), none of those whose
+ * bits, by their place in the table, are in BARRED; NULL behind the last step. */
+const struct stn_pipeline_row *stn_pipeline_row(enum stn_op op, unsigned step, uint32_t has, uint64_t barred);
+/* What a device has of STN_PIPELINE_OF_DEVICE. */
+uint32_t stn_pipeline_device(const struct stn_gpu_caps *caps);
+/* The rows by number, NULL behind the last, and the bit of one, or of all of one name (0: there is none). */
+const struct stn_pipeline_row *stn_pipeline_at(size_t number);
+uint64_t stn_pipeline_only(const struct stn_pipeline_row *row);
+uint64_t stn_pipeline_named(const char *name);
 size_t stn_pipeline_n_bindings(const struct stn_pipeline_row *row);
 /* The constants of a shape: head_size counts for STN_PIPELINE_HEAD. */
-void stn_pipeline_constants(const struct stn_pipeline_row *row, uint32_t head_size, uint32_t ret[3]);
+void stn_pipeline_constants(const struct stn_pipeline_row *row, const struct stn_gpu_caps *caps, uint32_t head_size,
+                            uint32_t ret[STN_PIPELINE_CONSTANTS]);
 
 /* Zeroed is closed. folder: where compiled pipelines are kept, NULL: nowhere. A file that is not there, or not this driver's,
  * costs time and nothing else. */
@@ -98,6 +117,6 @@ void stn_pipelines_close(struct stn_pipelines *pipelines, const char *folder);
 
 /* Compiles it when it is first asked for. Valid until close. */
 enum stn_code stn_pipelines_get(struct stn_pipelines *pipelines, const struct stn_pipeline_row *row,
-                                const uint32_t constants[3], VkPipeline *ret, struct stn_err *err) STN_CHECKED;
+                                const uint32_t constants[STN_PIPELINE_CONSTANTS], VkPipeline *ret, struct stn_err *err) STN_CHECKED;
 
 #endif

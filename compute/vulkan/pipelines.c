@@ -124,19 +124,20 @@ void stn_pipelines_close(struct stn_pipelines *pipelines, const char *folder)
     *pipelines = (struct stn_pipelines){0};
 }
 
-static VkResult compile(const struct stn_pipelines *pipelines, const struct stn_pipeline_row *row, const uint32_t constants[3],
+static VkResult compile(const struct stn_pipelines *pipelines, const struct stn_pipeline_row *row, const uint32_t *constants,
                         VkPipeline *ret)
 {
     const struct stn_gpu *gpu = pipelines->gpu;
-    const VkSpecializationMapEntry entries[] = {{0, 0, 4}, {1, 4, 4}, {2, 8, 4}};
-    const uint32_t n_constants[] = {[STN_PIPELINE_FIXED] = 0, [STN_PIPELINE_GROUP] = 1, [STN_PIPELINE_HEAD] = 3};
+    const VkSpecializationMapEntry entries[] = {{0, 0, 4}, {1, 4, 4}, {2, 8, 4}, {3, 12, 4}, {4, 16, 4}};
+    const uint32_t n_constants[] = {
+        [STN_PIPELINE_FIXED] = 0, [STN_PIPELINE_GROUP] = 1, [STN_PIPELINE_HEAD] = 3, [STN_PIPELINE_MATRIX] = 5};
     VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = row->size, .pCode = row->code};
     VkShaderModule module;
     VkResult result = gpu->vk.CreateShaderModule(gpu->handle, &code, NULL, &module);
     if (result != VK_SUCCESS) {
         return result;
     }
-    VkSpecializationInfo special = {.mapEntryCount = n_constants[row->shape], .pMapEntries = entries, .dataSize = 12, .pData = constants};
+    VkSpecializationInfo special = {.mapEntryCount = n_constants[row->shape], .pMapEntries = entries, .dataSize = STN_PIPELINE_CONSTANTS * sizeof *constants, .pData = constants};
     VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
                                         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                                                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
@@ -144,13 +145,20 @@ static VkResult compile(const struct stn_pipelines *pipelines, const struct stn_
                                                   .pName = "main",
                                                   .pSpecializationInfo = &special},
                                         .layout = pipelines->layouts[stn_pipeline_n_bindings(row)]};
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT whole = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
+        .requiredSubgroupSize = gpu->caps.subgroup};
+    if (row->shape == STN_PIPELINE_MATRIX) { /* a matrix is a whole subgroup's */
+        info.stage.pNext = &whole;
+        info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT;
+    }
     result = gpu->vk.CreateComputePipelines(gpu->handle, pipelines->cache, 1, &info, NULL, ret);
     gpu->vk.DestroyShaderModule(gpu->handle, module, NULL);
     return result;
 }
 
-enum stn_code stn_pipelines_get(struct stn_pipelines *pipelines, const struct stn_pipeline_row *row, const uint32_t constants[3],
-                                VkPipeline *ret, struct stn_err *err)
+enum stn_code stn_pipelines_get(struct stn_pipelines *pipelines, const struct stn_pipeline_row *row,
+                                const uint32_t constants[STN_PIPELINE_CONSTANTS], VkPipeline *ret, struct stn_err *err)
 {
     for (size_t i = 0; i < pipelines->n_list; i++) {
         const struct stn_pipeline *own = &pipelines->list[i];

@@ -28,7 +28,7 @@ struct stn_tape_dispatch {
     const struct stn_node *node;
     struct stn_tape_push push;
     struct stn_vram_span spans[STN_PIPELINE_BINDINGS];
-    uint32_t constants[3];
+    uint32_t constants[STN_PIPELINE_CONSTANTS];
     uint32_t groups_x, tile_y;
     uint64_t cost; /* multiplications, about, at capacity */
 };
@@ -42,6 +42,7 @@ struct stn_tape_place {
     const void *user;
     struct stn_vram_span logits, state; /* scratch of loss */
     size_t tile;                         /* words of logits at a time */
+    uint64_t barred;                     /* rows of the table that are not taken */
 };
 
 struct stn_tape_list {

@@ -213,7 +213,7 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
         }
         d->push.at[i / 4] |= words << i % 4 * 8;
     }
-    stn_pipeline_constants(row, b->node->head_size, d->constants);
+    stn_pipeline_constants(row, caps, b->node->head_size, d->constants);
     d->tile_y = row->shape == STN_PIPELINE_HEAD ? d->constants[row->across == STN_PIPELINE_HEADS ? 1 : 2] : row->tile_y;
     d->groups_x = (uint32_t)least(ceiling(across(b, row, w), row->tile_x), caps->max_groups);
     d->cost = (uint64_t)w->count * d->groups_x * row->tile_x * (d->push.in_cols[0] > 0 ? d->push.in_cols[0] : 1);
@@ -254,7 +254,7 @@ enum { STEP_LOGITS, STEP_TAKE_IN, STEP_SPREAD, STEP_FINISH, N_STEPS };
 
 static enum stn_code loss_step(struct builder *b, unsigned number, const struct window *w)
 {
-    const struct stn_pipeline_row *row = stn_pipeline_row(b->node->op, number, 0);
+    const struct stn_pipeline_row *row = stn_pipeline_row(b->node->op, number, 0, b->place->barred);
     struct stn_tape_push push;
     if (row == NULL) {
         return STN_OK; /* a score has no gradient */
@@ -277,7 +277,7 @@ static enum stn_code loss(struct builder *b)
     enum stn_code code = STN_OK;
     const struct stn_shape *y = shape_of(b, STN_PIPELINE_IN(0)), *table = shape_of(b, STN_PIPELINE_IN(1));
     size_t step = b->place->logits.size / (b->place->tile * 4);
-    const struct stn_pipeline_row *finish = stn_pipeline_row(b->node->op, STEP_FINISH, 0);
+    const struct stn_pipeline_row *finish = stn_pipeline_row(b->node->op, STEP_FINISH, 0, b->place->barred);
     step = least(step, most_rows(b, finish, STN_PIPELINE_ROWS));
     step = least(step, ((size_t)b->place->gpu->caps.range - SLACK) / (y->cols * 4));
     size_t table_step = most_rows(b, finish, STN_PIPELINE_TABLE);
@@ -297,13 +297,24 @@ static enum stn_code loss(struct builder *b)
     return code;
 }
 
+/* So many tiles of 128 x 128 that they fill a device, and room for them in shared memory. */
+static bool is_wide(const struct stn_gpu_caps *caps, const struct stn_shape *out)
+{
+    const struct stn_gpu_matrix *matrix = caps->matrix_i8.m > 0 ? &caps->matrix_i8 : &caps->matrix_f16;
+    uint32_t shared = 2 * STN_GPU_MATRIX_SHARED + STN_GPU_SUBGROUPS * matrix->m * matrix->n * 4;
+    return shared <= caps->shared && out->rows / STN_PIPELINE_TILE * (out->cols / STN_PIPELINE_TILE) >= STN_PIPELINE_WIDE_TILES;
+}
+
 static uint32_t traits_of(const struct builder *b)
 {
+    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
     const struct stn_shape *out = shape_of(b, STN_PIPELINE_OUT(0));
     bool is_q8 = shape_of(b, STN_PIPELINE_IN(0))->dtype == STN_DTYPE_Q8;
     bool has_f32 = stn_op_row(b->node->op)->n_inputs > 1 && shape_of(b, STN_PIPELINE_IN(1))->dtype == STN_DTYPE_F32;
     return (is_q8 ? STN_PIPELINE_Q8 : STN_PIPELINE_F32) |
-           (has_f32 && out->cols <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_NARROW : 0u);
+           (has_f32 && out->cols <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_NARROW : 0u) |
+           ((flags_of(b) & ONE_SCALE) != 0 ? STN_PIPELINE_ONE_SCALE : 0u) | (is_wide(caps, out) ? STN_PIPELINE_WIDE : 0u) |
+           (caps->emulates ? 0u : stn_pipeline_device(caps));
 }
 
 static bool is_loss(enum stn_op op)
@@ -346,9 +357,12 @@ enum stn_code stn_tape_list_init(struct stn_tape_list *list, const struct stn_ta
                                STN_PIPELINE_MOST_HEAD);
         }
         uint32_t has = traits_of(&b);
-        const struct stn_pipeline_row *row = stn_pipeline_row(b.node->op, 0, has);
-        assert(row != NULL); /* every op has a plain row */
-        for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(b.node->op, ++step, has)) {
+        const struct stn_pipeline_row *row = stn_pipeline_row(b.node->op, 0, has, place->barred);
+        if (row == NULL && code == STN_OK) { /* every op has a plain row */
+            code = stn_err_set(err, STN_UNSUPPORTED, "%.100s: no kernel is left for %s", place->gpu->caps.name,
+                               stn_op_row(b.node->op)->name);
+        }
+        for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(b.node->op, ++step, has, place->barred)) {
             code = windows(&b, row);
         }
     }

@@ -140,7 +140,8 @@ static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, str
                                            .user = &view,
                                            .logits = vulkan->logits,
                                            .state = vulkan->state,
-                                           .tile = tile};
+                                           .tile = tile,
+                                           .barred = vulkan->env.barred};
     struct stn_tape_config config = {.step = vulkan->step, .split = split_of(vulkan), .times = vulkan->env.times};
     struct stn_tape_copy *ins = NULL, *outs = NULL;
     struct stn_tape_list list;
@@ -267,6 +268,20 @@ void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats
                         vulkan->logits.size + vulkan->state.size;
 }
 
+const struct stn_pipeline_row *stn_vulkan_row(const struct stn_backend *backend, enum stn_op op)
+{
+    const struct vulkan *vulkan = vulkan_in(backend);
+    for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
+        const struct stn_tape_list *list = &vulkan->passes[i].tape.list;
+        for (size_t d = 0; d < list->n; d++) {
+            if (list->dispatches[d].node->op == op) {
+                return list->dispatches[d].row;
+            }
+        }
+    }
+    return NULL;
+}
+
 static uint64_t vulkan_time_ns(const struct stn_backend *backend, enum stn_op op)
 {
     uint64_t sum = 0;
@@ -282,6 +297,14 @@ struct seeing {
     unsigned number;
 };
 
+static void print_matrix(char *text, size_t size, const char *of, const struct stn_gpu_matrix *matrix)
+{
+    size_t n = strlen(text);
+    if (matrix->m > 0) {
+        (void)snprintf(text + n, size - n, ", matrix %s %ux%ux%u", of, matrix->m, matrix->n, matrix->k);
+    }
+}
+
 static void see_caps(void *user, const struct stn_gpu_caps *caps)
 {
     struct seeing *seeing = user;
@@ -292,6 +315,8 @@ static void see_caps(void *user, const struct stn_gpu_caps *caps)
                    caps->shared >> 10, caps->invocations, caps->subgroup, caps->n_buffers, caps->storage16 ? ", storage16" : "",
                    caps->storage8 ? ", storage8" : "", caps->f16 ? ", f16" : "", caps->dot8 ? ", dot8" : "",
                    caps->unified ? ", unified" : "");
+    print_matrix(text, sizeof text, "i8", &caps->matrix_i8);
+    print_matrix(text, sizeof text, "f16", &caps->matrix_f16);
     const struct stn_backend_device device = {
         .name = caps->name, .type = stn_gpu_caps_type(caps), .number = seeing->number++, .memory = caps->memory, .caps = text};
     seeing->see(seeing->user, &device);

@@ -4,7 +4,8 @@
  *   memory=MIB    the device has no more                          staged     copies even where memory is unified
  *   range=BYTES   a binding spans no more, at least 1024
  *   split=N       multiplications (millions) to a submission      validate   with the validation layer
- *   times         takes the time of each op */
+ *   times         takes the time of each op                        emulated   fast variants even where a processor plays them
+ *   without=NAME  this kernel is not taken: the next of its op is */
 #ifndef STN_COMPUTE_VULKAN_VULKAN_H
 #define STN_COMPUTE_VULKAN_VULKAN_H
 
@@ -24,5 +25,9 @@ struct stn_vulkan_stats {
     const struct stn_gpu_caps *caps;
 };
 void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats *ret);
+
+/* The row of the pipeline table that does an op in the passes that are prepared, the first of several; NULL: none does. */
+struct stn_pipeline_row;
+const struct stn_pipeline_row *stn_vulkan_row(const struct stn_backend *backend, enum stn_op op);
 
 #endif

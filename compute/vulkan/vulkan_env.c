@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "compute/vulkan/pipeline.h"
+
 #define WORD_MOST 128
 
 static enum stn_code take_number(const char *text, uint64_t unit, uint64_t *ret, struct stn_err *err)
@@ -28,6 +30,7 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
                  {"floor", &env->device.floor},
                  {"validate", &env->device.validate},
                  {"staged", &env->device.staged},
+                 {"emulated", &env->device.emulated},
                  {"times", &env->times}};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (strcmp(word, flags[i].name) == 0) {
@@ -44,12 +47,17 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
     if (strncmp(word, "split=", 6) == 0) {
         return take_number(word + 6, 1000000, &env->split, err);
     }
+    if (strncmp(word, "without=", 8) == 0 && stn_pipeline_named(word + 8) != 0) {
+        env->barred |= stn_pipeline_named(word + 8);
+        return STN_OK;
+    }
     if (strncmp(word, "device=", 7) == 0) {
         (void)snprintf(env->wanted, sizeof env->wanted, "%s", word + 7);
         env->device.wanted = env->wanted;
         return STN_OK;
     }
-    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, floor, staged, validate, times",
+    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, without=KERNEL, floor, staged, "
+                       "emulated, validate, times",
                        word);
 }
 

@@ -12,6 +12,7 @@ struct stn_vulkan_env {
     uint64_t range;  /* bytes that a binding spans, 0: what it does */
     uint64_t split;  /* multiplications to a submission; 0: by the device */
     bool times;
+    uint64_t barred; /* rows of the pipeline table */
     char folder[512]; /* empty: nowhere */
 };
 

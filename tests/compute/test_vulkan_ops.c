@@ -8,8 +8,9 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "compute/vulkan/pipeline.h"
 
-enum { MOST = 200 * 700, TENSORS = 8 };
+enum { MOST = 2050 * 1040, TENSORS = 8, N_ROWS = 64 };
 
 static struct stn_err err;
 static struct stn_rng rng;
@@ -21,13 +22,14 @@ static struct job {
     const void *inputs[TENSORS], *before[TENSORS];
     size_t sizes[TENSORS], before_sizes[TENSORS];
     size_t n_in, n_out;
+    const struct stn_pipeline_row *row; /* that the GPU used */
 } job;
 
 /* One ternary matrix, its weights in the open. */
 static struct weights {
     size_t rows, cols;
     int8_t values[MOST];
-    float scales[MOST / 64];
+    float scales[MOST];
     struct stn_matrix matrix;
     struct stn_ternary *packed;
 } weights;
@@ -85,11 +87,12 @@ static void run_on(const char *name, char *results)
     }
     if (strcmp(name, "vulkan") == 0) {
         gpu_is_silent(backend);
+        job.row = stn_vulkan_row(backend, job.node.op);
     }
     row->free(backend);
 }
 
-static char results[2][4 * 1024 * 1024];
+static char results[2][MOST * 4];
 
 static void run_both(void)
 {
@@ -173,6 +176,61 @@ START_TEST(ternary_products_are_the_cpus)
         run_both();
         agree(0, t * to, is_q8 && !per_block ? 1e-7 : 2e-6, back ? "dx" : "y");
         stn_ternary_free(weights.packed);
+    }
+}
+END_TEST
+
+/* What STERNA_VULKAN says, and that the row is taken before all others of its op. */
+static void take_only(const struct stn_pipeline_row *row)
+{
+    static char words[1024];
+    size_t n = (size_t)snprintf(words, sizeof words, "%s,emulated", getenv("STERNA_VULKAN"));
+    const struct stn_pipeline_row *other;
+    for (size_t i = 0; (other = stn_pipeline_at(i)) != row; i++) {
+        if (other->op == row->op && strcmp(other->name, row->name) != 0) {
+            n += (size_t)snprintf(words + n, sizeof words - n, ",without=%s", other->name);
+        }
+    }
+    ck_assert_uint_lt(n, sizeof words);
+    ck_assert_int_eq(setenv("STERNA_VULKAN", words, 1), 0);
+}
+
+static void product_of_int8(enum stn_op op, size_t t, size_t m, size_t n)
+{
+    begin(op);
+    make_weights(m, n, false);
+    size_t from = op == STN_OP_TERNARY ? n : m, to = op == STN_OP_TERNARY ? m : n;
+    draw(x, t * from, 1);
+    draw(old, t * to, 1);
+    in(STN_DTYPE_Q8, t, from, x);
+    stn_ternary_quantise(x, t, from, q, (float *)(void *)(q + job.sizes[0] - t * sizeof(float)));
+    job.inputs[0] = q;
+    constant(STN_DTYPE_TERNARY, m, n, &weights.matrix);
+    out(STN_DTYPE_F32, t, to, old);
+    job.node.add = op != STN_OP_TERNARY;
+    run_both();
+    stn_ternary_free(weights.packed);
+}
+
+/* _i: a row of the table; those that no special device is needed for are in the other tests */
+START_TEST(each_variant_of_the_ternary_product_is_exact)
+{
+    const struct stn_pipeline_row *row = stn_pipeline_at((size_t)_i);
+    if (row == NULL || (row->op != STN_OP_TERNARY && row->op != STN_OP_TERNARY_BACK) ||
+        (row->needs & STN_PIPELINE_OF_DEVICE) == 0) {
+        return;
+    }
+    take_only(row);
+    bool wide = (row->needs & STN_PIPELINE_WIDE) != 0, back = row->op == STN_OP_TERNARY_BACK;
+    for (size_t i = 0; i < (wide ? 1 : sizeof sizes / sizeof sizes[0]); i++) {
+        size_t t = wide ? 2050 : sizes[i].tokens, m = wide ? (back ? 70 : 1030) : sizes[i].rows;
+        size_t n = wide ? (back ? 1030 : 70) : sizes[i].cols;
+        product_of_int8(row->op, t, m, n);
+        if (job.row != row) {
+            (void)printf("skipped: this device, or this build, has no %s%s\n", row->name, wide ? " in large tiles" : "");
+            return;
+        }
+        agree(0, t * (back ? n : m), 1e-7, row->name);
     }
 }
 END_TEST
@@ -336,6 +394,7 @@ Suite *suite(void)
     TCase *t = tcase_create("vulkan ops");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, ternary_products_are_the_cpus, 0, 16);
+    tcase_add_loop_test(t, each_variant_of_the_ternary_product_is_exact, 0, N_ROWS);
     tcase_add_loop_test(t, products_with_few_columns_are_the_cpus, 0, 4);
     tcase_add_test(t, rows_are_rounded_to_the_cpus_int8);
     tcase_add_test(t, dropout_takes_what_the_cpu_takes);

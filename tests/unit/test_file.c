@@ -74,6 +74,34 @@ START_TEST(a_file_is_replaced_whole_and_keeps_to_its_mode)
 }
 END_TEST
 
+START_TEST(a_copy_has_the_bytes_and_its_own_mode)
+{
+    struct stat st;
+    struct stn_buf large = {0};
+    for (uint32_t i = 0; i < 600000; i++) {
+        ck_assert(stn_buf_add_u32(&large, i * 2654435761u));
+    }
+    ck_assert_int_eq(stn_file_replace(in_folder("from"), large.data, large.size, STN_FILE_SECRET, &err), STN_OK);
+    ck_assert_int_eq(stn_file_replace(in_folder("to"), "old", 3, STN_FILE_SECRET, &err), STN_OK);
+    char from[128];
+    (void)snprintf(from, sizeof from, "%s", in_folder("from"));
+    ck_assert_int_eq(stn_file_copy(from, in_folder("to"), STN_FILE_MODE, &err), STN_OK);
+    struct stn_buf back = {0};
+    ck_assert_int_eq(stn_file_read(in_folder("to"), SIZE_MAX - 1, &back, &err), STN_OK);
+    ck_assert_uint_eq(back.size, large.size);
+    ck_assert_mem_eq(back.data, large.data, large.size);
+    ck_assert_int_eq(stat(in_folder("to"), &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777, 0644);
+    /* one that the kernel does not copy by itself */
+    ck_assert_int_eq(stn_file_copy("/proc/self/stat", in_folder("stat"), STN_FILE_MODE, &err), STN_OK);
+    ck_assert_uint_gt(strlen(content("stat")), 20);
+    ck_assert_int_eq(stn_file_copy("/nowhere/x", in_folder("y"), STN_FILE_MODE, &err), STN_NOT_FOUND);
+    ck_assert_str_eq(names(), "from stat to ");
+    stn_buf_fini(&large);
+    stn_buf_fini(&back);
+}
+END_TEST
+
 START_TEST(a_replacement_that_fails_leaves_the_old_file_and_nothing_else)
 {
     /* a folder of that name cannot be replaced by a file */
@@ -285,6 +313,7 @@ Suite *suite(void)
     TCase *c = tcase_create("file");
     tcase_add_checked_fixture(c, make_folder, remove_folder);
     tcase_add_test(c, a_file_is_replaced_whole_and_keeps_to_its_mode);
+    tcase_add_test(c, a_copy_has_the_bytes_and_its_own_mode);
     tcase_add_test(c, a_replacement_that_fails_leaves_the_old_file_and_nothing_else);
     tcase_add_test(c, a_draft_appears_when_it_is_kept_and_vanishes_when_it_is_dropped);
     tcase_add_test(c, a_file_longer_than_the_limit_is_refused_and_one_just_as_long_is_read);

@@ -1,24 +1,31 @@
 /* gemm: C(i, j) = sum_k A(i, k) B(k, j) for a tile of 64 x 64 by 128 invocations, 16 of k at a time through shared memory.
- * The includer fills a tile of A and of B, zeroes where there is nothing, and puts results. */
+ * The includer fills a tile of A and of B, zeroes where there is nothing, and puts results.
+ * SUM, CELL, MULTIPLY: what is summed, what a tile is made of, and how two cells enter a sum. */
 layout(local_size_x = 128) in;
+
+#ifndef SUM
+#define SUM float
+#define CELL float
+#define MULTIPLY(sum, a, b) sum += a * b
+#endif
 
 const uint TILE = 64, DEEP = 16;
 
-shared float ta[DEEP][TILE + 4], tb[DEEP][TILE + 4];
+shared CELL ta[DEEP][TILE + 4], tb[DEEP][TILE + 4];
 
 void fill_a(uint i0, uint k0);
 void fill_b(uint k0, uint j0);
-void put(uint i, uint j, float v);
+void put(uint i, uint j, SUM v);
 
 void gemm(uint n_i, uint n_j, uint n_k)
 {
     uint l = gl_LocalInvocationIndex, ti = l / 16, tj = l % 16;
     uint i0 = gl_WorkGroupID.y * TILE, j0 = gl_WorkGroupID.x * TILE;
     uint deep = i0 + ti * 8 < n_i ? DEEP : 0; /* nothing is multiplied for rows that are not there */
-    float acc[8][4];
+    SUM acc[8][4];
     [[unroll]] for (uint r = 0; r < 8; r++) {
         [[unroll]] for (uint c = 0; c < 4; c++) {
-            acc[r][c] = 0.0;
+            acc[r][c] = SUM(0);
         }
     }
     for (uint k0 = 0; k0 < n_k; k0 += DEEP) {
@@ -26,14 +33,14 @@ void gemm(uint n_i, uint n_j, uint n_k)
         fill_b(k0, j0);
         barrier();
         for (uint k = 0; k < deep; k++) {
-            float b[4];
+            CELL b[4];
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 b[c] = tb[k][tj + 16 * c];
             }
             [[unroll]] for (uint r = 0; r < 8; r++) {
-                float a = ta[k][ti * 8 + r];
+                CELL a = ta[k][ti * 8 + r];
                 [[unroll]] for (uint c = 0; c < 4; c++) {
-                    acc[r][c] += a * b[c];
+                    MULTIPLY(acc[r][c], a, b[c]);
                 }
             }
         }
