@@ -8,6 +8,7 @@
 
 #include "compute/graph.h"
 #include "compute/vulkan/gpu.h"
+#include "io/file.h"
 
 #define STN_PIPELINE_BINDINGS STN_GPU_FLOOR_BUFFERS
 #define STN_PIPELINE_STEP STN_PIPELINE_BINDINGS /* the binding of the run's counts */
@@ -108,6 +109,10 @@ size_t stn_pipeline_n_bindings(const struct stn_pipeline_row *row);
 /* The constants of a shape: head_size counts for STN_PIPELINE_HEAD. */
 void stn_pipeline_constants(const struct stn_pipeline_row *row, const struct stn_gpu_caps *caps, uint32_t head_size,
                             uint32_t ret[STN_PIPELINE_CONSTANTS]);
+
+/* FOLDER/vulkan-VENDOR-MODEL-DRIVER-ID, and END: another driver has other files. False without a folder, or too long. */
+bool stn_pipelines_path(const struct stn_gpu_caps *caps, const char *folder, const char *end,
+                        char path[static STN_FILE_PATH_MAX]);
 
 /* Zeroed is closed. folder: where compiled pipelines are kept, NULL: nowhere. A file that is not there, or not this driver's,
  * costs time and nothing else. */

@@ -10,16 +10,15 @@
 
 #define CACHE_MOST ((size_t)256 << 20) /* bytes of a cache file */
 
-/* FOLDER/vulkan-VENDOR-MODEL-DRIVER-ID: another driver has another file. */
-static bool cache_path(const struct stn_gpu *gpu, const char *folder, char path[static STN_FILE_PATH_MAX])
+bool stn_pipelines_path(const struct stn_gpu_caps *caps, const char *folder, const char *end, char path[static STN_FILE_PATH_MAX])
 {
-    const struct stn_gpu_caps *caps = &gpu->caps;
     char id[2 * VK_UUID_SIZE + 1];
     for (size_t i = 0; i < VK_UUID_SIZE; i++) {
         (void)snprintf(id + 2 * i, 3, "%02x", caps->cache_id[i]);
     }
-    int n = snprintf(path, STN_FILE_PATH_MAX, "%s/vulkan-%08x-%08x-%08x-%s", folder, caps->vendor, caps->model, caps->driver, id);
-    return n > 0 && n < STN_FILE_PATH_MAX;
+    int n = snprintf(path, STN_FILE_PATH_MAX, "%s/vulkan-%08x-%08x-%08x-%s%s", folder, caps->vendor, caps->model,
+                     caps->driver, id, end);
+    return folder[0] != '\0' && n > 0 && n < STN_FILE_PATH_MAX;
 }
 
 /* Drivers check what they are given by its header, and ours is in the name too. */
@@ -29,7 +28,7 @@ static VkResult load_cache(struct stn_pipelines *pipelines, const char *folder)
     struct stn_buf buf = {0};
     char path[STN_FILE_PATH_MAX];
     VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-    if (folder != NULL && cache_path(gpu, folder, path) && stn_file_read(path, CACHE_MOST, &buf, NULL) == STN_OK) {
+    if (folder != NULL && stn_pipelines_path(&gpu->caps, folder, "", path) && stn_file_read(path, CACHE_MOST, &buf, NULL) == STN_OK) {
         info.initialDataSize = pipelines->loaded = buf.size;
         info.pInitialData = buf.data;
     }
@@ -48,7 +47,7 @@ static void save_cache(const struct stn_pipelines *pipelines, const char *folder
     const struct stn_gpu *gpu = pipelines->gpu;
     char path[STN_FILE_PATH_MAX];
     size_t size = 0;
-    if (folder == NULL || pipelines->cache == VK_NULL_HANDLE || gpu->lost || !cache_path(gpu, folder, path) ||
+    if (folder == NULL || pipelines->cache == VK_NULL_HANDLE || gpu->lost || !stn_pipelines_path(&gpu->caps, folder, "", path) ||
         gpu->vk.GetPipelineCacheData(gpu->handle, pipelines->cache, &size, NULL) != VK_SUCCESS ||
         size == pipelines->loaded || size > CACHE_MOST) {
         return;

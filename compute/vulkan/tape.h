@@ -43,6 +43,7 @@ struct stn_tape_place {
     struct stn_vram_span logits, state; /* scratch of loss */
     size_t tile;                         /* words of logits at a time */
     uint64_t barred;                     /* rows of the table that are not taken */
+    uint64_t spoilt;                     /* rows that are listed and do nothing */
 };
 
 struct stn_tape_list {

@@ -216,6 +216,7 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
     stn_pipeline_constants(row, caps, b->node->head_size, d->constants);
     d->tile_y = row->shape == STN_PIPELINE_HEAD ? d->constants[row->across == STN_PIPELINE_HEADS ? 1 : 2] : row->tile_y;
     d->groups_x = (uint32_t)least(ceiling(across(b, row, w), row->tile_x), caps->max_groups);
+    d->groups_x = (b->place->spoilt & stn_pipeline_only(row)) != 0 ? 0 : d->groups_x;
     d->cost = (uint64_t)w->count * d->groups_x * row->tile_x * (d->push.in_cols[0] > 0 ? d->push.in_cols[0] : 1);
     b->list->n++;
     return STN_OK;

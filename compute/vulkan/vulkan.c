@@ -9,6 +9,7 @@
 #include "compute/vulkan/vram.h"
 #include "compute/vulkan/gpu_caps.h"
 #include "compute/vulkan/pipeline.h"
+#include "compute/vulkan/proof.h"
 #include "compute/vulkan/tensors.h"
 #include "compute/vulkan/tape.h"
 #include "compute/vulkan/vulkan_env.h"
@@ -35,6 +36,7 @@ struct vulkan {
     struct stn_vram_span temporaries, logits, state, step;
     struct pass passes[STN_GRAPH_PASSES];
     uint64_t n_submissions;
+    uint64_t barred; /* rows of the pipeline table */
     struct stn_err failed; /* what a write or a read could not say: the next run does */
 };
 
@@ -75,32 +77,29 @@ static void vulkan_free(struct stn_backend *backend)
 
 static enum stn_code open_all(struct vulkan *vulkan, struct stn_err *err)
 {
-    enum stn_code code = stn_vulkan_env_read(&vulkan->env, err);
-    if (code == STN_OK) {
-        code = stn_gpu_open(&vulkan->gpu, &vulkan->env.device, err);
-    }
+    enum stn_code code = stn_gpu_open(&vulkan->gpu, &vulkan->env.device, err);
     if (code == STN_OK) {
         code = stn_vram_open(&vulkan->vram, vulkan->gpu, err);
     }
     if (code == STN_OK) {
-        vulkan->vram.limit = vulkan->env.memory;
-        if (vulkan->env.range >= RANGE_LEAST && vulkan->env.range < vulkan->gpu->caps.range) {
-            vulkan->gpu->caps.range = vulkan->env.range;
-        }
         code = stn_pipelines_open(&vulkan->pipelines, vulkan->gpu, vulkan->env.folder[0] == '\0' ? NULL : vulkan->env.folder, err);
     }
     return code != STN_OK ? code : stn_vram_take_shared(&vulkan->vram, 2 * sizeof(uint32_t), &vulkan->step, err);
 }
 
-static enum stn_code vulkan_new(struct stn_backend **ret, const struct stn_graph *graph, unsigned n_threads, struct stn_err *err)
+enum stn_code stn_vulkan_new_bare(struct stn_backend **ret, const struct stn_graph *graph, const struct stn_vulkan_env *env,
+                                  uint64_t barred, struct stn_err *err)
 {
-    (void)n_threads; /* the device has its own */
     struct vulkan *vulkan = stn_mem_new(1, sizeof *vulkan);
     if (vulkan == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a backend");
     }
     vulkan->base.row = &stn_vulkan_backend;
     vulkan->graph = graph;
+    vulkan->env = *env;
+    vulkan->env.device.wanted = env->device.wanted == NULL ? NULL : vulkan->env.wanted;
+    vulkan->env.memory = vulkan->env.range = vulkan->env.split = 0;
+    vulkan->barred = barred;
     enum stn_code code = open_all(vulkan, err);
     if (code != STN_OK) {
         vulkan_free(&vulkan->base);
@@ -108,6 +107,33 @@ static enum stn_code vulkan_new(struct stn_backend **ret, const struct stn_graph
     }
     stn_tensors_init(&vulkan->tensors, &vulkan->vram, graph);
     *ret = &vulkan->base;
+    return STN_OK;
+}
+
+/* The same, with limits, once each kernel is known to be right or barred. */
+static enum stn_code vulkan_new(struct stn_backend **ret, const struct stn_graph *graph, unsigned n_threads, struct stn_err *err)
+{
+    struct stn_vulkan_env env;
+    struct stn_backend *backend;
+    (void)n_threads; /* the device has its own */
+    enum stn_code code = stn_vulkan_env_read(&env, err);
+    code = code != STN_OK ? code : stn_vulkan_new_bare(&backend, graph, &env, 0, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    struct vulkan *vulkan = vulkan_of(backend);
+    vulkan->env.memory = vulkan->vram.limit = env.memory;
+    vulkan->env.range = env.range;
+    vulkan->env.split = env.split;
+    code = stn_proof_find(&vulkan->barred, &vulkan->gpu->caps, &vulkan->env, err);
+    if (env.range >= RANGE_LEAST && env.range < vulkan->gpu->caps.range) {
+        vulkan->gpu->caps.range = env.range;
+    }
+    if (code != STN_OK) {
+        vulkan_free(backend);
+        return code;
+    }
+    *ret = backend;
     return STN_OK;
 }
 
@@ -141,7 +167,8 @@ static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, str
                                            .logits = vulkan->logits,
                                            .state = vulkan->state,
                                            .tile = tile,
-                                           .barred = vulkan->env.barred};
+                                           .barred = vulkan->barred,
+                                           .spoilt = vulkan->env.spoilt};
     struct stn_tape_config config = {.step = vulkan->step, .split = split_of(vulkan), .times = vulkan->env.times};
     struct stn_tape_copy *ins = NULL, *outs = NULL;
     struct stn_tape_list list;
@@ -261,6 +288,7 @@ void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats
     *ret = (struct stn_vulkan_stats){.n_submissions = vulkan->n_submissions,
                                      .n_copies = vulkan->vram.n_copies,
                                      .device_size = vulkan->vram.total,
+                                     .barred = vulkan->barred,
                                      .n_complaints = vulkan->gpu->n_complaints,
                                      .validates = vulkan->gpu->validates,
                                      .caps = &vulkan->gpu->caps};
@@ -280,6 +308,18 @@ const struct stn_pipeline_row *stn_vulkan_row(const struct stn_backend *backend,
         }
     }
     return NULL;
+}
+
+uint64_t stn_vulkan_rows(const struct stn_backend *backend, size_t pass, size_t node)
+{
+    const struct vulkan *vulkan = vulkan_in(backend);
+    const struct stn_node *wanted = &vulkan->graph->passes[pass].nodes[node];
+    const struct stn_tape_list *list = &vulkan->passes[pass].tape.list;
+    uint64_t rows = 0;
+    for (size_t d = 0; d < list->n; d++) {
+        rows |= list->dispatches[d].node == wanted ? stn_pipeline_only(list->dispatches[d].row) : 0;
+    }
+    return rows;
 }
 
 static uint64_t vulkan_time_ns(const struct stn_backend *backend, enum stn_op op)

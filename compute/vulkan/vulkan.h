@@ -5,6 +5,7 @@
  *   range=BYTES   a binding spans no more, at least 1024
  *   split=N       multiplications (millions) to a submission      validate   with the validation layer
  *   times         takes the time of each op                        emulated   fast variants even where a processor plays them
+ *   spoil=NAME    this kernel does nothing, to see that it is found out
  *   without=NAME  this kernel is not taken: the next of its op is */
 #ifndef STN_COMPUTE_VULKAN_VULKAN_H
 #define STN_COMPUTE_VULKAN_VULKAN_H
@@ -20,11 +21,20 @@ struct stn_vulkan_stats {
     uint64_t n_copies;           /* submissions that moved bytes in or out, outside of passes */
     uint64_t device_size;        /* bytes taken from the device */
     uint64_t planned_size;       /* bytes that tensors have */
+    uint64_t barred;             /* rows of the pipeline table that are not taken: wrong here, or not wanted */
     unsigned n_complaints;       /* of the validation layer */
     bool validates;              /* it is listening */
     const struct stn_gpu_caps *caps;
 };
 void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats *ret);
+
+/* A backend that has not been shown to be right (proof.h), with rows of the pipeline table BARRED, for who shows it. Of env it
+ * takes the device, its caps and what is spoilt. */
+struct stn_vulkan_env;
+enum stn_code stn_vulkan_new_bare(struct stn_backend **ret, const struct stn_graph *graph, const struct stn_vulkan_env *env,
+                                  uint64_t barred, struct stn_err *err) STN_CHECKED;
+/* The rows that a node of a pass takes, a bit each. */
+uint64_t stn_vulkan_rows(const struct stn_backend *backend, size_t pass, size_t node);
 
 /* The row of the pipeline table that does an op in the passes that are prepared, the first of several; NULL: none does. */
 struct stn_pipeline_row;

@@ -51,12 +51,16 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
         env->barred |= stn_pipeline_named(word + 8);
         return STN_OK;
     }
+    if (strncmp(word, "spoil=", 6) == 0 && stn_pipeline_named(word + 6) != 0) {
+        env->spoilt |= stn_pipeline_named(word + 6);
+        return STN_OK;
+    }
     if (strncmp(word, "device=", 7) == 0) {
         (void)snprintf(env->wanted, sizeof env->wanted, "%s", word + 7);
         env->device.wanted = env->wanted;
         return STN_OK;
     }
-    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, without=KERNEL, floor, staged, "
+    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, without=KERNEL, spoil=KERNEL, floor, staged, "
                        "emulated, validate, times",
                        word);
 }

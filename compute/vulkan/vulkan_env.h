@@ -13,6 +13,7 @@ struct stn_vulkan_env {
     uint64_t split;  /* multiplications to a submission; 0: by the device */
     bool times;
     uint64_t barred; /* rows of the pipeline table */
+    uint64_t spoilt; /* rows that are not run, to see that this is found out */
     char folder[512]; /* empty: nowhere */
 };
 

@@ -1,0 +1,176 @@
+#include "compute/vulkan/proof.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "compute/vulkan/pipeline.h"
+#include "compute/vulkan/specimen.h"
+#include "compute/vulkan/vulkan.h"
+#include "crypto/digest.h"
+#include "io/file.h"
+
+#define FILE_MOST ((size_t)4096)
+
+/* ---- what is remembered: the digest of what was tried, and the names of rows that failed, a line each ---- */
+
+/* Of all that a result depends on, beside the driver, which is in the file's name. */
+static void name_trial(const struct stn_gpu_caps *caps, const struct stn_vulkan_env *env, char ret[static STN_DIGEST_TEXT])
+{
+    const uint32_t has[] = {stn_pipeline_device(caps), caps->shared,      caps->subgroup,  caps->matrix_i8.m,  caps->matrix_i8.n,
+                            caps->matrix_i8.k,         caps->matrix_f16.m, caps->matrix_f16.n, caps->matrix_f16.k, caps->emulates};
+    struct stn_digest_state state;
+    const struct stn_pipeline_row *row;
+    stn_digest_init(&state);
+    stn_digest_add(&state, has, sizeof has);
+    stn_digest_add(&state, &env->spoilt, sizeof env->spoilt);
+    for (size_t i = 0; (row = stn_pipeline_at(i)) != NULL; i++) {
+        stn_digest_add(&state, row->name, strlen(row->name) + 1);
+        stn_digest_add(&state, row->code, row->size);
+    }
+    const struct stn_digest digest = stn_digest_end(&state);
+    stn_digest_put_text(&digest, ret);
+}
+
+static bool recall(const char *path, const char *trial, uint64_t *ret)
+{
+    struct stn_buf buf = {0};
+    char text[FILE_MOST + 1], *rest = NULL;
+    if (stn_file_read(path, FILE_MOST, &buf, NULL) != STN_OK) {
+        return false;
+    }
+    memcpy(text, buf.data, buf.size);
+    text[buf.size] = '\0';
+    stn_buf_fini(&buf);
+    char *line = strtok_r(text, "\n", &rest);
+    if (line == NULL || strcmp(line, trial) != 0) {
+        return false;
+    }
+    *ret = 0;
+    while ((line = strtok_r(NULL, "\n", &rest)) != NULL) {
+        unsigned long long number = 0;
+        if (sscanf(line, "%llu", &number) != 1 || number >= 64) {
+            return false;
+        }
+        *ret |= (uint64_t)1 << number;
+    }
+    return true;
+}
+
+static void remember(const char *path, const char *trial, uint64_t bad)
+{
+    char text[FILE_MOST];
+    const struct stn_pipeline_row *row;
+    int n = snprintf(text, sizeof text, "%s\n", trial);
+    for (size_t i = 0; (row = stn_pipeline_at(i)) != NULL; i++) {
+        if ((bad >> i & 1) != 0) {
+            n += snprintf(text + n, sizeof text - (size_t)n, "%zu %s\n", i, row->name);
+        }
+    }
+    stn_err_ignore(stn_file_replace(path, text, (size_t)n, STN_FILE_MODE, NULL)); /* then it is tried again next time */
+}
+
+/* ---- a trial ---- */
+
+struct trial {
+    struct stn_specimen specimen;
+    char *wanted, *got;
+    uint64_t barred, bad;
+};
+
+static const char *find(const struct trial *t, const char *results, uint32_t tensor)
+{
+    for (size_t i = 0; i < t->specimen.n_tensors && t->specimen.tensors[i].tensor != tensor; i++) {
+        results += t->specimen.tensors[i].size;
+    }
+    return results;
+}
+
+/* The rows that a backend took for a node, and whether what they made is right. */
+static void judge(struct trial *t, const struct stn_backend *backend, size_t number, uint64_t *ret_special)
+{
+    const struct stn_node *node = &t->specimen.graph.passes[0].nodes[number];
+    uint64_t used = stn_vulkan_rows(backend, 0, number);
+    const struct stn_pipeline_row *row;
+    bool ok = true;
+    for (size_t i = 0; i < stn_op_row(node->op)->n_outputs && ok; i++) {
+        ok = stn_specimen_agrees(&t->specimen, node->out[i], find(t, t->got, node->out[i]), find(t, t->wanted, node->out[i]));
+    }
+    t->bad |= ok ? 0 : used;
+    for (size_t i = 0; (row = stn_pipeline_at(i)) != NULL; i++) {
+        *ret_special |= (used >> i & 1) != 0 && (row->needs & STN_PIPELINE_OF_DEVICE) != 0 ? (uint64_t)1 << i : 0;
+    }
+}
+
+/* One round: the best rows that are left. *ret_special: those of them that have others behind them. */
+static enum stn_code try_rows(struct trial *t, const struct stn_vulkan_env *env, uint64_t *ret_special, struct stn_err *err)
+{
+    struct stn_backend *backend;
+    enum stn_code code = stn_vulkan_new_bare(&backend, &t->specimen.graph, env, t->barred, err);
+    *ret_special = 0;
+    if (code != STN_OK) {
+        return code;
+    }
+    code = stn_specimen_run(&t->specimen, backend, t->got, err);
+    for (size_t n = 0; n < t->specimen.graph.passes[0].n_nodes && code == STN_OK; n++) {
+        judge(t, backend, n, ret_special);
+    }
+    stn_vulkan_backend.free(backend);
+    return code;
+}
+
+static enum stn_code run_on_cpu(struct trial *t, struct stn_err *err)
+{
+    const struct stn_backend_row *cpu = stn_backend_find("cpu");
+    struct stn_backend *backend;
+    enum stn_code code = cpu->new_for(&backend, &t->specimen.graph, 1, err);
+    if (code == STN_OK) {
+        code = stn_specimen_run(&t->specimen, backend, t->wanted, err);
+        cpu->free(backend);
+    }
+    return code;
+}
+
+static enum stn_code try_all(uint64_t *ret_bad, const struct stn_gpu_caps *caps, const struct stn_vulkan_env *env,
+                             struct stn_err *err)
+{
+    struct trial t = {.barred = 0};
+    uint64_t special = 0;
+    bool wide = !caps->emulates && (caps->matrix_i8.m > 0 || caps->matrix_f16.m > 0);
+    enum stn_code code = stn_specimen_init(&t.specimen, wide, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    t.wanted = stn_mem_new(stn_specimen_size(&t.specimen), 1);
+    t.got = stn_mem_new(stn_specimen_size(&t.specimen), 1);
+    code = t.wanted == NULL || t.got == NULL ? stn_err_set(err, STN_MEMORY, "no memory to try a device's kernels")
+                                             : run_on_cpu(&t, err);
+    do {
+        code = code != STN_OK ? code : try_rows(&t, env, &special, err);
+        t.barred |= special;
+    } while (code == STN_OK && special != 0);
+    *ret_bad = t.bad;
+    stn_mem_free(t.wanted);
+    stn_mem_free(t.got);
+    stn_specimen_fini(&t.specimen);
+    return code;
+}
+
+enum stn_code stn_proof_find(uint64_t *ret_barred, const struct stn_gpu_caps *caps, const struct stn_vulkan_env *env,
+                             struct stn_err *err)
+{
+    char path[STN_FILE_PATH_MAX], trial[STN_DIGEST_TEXT];
+    bool has_path = stn_pipelines_path(caps, env->folder, ".proof", path);
+    uint64_t bad = 0;
+    enum stn_code code = STN_OK;
+    name_trial(caps, env, trial);
+    if (!has_path || !recall(path, trial, &bad)) {
+        code = try_all(&bad, caps, env, err);
+        if (code == STN_OK && has_path) {
+            remember(path, trial, bad);
+        }
+    }
+    *ret_barred = bad | env->barred;
+    return code;
+}
