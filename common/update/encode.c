@@ -7,7 +7,9 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "crypto/entropy.h"
+#include "crypto/mask.h"
 #include "crypto/stream.h"
+#include "update/block.h"
 
 #define Z 6.0   /* standard deviations of room on each side */
 #define ETA 0.2 /* of the clip's adaptation */
@@ -106,64 +108,40 @@ size_t stn_encode_length(const struct stn_encode_config *config)
     return n;
 }
 
-/* v <- H v, unscaled: two levels of butterflies at a time, then the odd one. */
-static void hadamard(double *v, size_t m)
-{
-    size_t h = 1;
-    for (; 4 * h <= m; h *= 4) {
-        for (size_t i = 0; i < m; i += 4 * h) {
-            double *a = v + i, *b = a + h, *c = b + h, *d = c + h;
-            for (size_t j = 0; j < h; j++) {
-                double ab = a[j] + b[j], a_b = a[j] - b[j], cd = c[j] + d[j], c_d = c[j] - d[j];
-                a[j] = ab + cd;
-                b[j] = a_b + c_d;
-                c[j] = ab - cd;
-                d[j] = a_b - c_d;
-            }
-        }
-    }
-    for (size_t j = 0; 2 * h == m && j < h; j++) {
-        double a = v[j], b = v[h + j];
-        v[j] = a + b;
-        v[h + j] = a - b;
-    }
-}
-
 /* v <- D v, the next block of the signs. */
-static void flip(double *v, size_t m, struct stn_stream *signs)
+static void flip(const struct stn_block_kernel *kernel, double *v, size_t m, struct stn_stream *signs)
 {
     uint8_t bits[STRETCH / 8];
     for (size_t at = 0; at < m; at += STRETCH) {
         size_t n = m - at < STRETCH ? m - at : STRETCH;
         stn_stream_bytes(signs, bits, (n + 7) / 8);
-        for (size_t i = 0; i < n; i++) {
-            uint64_t word;
-            memcpy(&word, &v[at + i], sizeof word);
-            word ^= (uint64_t)(bits[i / 8] >> i % 8) << 63; /* the sign, without a branch to miss */
-            memcpy(&v[at + i], &word, sizeof word);
-        }
+        kernel->flip(v + at, n, bits);
     }
 }
 
-/* q = clamp(floor(v scale + U), -L, L); how many were beyond. */
-static size_t round_block(uint32_t *out, const double *v, size_t m, double scale, uint32_t bound,
-                          struct stn_stream *coins)
+/* The device's own randomness: a stream of masks from a seed that nobody else has. */
+struct coins {
+    struct stn_mask mask;
+    uint64_t next; /* superblock */
+};
+
+static void draw(struct coins *coins, uint32_t *u, size_t n)
 {
-    uint8_t u[4 * STRETCH];
+    memset(u, 0, n * sizeof *u);
+    stn_mask_apply(u, n, coins->next, &coins->mask, 1);
+    coins->next += (n + STN_MASK_SUPERBLOCK - 1) / STN_MASK_SUPERBLOCK;
+}
+
+/* q = clamp(floor(v scale + U), -L, L); how many were beyond. */
+static size_t round_block(const struct stn_block_kernel *kernel, uint32_t *out, const double *v, size_t m, double scale,
+                          uint32_t bound, struct coins *coins)
+{
+    uint32_t u[STRETCH];
     size_t n_clamped = 0;
-    double most = bound;
     for (size_t at = 0; at < m; at += STRETCH) {
         size_t n = m - at < STRETCH ? m - at : STRETCH;
-        stn_stream_bytes(coins, u, 4 * n);
-        for (size_t i = 0; i < n; i++) {
-            double t = v[at + i] * scale + stn_buf_get_u32(u + 4 * i) * 0x1p-32;
-            bool is_beyond = t < -most || t >= most + 1;
-            t = t < -most ? -most : t >= most + 1 ? most : t;
-            int64_t q = (int64_t)t;
-            q -= (double)q > t;
-            n_clamped += is_beyond;
-            out[at + i] = (uint32_t)(uint64_t)q;
-        }
+        draw(coins, u, n);
+        n_clamped += kernel->round(out + at, v + at, n, scale, bound, u);
     }
     stn_entropy_wipe(u, sizeof u);
     return n_clamped;
@@ -174,9 +152,13 @@ static void gather(double *work, size_t pitch, const struct stn_encode_config *c
                    size_t n_group, const float *delta, double factor)
 {
     for (size_t p = 0; p < config->block; p++) {
-        size_t at = p * config->n_blocks + first;
-        for (size_t j = 0; j < n_group; j++) {
-            work[j * pitch + p] = at + j < config->n_values ? (double)delta[at + j] * factor : 0;
+        size_t at = p * config->n_blocks + first, n_here = at >= config->n_values ? 0 : config->n_values - at;
+        n_here = n_here < n_group ? n_here : n_group;
+        for (size_t j = 0; j < n_here; j++) {
+            work[j * pitch + p] = (double)delta[at + j] * factor;
+        }
+        for (size_t j = n_here; j < n_group; j++) {
+            work[j * pitch + p] = 0;
         }
     }
 }
@@ -246,10 +228,8 @@ enum stn_code stn_encode_delta(const struct stn_encode_config *config, const flo
     if (code != STN_OK) {
         return code;
     }
-    double weight = result.weight / (double)STN_ENCODE_WEIGHT, sum = 0;
-    for (size_t i = 0; i < config->n_values; i++) {
-        sum += (double)delta[i] * (double)delta[i];
-    }
+    const struct stn_block_kernel *kernel = stn_block_kernel();
+    double weight = result.weight / (double)STN_ENCODE_WEIGHT, sum = kernel->norm2(delta, config->n_values);
     if (!isfinite(sum)) {
         return stn_err_set(err, STN_INVALID, "the delta has values that are not finite");
     }
@@ -261,23 +241,24 @@ enum stn_code stn_encode_delta(const struct stn_encode_config *config, const flo
     if (work == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory to encode a delta");
     }
-    struct stn_stream signs, coins;
+    struct stn_stream signs;
+    struct coins coins = {0};
     stn_stream_init(&signs, config->seed, 0);
-    stn_stream_init(&coins, private_seed, 0);
+    memcpy(coins.mask.seed, private_seed, sizeof coins.mask.seed);
     double scale = 1 / (sqrt((double)config->block) * config->step);
     for (size_t first = 0; first < config->n_blocks; first += GROUP) {
         size_t n_group = group_of(config, first);
         gather(work, pitch, config, first, n_group, delta, factor);
         for (size_t j = 0; j < n_group; j++) {
-            flip(work + j * pitch, config->block, &signs);
-            hadamard(work + j * pitch, config->block);
-            result.n_clamped += round_block(out + (first + j) * config->block, work + j * pitch,
+            flip(kernel, work + j * pitch, config->block, &signs);
+            kernel->hadamard(work + j * pitch, config->block);
+            result.n_clamped += round_block(kernel, out + (first + j) * config->block, work + j * pitch,
                                             config->block, scale, config->bound, &coins);
         }
     }
     put_extras(config, info, &result, out + config->n_blocks * config->block);
     stn_stream_fini(&signs);
-    stn_stream_fini(&coins);
+    stn_entropy_wipe(&coins, sizeof coins);
     stn_entropy_wipe(work, room * sizeof *work);
     stn_mem_free(work);
     *ret = result;
@@ -353,6 +334,7 @@ enum stn_code stn_encode_decode(const struct stn_encode_config *config, const ui
         return stn_err_set(err, STN_MEMORY, "no memory to decode a sum");
     }
     struct stn_stream signs;
+    const struct stn_block_kernel *kernel = stn_block_kernel();
     stn_stream_init(&signs, config->seed, 0);
     double factor = config->step / (sqrt((double)config->block) * totals.weight);
     for (size_t first = 0; first < config->n_blocks; first += GROUP) {
@@ -364,8 +346,8 @@ enum stn_code stn_encode_decode(const struct stn_encode_config *config, const ui
                 /* the sign of b bits: up to the top, and back with it */
                 v[i] = (int32_t)(from[i] << (32 - config->bits)) >> (32 - config->bits);
             }
-            hadamard(v, config->block);
-            flip(v, config->block, &signs);
+            kernel->hadamard(v, config->block);
+            flip(kernel, v, config->block, &signs);
         }
         scatter(mean, config, first, n_group, work, pitch, factor);
     }
