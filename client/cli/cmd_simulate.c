@@ -26,6 +26,7 @@ struct options {
     uint64_t clients, rounds, cohort, seed, local_steps, rank, staleness, latency_ms, threads;
     double dropout, lr, outer_rate;
     int lora, outer, backend, secure;
+    struct stn_session_reading reading;
     bool compare;
 };
 
@@ -61,6 +62,7 @@ static const struct stn_option options[] = {
     {"latency", 0, STN_OPTION_U64, AT(latency_ms), "MS", "of a message, on average (0)", 0, 600000},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_POOL_THREADS_MAX},
+    STN_SESSION_READING(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
     {"compare", 0, STN_OPTION_FLAG, AT(compare), NULL, "with each device alone and with all data in one place"},
     {"report", 0, STN_OPTION_STR, AT(report), "FILE.html", "write the result as a page with curves"},
@@ -224,6 +226,7 @@ static enum stn_code open_lab(struct job *job, struct stn_err *err)
     config.slices = slices[job->task.spec.lora] | (o->compare ? 1u << config.train.factor : 0);
     config.n_threads = stn_session_threads(o->threads);
     config.backend = stn_session_backend(o->backend);
+    config.reading = (struct stn_model_reading){.ternarise = o->reading.ternarise, .i2_s_arm = o->reading.i2_s == 1};
     return code == STN_OK ? stn_lab_open(&job->lab, &config, err) : code;
 }
 

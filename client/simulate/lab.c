@@ -50,7 +50,7 @@ struct stn_network *stn_lab_network(const struct stn_lab *lab, size_t thread)
 enum stn_code stn_lab_open(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err)
 {
     *lab = (struct stn_lab){.train = config->train, .seed = config->seed, .n_threads = config->n_threads};
-    enum stn_code code = stn_lab_data_model(lab, config->model, err);
+    enum stn_code code = stn_lab_data_model(lab, config, err);
     if (code == STN_OK) {
         code = stn_adapter_new(&lab->first, stn_model_arch(lab->model), config->train.rank, config->train.alpha,
                                config->train.targets, err);

@@ -23,6 +23,7 @@ struct stn_tokenizer;
 
 struct stn_lab_config {
     const char *model;   /* path */
+    struct stn_model_reading reading;
     const char *data;    /* JSONL; NULL: the built-in homes */
     const char *eval;    /* JSONL; NULL: held out of data, or the built-in test set */
     struct stn_partition partition;

@@ -9,13 +9,13 @@
 #include "client/simulate/demo.h"
 #include "compute/model/tokenizer.h"
 
-enum stn_code stn_lab_data_model(struct stn_lab *lab, const char *path, struct stn_err *err)
+enum stn_code stn_lab_data_model(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err)
 {
-    enum stn_code code = stn_model_open(&lab->model, path, err);
+    enum stn_code code = stn_model_open_with(&lab->model, config->model, &config->reading, err);
     if (code == STN_OK) {
         code = stn_tokenizer_new(&lab->tokenizer, stn_model_gguf(lab->model), err);
     }
-    return code == STN_OK ? stn_blob_name_file(path, &lab->model_digest, &lab->model_size, err) : code;
+    return code == STN_OK ? stn_blob_name_file(config->model, &lab->model_digest, &lab->model_size, err) : code;
 }
 
 /* Adds example i of a home, with its name as a field, so that it can be told whose it is. */

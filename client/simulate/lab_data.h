@@ -7,7 +7,7 @@
 #define STN_LAB_DATA_HELD_OUT 0.1 /* share of every client's examples that is tested on when there is no test set */
 
 /* Opens the model and its tokenizer. */
-enum stn_code stn_lab_data_model(struct stn_lab *lab, const char *path, struct stn_err *err) STN_CHECKED;
+enum stn_code stn_lab_data_model(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err) STN_CHECKED;
 
 /* Fills clients, pooled and test from config. */
 enum stn_code stn_lab_data_read(struct stn_lab *lab, const struct stn_lab_config *config, struct stn_err *err) STN_CHECKED;

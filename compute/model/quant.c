@@ -239,12 +239,18 @@ void stn_quant_pack(enum stn_quant_type type, uint8_t *dst, const int8_t *q, con
 
 bool stn_quant_i2_s_unpack(enum stn_quant_i2_s width, int8_t *q, const uint8_t *src, size_t first, size_t n)
 {
+    const size_t size = 4 * (size_t)width;
     uint8_t wrong = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t block = (first + i) / (4 * width), in = (first + i) % (4 * width);
-        uint8_t v = src[block * width + in % width] >> (6 - 2 * (in / width)) & 3;
-        wrong |= v == 3;
-        q[i] = (int8_t)(v - 1);
+    for (size_t i = 0; i < n;) {
+        size_t in = (first + i) % size, plane = in / width, left = width - in % width; /* of a plane's values */
+        const uint8_t *from = src + (first + i) / size * width + in % width;
+        left = left < n - i ? left : n - i;
+        for (size_t k = 0; k < left; k++) {
+            uint8_t v = from[k] >> (6 - 2 * plane) & 3;
+            wrong |= v == 3;
+            q[i + k] = (int8_t)(v - 1);
+        }
+        i += left;
     }
     return wrong == 0;
 }

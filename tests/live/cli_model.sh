@@ -52,6 +52,32 @@ check "and says nothing else" 0 "$(wc -c < "$dir/out" | tr -d ' ')"
 "$sterna" model random --shape huge --vocab "$base" -o "$dir/x" 2> /dev/null
 check "a wrong word is wrong usage" 2 $?
 
+# one model in every format that its weights can be read from: the same logits
+small="--arch llama --embd 256 --layers 1 --heads 4 --kv 2 --ff 512 --vocab $base --seed 5"
+for type in tq2_0 tq1_0 i2_s f32; do
+    "$sterna" model random $small --type $type -o "$dir/$type.gguf" > /dev/null || failed=$((failed + 1))
+    "$sterna" logits -m "$dir/$type.gguf" --tokens 0,5,324,841 -o "$dir/$type.f32" > /dev/null || failed=$((failed + 1))
+    check "$type is the same model" 0 "$(cmp "$dir/tq2_0.f32" "$dir/$type.f32" > /dev/null; echo $?)"
+done
+"$sterna" model random $small --type i2_s --i2s arm -o "$dir/arm.gguf" > /dev/null || failed=$((failed + 1))
+"$sterna" logits -m "$dir/arm.gguf" --i2s arm --tokens 0,5,324,841 -o "$dir/arm.f32" > /dev/null || failed=$((failed + 1))
+check "i2_s of ARM is the same model when told" 0 "$(cmp "$dir/tq2_0.f32" "$dir/arm.f32" > /dev/null; echo $?)"
+check "every value of i2_s is read" 1 "$("$sterna" model check "$dir/i2_s.gguf" --json | grep -c '"ok": true')"
+"$sterna" model random $small --kv 3 -o "$dir/x" 2> "$dir/err"
+check "heads that share no keys" 1 "$(grep -c '^error: 256 values in 4 heads with 3 for keys' "$dir/err")"
+
+# a model that is not ternary: one weight of the f32 model becomes another number
+python3 - "$dir/f32.gguf" << 'END'
+import sys
+data = bytearray(open(sys.argv[1], "rb").read())
+data[-4:] = b"\x00\x00\x80\x3e"
+open(sys.argv[1], "wb").write(data)
+END
+"$sterna" logits -m "$dir/f32.gguf" --tokens 0,5 -o "$dir/x" 2> "$dir/err"
+check "floats must be ternary" 1 "$(grep -c '^error: blk.0.ffn_down.weight (f32) is not ternary: .*--ternarise$' "$dir/err")"
+"$sterna" logits -m "$dir/f32.gguf" --ternarise --tokens 0,5 -o "$dir/x" > /dev/null
+check "or be made so" 0 $?
+
 echo '{"prompt":"turn on","completion":" the light"}' > "$dir/data.jsonl"
 for seed in 1 2; do
     "$sterna" train -m "$base" -d "$dir/data.jsonl" --steps 1 --rank 2 --seed $seed -o "$dir/a$seed.gguf" > /dev/null 2>&1 ||
