@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and passes every test: the plain build, AddressSanitizer with UBSan, and
-# ThreadSanitizer. `--full` runs the long suites too (1000 swarm worlds, long fuzzing). The last line counts
+# ThreadSanitizer. `--full` runs the long suites too (2000 swarm worlds of each kind, long fuzzing). The last line counts
 # every check that ran.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -8,7 +8,7 @@ full=no
 [ "${1:-}" = --full ] && full=yes
 bash deploy/packages.sh || exit 1
 if [ $full = yes ]; then
-    export STERNA_SWARM_SEEDS=${STERNA_SWARM_SEEDS:-1000} STERNA_FUZZ_RUNS=${STERNA_FUZZ_RUNS:-100000} STERNA_FULL=1
+    export STERNA_SWARM_SEEDS=${STERNA_SWARM_SEEDS:-2000} STERNA_FUZZ_RUNS=${STERNA_FUZZ_RUNS:-100000} STERNA_FULL=1
 fi
 [ -d ../shared ] || echo "skipped where needed: ../shared (recorded vectors, vocabularies and data) is not there"
 status=0

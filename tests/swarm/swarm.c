@@ -161,6 +161,8 @@ static void look_at_unmask(struct swarm *swarm, const struct stn_msg_unmask *unm
         struct key key = {.round = unmask->round};
         memcpy(&key.device, of->advert.id, sizeof key.device);
         const uint8_t *before = stn_map_get(&swarm->opened, &key, sizeof key);
+        swarm->outcome.n_self += of->survived;
+        swarm->outcome.n_mask += !of->survived;
         unsigned now = (before == NULL ? 0u : *before) | (of->survived ? 1u : 2u);
         if (now == 3) {
             breaks(swarm, "both secrets of a device are opened");
@@ -456,6 +458,8 @@ struct stn_swarm_outcome stn_swarm_run_all(const struct stn_swarm_kind *kind, ui
         all.n_merged += outcome.n_merged;
         all.n_merged_members += outcome.n_merged_members;
         all.n_void += outcome.n_void;
+        all.n_self += outcome.n_self;
+        all.n_mask += outcome.n_mask;
         for (size_t i = 0; i < sizeof all.said / sizeof *all.said; i++) {
             all.said[i] += outcome.said[i];
         }

@@ -32,7 +32,8 @@ struct stn_swarm_kind {
 struct stn_swarm_outcome {
     uint64_t transcript, end_ms, n_steps, n_checks;
     uint64_t n_merged, n_merged_members, n_void; /* versions, how many deltas are in them, void rounds */
-    uint64_t said[64];                           /* by type of message */
+    uint64_t n_self, n_mask; /* shares that were opened: of members that survived, and of lost ones */
+    uint64_t said[64];       /* messages by type */
     bool is_done;
     char text[256]; /* what is wrong, or nothing */
 };

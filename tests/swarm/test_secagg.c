@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "tests/swarm/secagg_world.h"
 #include "update/encode.h"
@@ -258,6 +260,13 @@ START_TEST(a_coordinator_that_crashes_at_any_stage_goes_on)
 }
 END_TEST
 
+static void forget_record(size_t i)
+{
+    stn_mem_free(stn_world.records[i].data);
+    stn_world.records[i] = stn_world.records[--stn_world.n_records];
+    stn_world.records[stn_world.n_records] = (struct stn_world_record){0};
+}
+
 START_TEST(survivors_are_never_made_up_after_a_crash)
 {
     stn_world_begin(9, 5, 8);
@@ -269,13 +278,70 @@ START_TEST(survivors_are_never_made_up_after_a_crash)
     }
     for (size_t i = 0; i < stn_world.n_records; i++) { /* planted: an upload is forgotten */
         if (stn_world.records[i].kind == STN_SECAGG_SERVER_UPLOADED) {
-            stn_world.records[i].kind = 99;
+            forget_record(i);
             break;
         }
     }
     stn_world_crash();
     ck_assert(stn_world.is_void);
     ck_assert_int_eq(stn_world.why_void, STN_CORRUPT);
+    stn_world_end();
+}
+END_TEST
+
+/* Planted: after a crash a coordinator knows nothing of the survivors that it has signed, and makes
+ * them up from the uploads that it finds. */
+static void forget_the_survivors(void)
+{
+    bool has_forgotten = false;
+    for (size_t i = stn_world.n_records; i-- > 0;) {
+        struct stn_world_record *record = &stn_world.records[i];
+        if (record->kind == STN_SECAGG_SERVER_STAGE) {
+            stn_buf_put_u32(record->data, STN_STAGE_UPLOAD);
+            memset(record->data + record->size - STN_DIGEST_SIZE, 0, STN_DIGEST_SIZE);
+        } else if (record->kind == STN_SECAGG_SERVER_ACKED) {
+            forget_record(i);
+        } else if (record->kind == STN_SECAGG_SERVER_UPLOADED && !has_forgotten) {
+            has_forgotten = true;
+            forget_record(i);
+        }
+    }
+}
+
+START_TEST(planted_survivors_that_are_made_up_anew_open_nothing_and_are_evidence)
+{
+    stn_world_begin(9, 5, 12);
+    for (uint32_t i = 0; i < 9; i++) {
+        fate[i] = ALL;
+    }
+    for (uint32_t stage = 1; stage <= STN_STAGE_UPLOAD; stage++) {
+        run_stage((enum stn_stage)stage);
+    }
+    for (uint32_t i = 0; i < 5; i++) { /* these have acknowledged the first */
+        ck_assert_int_eq(stn_world_poll(i, STN_STAGE_UPLOAD), STN_OK);
+        ck_assert_int_eq(stn_world_deliver(i), STN_OK);
+    }
+    forget_the_survivors();
+    stn_world_crash();
+    stn_world_expire(STN_STAGE_UPLOAD);
+    ck_assert(!stn_world.is_void);
+    for (uint32_t i = 0; i < 9; i++) { /* everybody asks once more, and says what there is to say */
+        if (stn_world_poll(i, STN_STAGE_UPLOAD) == STN_OK && !stn_world.devices[i].is_over) {
+            (void)stn_world_deliver(i);
+        }
+        ck_assert(stn_world.devices[i].has_evidence == (i < 5 && stn_world.devices[i].is_over));
+    }
+    for (uint32_t stage = STN_STAGE_ACK; stage <= ALL; stage++) {
+        run_stage((enum stn_stage)stage);
+    }
+    uint32_t n_evidence = 0;
+    for (uint32_t i = 0; i < 9; i++) {
+        n_evidence += stn_world.devices[i].has_evidence;
+        ck_assert_uint_eq(stn_world.devices[i].n_sent[STN_MSG_UNMASK], 0);
+    }
+    ck_assert_uint_ge(n_evidence, 4); /* all of the five but one at most, who is no survivor now */
+    ck_assert(stn_world.is_void && !stn_world.is_clear);
+    ck_assert_uint_eq(stn_world.n_breaks, 0);
     stn_world_end();
 }
 END_TEST
@@ -326,6 +392,7 @@ Suite *suite(void)
     tcase_add_test(tc, too_many_false_shares_make_the_round_void);
     tcase_add_test(tc, a_coordinator_that_crashes_at_any_stage_goes_on);
     tcase_add_test(tc, survivors_are_never_made_up_after_a_crash);
+    tcase_add_test(tc, planted_survivors_that_are_made_up_anew_open_nothing_and_are_evidence);
     tcase_add_test(tc, a_repetition_is_ok_and_another_word_or_a_late_one_is_not);
     suite_add_tcase(s, tc);
     return s;
