@@ -81,6 +81,7 @@ static const struct stn_codec_row train_rows[] = {
     F64(14, stn_train_spec, fedprox),
     BOOL(15, stn_train_spec, loss_all),
     U32(16, stn_train_spec, factor, 0, STN_FACTOR_B),
+    U32(17, stn_train_spec, n_halvings, 0, STN_MSG_HALVINGS),
 };
 SHAPE(train, train_spec, NULL);
 
@@ -126,6 +127,7 @@ static const struct stn_codec_row join_rows[] = {
     U64(2, stn_msg_join, lease, UINT64_MAX),
     U64(3, stn_msg_join, version, UINT64_MAX),
     U64(4, stn_msg_join, n_samples, UINT64_MAX),
+    U32(5, stn_msg_join, tier, 0, STN_MSG_HALVINGS),
 };
 SHAPE(join, join, NULL);
 
@@ -252,6 +254,13 @@ static const struct stn_codec_row chunk_rows[] = {
 };
 SHAPE(chunk, chunk, NULL);
 
+static const struct stn_codec_row base_rows[] = {
+    FIXED(1, stn_base, adapter),
+    U64(2, stn_base, version, UINT64_MAX),
+    F64(3, stn_base, discount),
+};
+SHAPE(base, base, NULL);
+
 static const struct stn_codec_row round_config_rows[] = {
     ROUND(stn_msg_round_config),
     U32(2, stn_msg_round_config, protocol, 0, UINT16_MAX),
@@ -279,6 +288,8 @@ static const struct stn_codec_row round_config_rows[] = {
     U64(24, stn_msg_round_config, share_ms, TIME_MAX),
     U64(25, stn_msg_round_config, ack_ms, TIME_MAX),
     U64(26, stn_msg_round_config, unmask_ms, TIME_MAX),
+    U32(27, stn_msg_round_config, n_halvings, 0, STN_MSG_HALVINGS),
+    MANY(28, stn_msg_round_config, bases, n_bases, base),
 };
 SHAPE(round_config, round_config, NULL);
 
@@ -290,6 +301,7 @@ static const struct stn_codec_row roster_rows[] = {
     U32(5, stn_msg_roster, index, 0, UINT32_MAX),
     DATA(6, stn_msg_roster, adverts, n_adverts, STN_MSG_NEIGHBOURS),
     DATA(7, stn_msg_roster, proof, n_proof, STN_MSG_PROOF),
+    U32(8, stn_msg_roster, tier, 0, STN_MSG_HALVINGS),
 };
 SHAPE(roster, roster, NULL);
 

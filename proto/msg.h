@@ -41,6 +41,8 @@
 #define STN_MSG_VALUES (1u << 28)     /* values of an adapter */
 #define STN_MSG_NEIGHBOURS 1024       /* of a member of a secure round */
 #define STN_MSG_PROOF 16384           /* hashes of a proof */
+#define STN_MSG_HALVINGS 8            /* of a rank */
+#define STN_MSG_BASES 17              /* versions that a round's deltas may start from */
 
 #define STN_MSG_VERSION 1 /* of the protocol; negotiated in the handshake */
 
@@ -82,6 +84,7 @@ struct stn_train_spec {
     double fedprox;          /* mu; 0: off */
     bool loss_all;           /* loss on prompts too */
     uint32_t factor;         /* enum stn_factor */
+    uint32_t n_halvings;     /* a device of tier t, at most this, trains the first rank >> t ranks */
 };
 
 struct stn_blob_ref {
@@ -96,6 +99,7 @@ struct stn_advert { /* a member's keys for one round; what is signed is in secag
     uint8_t mask[32];      /* M: its masks come from it */
     uint8_t nonce[16];
     uint8_t version[8];    /* of the adapter that its delta starts from */
+    uint8_t tier;          /* of the ranks that it has trained */
     uint8_t token[32], issued_at_s[8], certificate[64]; /* its enrolment (crypto/ident.h) */
     uint8_t signature[64];
 };
@@ -147,6 +151,7 @@ struct stn_msg_join {
     uint64_t lease;
     uint64_t version;  /* of the adapter that the delta starts from */
     uint64_t n_samples; /* examples that the delta has seen, the weight before its cap */
+    uint32_t tier;      /* of the ranks that it has trained */
 };
 /* The device has checked and signed the config. */
 struct stn_msg_advertise {
@@ -247,6 +252,11 @@ struct stn_msg_chunk {
     uint32_t size;
     const uint8_t *data;
 };
+struct stn_base { /* a version that a round's deltas may start from, trained in the round's factor */
+    struct stn_digest adapter;
+    uint64_t version;
+    double discount; /* of the weight of such a delta, in (0, 1] */
+};
 /* Signed by the coordinator; every device of a cohort must have the same. cfg = H(its encoding). */
 struct stn_msg_round_config {
     struct stn_round_id round;
@@ -269,6 +279,9 @@ struct stn_msg_round_config {
     double gamma, delta;         /* secure: secagg/bound.h */
     uint32_t sigma, eta;
     uint64_t share_ms, ack_ms, unmask_ms;
+    uint32_t n_halvings;     /* as in stn_train_spec */
+    uint32_t n_bases;
+    struct stn_base bases[STN_MSG_BASES]; /* the newest first: it is the round's own */
     uint8_t signature[64];   /* Ed25519 by the coordinator over "SA1/config", cfg (cfg without this field) */
 };
 struct stn_msg_roster {
@@ -281,6 +294,7 @@ struct stn_msg_roster {
     const struct stn_advert *adverts; /* the neighbours', by slot */
     uint32_t n_proof;
     const struct stn_digest *proof; /* that they and the receiver are at their places */
+    uint32_t tier; /* ranks above this tier's are in no delta: too few members have them */
 };
 struct stn_msg_deliver {
     struct stn_round_id round;

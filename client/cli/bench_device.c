@@ -191,7 +191,8 @@ enum stn_code stn_bench_device_start(struct stn_bench_device *device, struct stn
     const struct stn_secagg_client_record none = {0};
     const struct stn_secagg_client_event event = {
         .type = STN_SECAGG_CLIENT_START,
-        .start = {&device->fleet->terms, &device->fleet->members[device->number].entropy, &none}};
+        .start = {.terms = &device->fleet->terms, .version = device->fleet->terms.bases[0],
+                  .entropy = &device->fleet->members[device->number].entropy, .record = &none}};
     return step(device, &event, STN_BENCH_DEVICE_KEYS, err);
 }
 

@@ -45,7 +45,7 @@ static void draw_member(struct stn_bench_fleet *fleet, uint32_t i, struct stn_rn
     stn_dh_public(member->advert.transport, member->entropy.transport);
     stn_dh_public(member->advert.mask, member->mask_secret);
     memcpy(member->advert.nonce, member->entropy.nonce, sizeof member->advert.nonce);
-    member->advert.version[0] = (uint8_t)fleet->terms.version;
+    member->advert.version[0] = (uint8_t)fleet->terms.bases[0];
     stn_roster_advert_sign(&member->advert, &fleet->terms.cfg, &member->ident, &member->cert);
     member->is_whole = i < STN_BENCH_FLEET_WHOLE;
 }
@@ -111,7 +111,7 @@ enum stn_code stn_bench_fleet_init(struct stn_bench_fleet *fleet, const struct s
 {
     struct stn_rng rng;
     *fleet = (struct stn_bench_fleet){.config = *config};
-    fleet->terms = (struct stn_terms){.version = 1, .n_max = config->n, .params = STN_BOUND_DEFAULTS,
+    fleet->terms = (struct stn_terms){.n_bases = 1, .bases = {1}, .n_max = config->n, .params = STN_BOUND_DEFAULTS,
                                       .join_ms = STAGE_MS, .share_ms = STAGE_MS, .upload_ms = STAGE_MS,
                                       .ack_ms = STAGE_MS, .unmask_ms = STAGE_MS};
     fleet->terms.n_min = config->n / 2 < N_MIN ? (config->n + 1) / 2 : N_MIN;

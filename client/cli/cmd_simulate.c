@@ -58,7 +58,7 @@ static const struct stn_option options[] = {
     {"local-steps", 0, STN_OPTION_U64, AT(local_steps), "N", "of a device in a round (5)", 1, 1000000},
     {"rank", 0, STN_OPTION_U64, AT(rank), "R", "of the adapter (8)", 1, 256},
     {"lr", 0, STN_OPTION_F64, AT(lr), "RATE", "of a device's AdamW (3e-3)", 1e-9, 10},
-    {"staleness", 0, STN_OPTION_U64, AT(staleness), "N", "versions that a delta may be behind (0)", 0, 1000},
+    {"staleness", 0, STN_OPTION_U64, AT(staleness), "N", "versions that a delta may be behind (0)", 0, STN_MSG_BASES - 1},
     {"latency", 0, STN_OPTION_U64, AT(latency_ms), "MS", "of a message, on average (0)", 0, 600000},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_POOL_THREADS_MAX},

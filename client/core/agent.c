@@ -186,6 +186,7 @@ static void trained(struct stn_agent *agent, struct stn_state_turn *turn,
     enum stn_code code = event->trained.code;
     if (code == STN_OK && event->trained.n_samples > 0) {
         agent->record.n_samples = event->trained.n_samples;
+        agent->record.tier = event->trained.tier;
         agent->backoff.n_failures = 0;
         stn_state_set_phase(agent, STN_AGENT_READY);
         stn_state_trace(turn, "trained", agent->record.lease.task, event->trained.n_samples,

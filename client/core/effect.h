@@ -44,6 +44,7 @@ struct stn_client_effect {
             struct stn_digest config_digest;
             struct stn_msg_lease lease;
             uint64_t n_samples;
+            uint32_t tier;            /* ENCODE: ranks above it are left out of the delta */
             struct stn_digest upload; /* SEND */
             uint64_t upload_size;     /* SEND */
             const struct stn_mask *masks; /* ENCODE, of a secure round: until the next step; secret */

@@ -54,6 +54,7 @@ struct stn_client_event {
             uint64_t lease;
             enum stn_code code;
             uint64_t n_samples;
+            uint32_t tier; /* of the ranks that were trained */
         } trained;
         struct {
             struct stn_round_id round;

@@ -189,6 +189,7 @@ static void hear_roster(struct stn_agent *agent, struct stn_state_turn *turn,
         stn_state_drop(agent, turn, away_ms(agent)); /* and leaves */
         return;
     }
+    agent->record.round_tier = roster->tier;
     agent->has_encoded = agent->has_sent = false;
     agent->n_corrupt = 0;
     stn_state_set_phase(agent, STN_AGENT_UPLOADING);

@@ -101,7 +101,8 @@ static void join(struct stn_agent *agent, struct stn_state_turn *turn)
     struct stn_msg msg = {.type = STN_MSG_JOIN,
                           .join = {.lease = record->lease.lease,
                                    .version = record->lease.version,
-                                   .n_samples = record->n_samples}};
+                                   .n_samples = record->n_samples,
+                                   .tier = record->tier}};
     (void)stn_str_copy(msg.join.task, sizeof msg.join.task, record->lease.task);
     ask(agent, turn, &msg);
 }
@@ -140,6 +141,8 @@ static void begin_in_round(struct stn_agent *agent, struct stn_state_turn *turn,
     effect->round.config_digest = agent->record.config_digest;
     effect->round.lease = agent->record.lease;
     effect->round.n_samples = agent->record.n_samples;
+    effect->round.tier = agent->record.tier > agent->record.round_tier ? agent->record.tier
+                                                                       : agent->record.round_tier;
     effect->round.upload = agent->record.upload;
     effect->round.upload_size = agent->record.upload_size;
     effect->round.masks = agent->masks;

@@ -45,7 +45,8 @@ static bool can_train(const struct stn_train_spec *train)
                        isfinite(train->fedprox);
     return has_numbers && train->rank > 0 && train->ctx > 0 && train->batch_tokens > 0 &&
            (train->local_steps > 0 || train->local_epochs > 0) &&
-           train->schedule <= STN_TRAIN_COSINE && train->factor <= STN_FACTOR_B;
+           train->schedule <= STN_TRAIN_COSINE && train->factor <= STN_FACTOR_B &&
+           train->n_halvings <= STN_MSG_HALVINGS && train->rank >> train->n_halvings > 0;
 }
 
 enum stn_code stn_policy_lease(const struct stn_msg_lease *lease, struct stn_consent *consents,
@@ -73,6 +74,24 @@ static bool can_encode(const struct stn_msg_round_config *config)
            isfinite(config->clip_norm) && config->weight_max > 0;
 }
 
+/* Whether the lease's delta may go into the round: its version is one of those listed, which begin
+ * with the round's own. */
+static bool has_base(const struct stn_msg_round_config *config, const struct stn_msg_lease *lease)
+{
+    bool is_there = false;
+    for (uint32_t i = 0; i < config->n_bases && i < STN_MSG_BASES; i++) {
+        const struct stn_base *base = &config->bases[i];
+        bool is_own = i == 0 ? base->version == config->version && is_same(&base->adapter, &config->adapter)
+                             : base->version < config->bases[i - 1].version;
+        if (!is_own || !(base->discount > 0 && base->discount <= 1)) {
+            return false;
+        }
+        is_there = is_there || (base->version == lease->version &&
+                                is_same(&base->adapter, &lease->adapter.digest));
+    }
+    return is_there;
+}
+
 enum stn_code stn_policy_config(const struct stn_msg_round_config *config,
                                 const struct stn_digest *digest, const struct stn_msg_lease *lease,
                                 uint32_t n_min_floor, bool allows_plain)
@@ -87,12 +106,8 @@ enum stn_code stn_policy_config(const struct stn_msg_round_config *config,
         strcmp(config->task, lease->task) != 0 || !is_same(&config->model, &lease->base.digest)) {
         return STN_INVALID;
     }
-    /* a stale delta may join the round of a newer version; one of the same version starts from the
-     * same adapter */
-    bool is_base =
-        config->version > lease->version ||
-        (config->version == lease->version && is_same(&config->adapter, &lease->adapter.digest));
-    if (!is_base || config->factor != lease->train.factor || config->secure != lease->secure ||
+    if (!has_base(config, lease) || config->n_halvings != lease->train.n_halvings ||
+        config->factor != lease->train.factor || config->secure != lease->secure ||
         config->join_ms == 0 || config->upload_ms == 0 || !can_encode(config)) {
         return STN_INVALID;
     }
@@ -111,6 +126,9 @@ enum stn_code stn_policy_roster(const struct stn_msg_roster *roster,
     }
     bool is_size = roster->n_members >= config->n_min && roster->n_members >= n_min_floor &&
                    roster->n_members <= config->n_max;
+    if (roster->tier > config->n_halvings) {
+        return STN_INVALID;
+    }
     return is_size ? STN_OK : STN_LIMIT;
 }
 

@@ -22,6 +22,7 @@ struct stn_agent_record {
     struct stn_msg_lease lease;
     uint64_t lease_expires_ms;
     uint64_t n_samples;
+    uint32_t tier, round_tier; /* of the ranks that it has trained, and that the round has */
     struct stn_round_id
         round; /* zero: in none. Before JOINED: it has yet to tell that round that it leaves */
     struct stn_msg_round_config config;

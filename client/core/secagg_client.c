@@ -68,6 +68,11 @@ void stn_secagg_client_free(struct stn_secagg_client *client)
     stn_mem_free(client);
 }
 
+uint32_t stn_secagg_client_tier(const struct stn_secagg_client *client)
+{
+    return client->tier;
+}
+
 uint32_t stn_secagg_client_stage(const struct stn_secagg_client *client)
 {
     return client->stage;
@@ -136,7 +141,12 @@ static void start(struct stn_secagg_client_turn *turn, const struct stn_secagg_c
     stn_dh_public(client->advert.mask, client->mask_secret);
     memcpy(client->advert.nonce, client->entropy.nonce, sizeof client->advert.nonce);
     for (int i = 0; i < 8; i++) {
-        client->advert.version[i] = (uint8_t)(terms->version >> 8 * i);
+        client->advert.version[i] = (uint8_t)(event->start.version >> 8 * i);
+    }
+    client->advert.tier = (uint8_t)event->start.tier;
+    if (!stn_terms_allow(terms, &client->advert)) {
+        stn_secagg_client_end(turn, STN_INVALID);
+        return;
     }
     stn_roster_advert_sign(&client->advert, &terms->cfg, &config->identity, &config->certificate);
     client->sent = (struct stn_msg){.type = STN_MSG_ADVERTISE,

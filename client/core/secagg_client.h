@@ -13,7 +13,8 @@
  *   0 come back into a round after a restart, or say at one stage two different things;
  *   1 open shares twice; after the first time it has none;
  *   2 open both shares of a neighbour, or any without its own verified place among the survivors;
- *   3 open any when fewer than t neighbours survived or more than k - t were lost;
+ *   3 open any when fewer than t neighbours survived or more than k - t were lost, or when fewer
+ *     than n_min of itself and its neighbours are left in whose deltas its highest ranks are;
  *   4 use a key or seed twice, or upload a second vector;
  *   5 go on when it has been shown two rosters or two sets of survivors: it keeps the evidence;
  *   6 take part with fewer than n_min, with a neighbour that is not proved, or one that the pinned
@@ -66,6 +67,8 @@ struct stn_secagg_client_event {
         struct {
             const struct stn_terms
                 *terms; /* of a config that this device agrees to and has signed */
+            uint64_t version; /* of the adapter that the delta starts from */
+            uint32_t tier;    /* of its ranks */
             const struct stn_secagg_client_entropy *entropy;
             const struct stn_secagg_client_record *record; /* the last saved, or zeroes */
         } start;
@@ -127,6 +130,9 @@ void stn_secagg_client_free(struct stn_secagg_client *client); /* wipes; NULL is
 void stn_secagg_client_step(struct stn_secagg_client *client,
                             const struct stn_secagg_client_event *event,
                             struct stn_secagg_client_effects *ret);
+
+/* The tier of the round, after its roster; 0 before. */
+uint32_t stn_secagg_client_tier(const struct stn_secagg_client *client);
 
 /* enum stn_stage: the last in which it spoke; 0 before START; STN_STAGE_DONE when it is over. */
 uint32_t stn_secagg_client_stage(const struct stn_secagg_client *client);

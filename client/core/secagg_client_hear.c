@@ -63,11 +63,25 @@ static void ad_of(uint8_t ad[static 12], uint32_t from, uint32_t to, uint32_t sl
 
 /* ---- roster ---- */
 
+/* Whether n_min of the receiver and its neighbours, or of those that have survived, are known to
+ * have the round's highest ranks. In the last tier all have. */
+static bool has_company(const struct stn_secagg_client *client, bool of_survivors)
+{
+    uint32_t n = client->advert.tier <= client->tier;
+    for (uint32_t slot = 0; slot < client->bound.k; slot++) {
+        const struct stn_secagg_client_neighbour *neighbour = &client->neighbours[slot];
+        n += neighbour->advert.tier <= client->tier && (neighbour->survived || !of_survivors);
+    }
+    return client->tier == client->terms.n_halvings || n >= fewest(client);
+}
+
 /* The adverts are the neighbours', in the roster where the graph wants them, and each is vouched
  * for by its device and the directory. */
 static enum stn_code check_adverts(struct stn_secagg_client *client,
                                    const struct stn_msg_roster *roster)
 {
+    struct stn_digest root;
+    memcpy(root.bytes, roster->root, 32);
     uint32_t n = client->bound.k + 1;
     const struct stn_digest *cfg = &client->terms.cfg;
     struct stn_digest *leaves = need(stn_mem_new(n, sizeof *leaves)), last = {{0}};
@@ -79,7 +93,7 @@ static enum stn_code check_adverts(struct stn_secagg_client *client,
         struct stn_digest order = stn_roster_order(advert, cfg);
         leaves[i] = stn_roster_leaf(advert, cfg);
         if ((i > 0 && stn_digest_compare(&last, &order) >= 0) ||
-            stn_buf_get_u64(advert->version) > client->terms.version) {
+            !stn_terms_allow(&client->terms, advert)) {
             code = STN_INVALID;
         } else if (slot != STN_HARARY_NOBODY) {
             code = stn_roster_advert_verify(advert, cfg, client->config.directory, NULL);
@@ -88,7 +102,7 @@ static enum stn_code check_adverts(struct stn_secagg_client *client,
         last = order;
     }
     if (code == STN_OK) {
-        code = check_proof(client, &client->round.root, leaves, roster->proof, roster->n_proof);
+        code = check_proof(client, &root, leaves, roster->proof, roster->n_proof);
     }
     for (uint32_t a = 0; a < client->bound.k && code == STN_OK; a++) { /* nobody is there twice */
         const uint8_t *id = client->neighbours[a].advert.id;
@@ -140,18 +154,34 @@ static enum stn_code deal(struct stn_secagg_client *client)
     return code;
 }
 
+/* What a roster makes of the round: who is in it, and its tier. */
+static struct stn_derive_round round_of_roster(const struct stn_secagg_client *client,
+                                               const struct stn_msg_roster *roster)
+{
+    struct stn_digest root;
+    memcpy(root.bytes, roster->root, 32);
+    return (struct stn_derive_round){.cfg = client->terms.cfg,
+                                     .root = stn_roster_fold(&root, roster->tier),
+                                     .n = roster->n_members};
+}
+
 /* The roster is the coordinator's, of a size that will do, and has this device in its place. */
 static enum stn_code take_roster(struct stn_secagg_client *client,
                                  const struct stn_msg_roster *roster)
 {
     uint32_t n = roster->n_members;
-    client->round.n = n;
-    memcpy(client->round.root.bytes, roster->root, 32);
+    struct stn_derive_round folded = round_of_roster(client, roster), plain = folded;
+    memcpy(plain.root.bytes, roster->root, 32);
+    client->round = folded;
+    client->tier = roster->tier;
     memcpy(client->roster_signature, roster->signature, 64);
     enum stn_code code =
-        stn_roster_verify(roster->signature, &client->round, client->config.coordinator, NULL);
+        stn_roster_verify(roster->signature, &folded, client->config.coordinator, NULL);
     if (code != STN_OK) {
         return code;
+    }
+    if (roster->tier > client->terms.n_halvings) {
+        return STN_INVALID;
     }
     if (n < fewest(client) || n > client->terms.n_max) {
         return STN_LIMIT;
@@ -166,7 +196,7 @@ static enum stn_code take_roster(struct stn_secagg_client *client,
         return STN_INVALID;
     }
     uint8_t seed[32];
-    stn_derive_graph_seed(seed, &client->round);
+    stn_derive_graph_seed(seed, &plain);
     code = stn_harary_init(&client->graph, n, k, seed, NULL);
     need(code == STN_OK ? client : NULL);
     client->index = roster->index;
@@ -177,7 +207,8 @@ static enum stn_code take_roster(struct stn_secagg_client *client,
     for (uint32_t slot = 0; slot < k; slot++) {
         client->neighbours[slot].index = client->slots[slot];
     }
-    return check_adverts(client, roster);
+    code = check_adverts(client, roster);
+    return code == STN_OK && !has_company(client, false) ? STN_LIMIT : code;
 }
 
 static void show_evidence(struct stn_secagg_client_turn *turn, bool of_rosters,
@@ -200,8 +231,7 @@ static void hear_roster(struct stn_secagg_client_turn *turn, const struct stn_ms
 {
     struct stn_secagg_client *client = turn->client;
     if (client->stage != STN_STAGE_ADVERTISE) {
-        struct stn_derive_round other = {.cfg = client->terms.cfg, .n = roster->n_members};
-        memcpy(other.root.bytes, roster->root, 32);
+        struct stn_derive_round other = round_of_roster(client, roster);
         if ((other.n != client->round.n || !stn_digest_equal(&other.root, &client->round.root)) &&
             stn_roster_verify(roster->signature, &other, client->config.coordinator, NULL) ==
                 STN_OK) {
@@ -340,7 +370,8 @@ static enum stn_code take_survivors(struct stn_secagg_client *client,
     enum stn_code code =
         fits ? check_proof(client, &msg->root, leaves, msg->proof, msg->n_proof) : STN_INVALID;
     stn_mem_free(leaves);
-    if (code == STN_OK && n_survived < client->bound.t) { /* so at most k - t are lost, too */
+    if (code == STN_OK && (n_survived < client->bound.t /* so at most k - t are lost, too */ ||
+                           !has_company(client, true))) {
         code = STN_LIMIT;
     }
     return code;

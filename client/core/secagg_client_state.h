@@ -33,6 +33,7 @@ struct stn_secagg_client {
 
     struct stn_advert advert;
     struct stn_derive_round round; /* after the roster */
+    uint32_t tier;
     uint8_t roster_signature[64];
     struct stn_bound bound;
     struct stn_harary graph;

@@ -41,6 +41,7 @@ static void apply(struct stn_agent *agent, struct stn_state_turn *turn,
     case STN_SECAGG_CLIENT_MASK: /* the delta is spent from here on */
         agent->masks = effect->masks.items;
         agent->n_masks = effect->masks.n;
+        agent->record.round_tier = stn_secagg_client_tier(agent->secure);
         agent->has_encoded = agent->has_sent = false;
         agent->n_corrupt = 0;
         stn_state_set_phase(agent, STN_AGENT_UPLOADING);
@@ -90,6 +91,8 @@ enum stn_code stn_secure_enter(struct stn_agent *agent, struct stn_state_turn *t
     code = step(agent, turn,
                 (struct stn_secagg_client_event){.type = STN_SECAGG_CLIENT_START,
                                                  .start = {.terms = &terms,
+                                                           .version = agent->record.lease.version,
+                                                           .tier = agent->record.tier,
                                                            .entropy = event->reply.entropy,
                                                            .record = &agent->record.secure}},
                 &n);

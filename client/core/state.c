@@ -131,6 +131,7 @@ void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64
     agent->record.lease = (struct stn_msg_lease){0};
     agent->record.lease_expires_ms = 0;
     agent->record.n_samples = 0;
+    agent->record.tier = 0;
     agent->record.upload = (struct stn_digest){0};
     agent->record.upload_size = 0;
     agent->record.next_check_in_ms = turn->now_ms + wait_ms;

@@ -178,6 +178,7 @@ static void end_job(struct stn_device *device, enum stn_code code)
         event.trained.lease = doing->lease.lease;
         event.trained.code = code;
         event.trained.n_samples = device->work.n_samples;
+        event.trained.tier = device->work.tier;
         break;
     case STN_DEVICE_ENCODE:
         event.type = STN_CLIENT_ENCODED;
@@ -286,6 +287,7 @@ static struct stn_work *new_work(struct stn_device *device, enum stn_work_kind k
     work->kind = kind;
     work->n_threads = (unsigned)device->owner.threads;
     work->memory = device->owner.memory;
+    work->rank = (uint32_t)device->owner.rank;
     work->backend = device->owner.backend == STN_OWNER_VULKAN ? "vulkan" : NULL;
     memcpy(work->device.bytes, device->identity.pub, sizeof work->device.bytes);
     return work;
@@ -318,6 +320,8 @@ static void do_encode(struct stn_device *device, const struct stn_client_effect 
     work->lease = effect->round.lease;
     work->config = effect->round.config;
     work->n_samples = effect->round.n_samples;
+    work->tier = effect->round.tier;
+    stn_blob_path(&device->store, &work->lease.adapter.digest, work->adapter);
     delta_path(device, work->lease.lease, work->delta);
     packed_path(device, &work->config.round, work->out);
     if (effect->round.n_masks > 0) {

@@ -7,11 +7,11 @@
 #include "io/file.h"
 #include "proto/codec.h"
 
-#define MAGIC "stn-dlt2"
+#define MAGIC "stn-dlt3"
 #define MAGIC_SIZE 8
-/* magic, digest of the lease, samples, loss, targets, values, digest of the values as a blob's, digest of all before; then
- * the values */
-#define HEAD (MAGIC_SIZE + STN_DIGEST_SIZE + 8 + 8 + 8 + 8 + STN_DIGEST_SIZE + STN_DIGEST_SIZE)
+/* magic, digest of the lease, samples, loss, targets, tier, values, digest of the values as a blob's, digest of all before;
+ * then the values */
+#define HEAD (MAGIC_SIZE + STN_DIGEST_SIZE + 8 + 8 + 8 + 8 + 8 + STN_DIGEST_SIZE + STN_DIGEST_SIZE)
 
 _Static_assert(sizeof(float) == 4 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are copied as they lie in memory");
 
@@ -58,6 +58,7 @@ enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *leas
     (void)stn_buf_add_u64(&head, delta->info.n_samples);
     (void)stn_buf_add_u64(&head, bits_of(delta->info.loss_sum));
     (void)stn_buf_add_u64(&head, delta->info.n_tokens);
+    (void)stn_buf_add_u64(&head, delta->info.tier);
     (void)stn_buf_add_u64(&head, delta->n_values);
     struct stn_digest digest = stn_digest_blob(delta->values, delta->n_values * sizeof(float));
     (void)stn_buf_add(&head, digest.bytes, sizeof digest.bytes);
@@ -101,6 +102,7 @@ enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const stru
     delta.info.n_samples = stn_buf_take_u64(&cursor);
     delta.info.loss_sum = real_of(stn_buf_take_u64(&cursor));
     delta.info.n_tokens = stn_buf_take_u64(&cursor);
+    delta.info.tier = (uint32_t)stn_buf_take_u64(&cursor);
     uint64_t n = stn_buf_take_u64(&cursor);
     const uint8_t *of_values = stn_buf_take(&cursor, STN_DIGEST_SIZE), *of_head = stn_buf_take(&cursor, STN_DIGEST_SIZE);
     bool ok = !cursor.failed && n > 0 && n <= STN_MSG_VALUES && map.size == HEAD + n * sizeof(float) &&

@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "base/map.h"
+#include "base/mem.h"
 
 struct stn_trainer_config stn_job_trainer_config(const struct stn_train_spec *spec, enum stn_backward backward,
                                                  unsigned n_threads)
@@ -79,5 +80,27 @@ enum stn_code stn_job_train(struct stn_trainer *trainer, const struct stn_job_in
         .loss = totals.n_targets > 0 ? loss_sum / (double)totals.n_targets : 0,
         .info = {.n_samples = input->dataset->n_examples, .loss_sum = loss_sum, .n_tokens = totals.n_targets},
         .n_rows = totals.n_rows};
+    return STN_OK;
+}
+
+enum stn_code stn_job_enter(const struct stn_msg_round_config *config, uint64_t version, uint32_t tier,
+                            const struct stn_adapter *shape, float *delta, struct stn_encode_info *info, struct stn_err *err)
+{
+    for (uint32_t i = 0; i < config->n_bases; i++) {
+        info->discount = config->bases[i].version == version ? config->bases[i].discount : info->discount;
+    }
+    if (tier == info->tier) {
+        return STN_OK;
+    }
+    double *by_slot = stn_mem_new(shape->rank, sizeof *by_slot);
+    if (by_slot == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %u ranks", shape->rank);
+    }
+    for (uint32_t slot = 0; slot < shape->rank >> tier; slot++) {
+        by_slot[slot] = 1;
+    }
+    stn_slice_scale(shape, (enum stn_slice)config->factor, by_slot, delta);
+    info->tier = tier;
+    stn_mem_free(by_slot);
     return STN_OK;
 }

@@ -26,8 +26,8 @@ uint64_t stn_job_seed(uint64_t task_seed, uint64_t version, const struct stn_id 
 struct stn_job_input {
     const struct stn_train_spec *spec;
     const struct stn_dataset *dataset;
-    const struct stn_adapter *shape;
-    const float *from; /* (n_values) of the released adapter */
+    const struct stn_adapter *shape; /* what the trainer was made for: the adapter, or its first ranks */
+    const float *from;               /* (n_values) its values as released */
     uint64_t seed;
     bool (*stopping)(void *context); /* NULL: never */
     void *stopping_context;
@@ -38,6 +38,12 @@ struct stn_job_result {
     struct stn_encode_info info; /* for the encoding */
     uint64_t n_rows; /* tokens that went through the model: the work it was */
 };
+
+/* What a round makes of a delta that was trained from this version: its discount, and at most the ranks of this tier. shape
+ * is the whole adapter's; NULL where the tier is the delta's own. */
+enum stn_code stn_job_enter(const struct stn_msg_round_config *config, uint64_t version, uint32_t tier,
+                            const struct stn_adapter *shape, float *delta, struct stn_encode_info *info,
+                            struct stn_err *err) STN_CHECKED;
 
 /* delta = values after training - from, of the slice that trains; there must be room for n_values. STN_CANCELLED when
  * stopping said so. */

@@ -38,6 +38,8 @@ static void put_numbers(struct stn_buf *buf, const struct stn_agent_record *reco
     (void)stn_buf_add_u32(buf, record->phase);
     (void)stn_buf_add_u64(buf, record->lease_expires_ms);
     (void)stn_buf_add_u64(buf, record->n_samples);
+    (void)stn_buf_add_u32(buf, record->tier);
+    (void)stn_buf_add_u32(buf, record->round_tier);
     (void)stn_buf_add(buf, record->round.bytes, sizeof record->round.bytes);
     (void)stn_buf_add(buf, record->config_digest.bytes, STN_DIGEST_SIZE);
     (void)stn_buf_add(buf, record->secure.cfg.bytes, STN_DIGEST_SIZE);
@@ -99,6 +101,8 @@ static bool take(struct stn_cursor *cursor, struct stn_agent_record *record)
     record->phase = stn_buf_take_u32(cursor);
     record->lease_expires_ms = stn_buf_take_u64(cursor);
     record->n_samples = stn_buf_take_u64(cursor);
+    record->tier = stn_buf_take_u32(cursor);
+    record->round_tier = stn_buf_take_u32(cursor);
     take_bytes(cursor, record->round.bytes, sizeof record->round.bytes);
     take_bytes(cursor, record->config_digest.bytes, STN_DIGEST_SIZE);
     take_bytes(cursor, record->secure.cfg.bytes, STN_DIGEST_SIZE);
@@ -122,7 +126,7 @@ static bool take(struct stn_cursor *cursor, struct stn_agent_record *record)
     }
     record->n_installed = stn_buf_take_u32(cursor);
     if (cursor->failed || record->n_installed > STN_MSG_TASKS || record->phase > STN_AGENT_UPLOADED ||
-        record->secure.stage > STN_STAGE_DONE) {
+        record->secure.stage > STN_STAGE_DONE || record->tier > STN_MSG_HALVINGS || record->round_tier > STN_MSG_HALVINGS) {
         return false;
     }
     for (uint32_t i = 0; i < record->n_installed; i++) {

@@ -99,6 +99,7 @@ static const struct stn_conf_row rows[] = {
     {"agent", "allow_plain", STN_CONF_BOOL, AT(allow_plain), 0},
     {"agent", "threads", STN_CONF_U64, AT(threads), 0, 0, THREADS_MAX},
     {"agent", "memory", STN_CONF_SIZE, AT(memory), 0},
+    {"agent", "rank", STN_CONF_U64, AT(rank), 0, 0, 1024},
     {"agent", "backend", STN_CONF_WORD, AT(backend), 0, .words = backends},
     {"agent", "upload_kbps", STN_CONF_U64, AT(upload_kbps), 0, 0, 1e9},
     {"agent", "retry_ms", STN_CONF_U64, AT(retry_ms), 0, 10, 3.6e6},
@@ -264,6 +265,8 @@ static const char settings_text[] =
     "# threads = 0\n"
     "# memory for training, at most; 0: what it takes\n"
     "# memory = 0\n"
+    "# ranks of an adapter to train, at most; 0: as many as the memory allows\n"
+    "# rank = 0\n"
     "# what computes: auto or cpu, or vulkan: a GPU, and the cpu where that fails\n"
     "# backend = auto\n"
     "# a base model that is on this device already (GGUF); it is used when its digest is the one that is asked for\n"

@@ -2,7 +2,7 @@
  * owner names the data for it.
  *
  *   [server]      url, key, directory, tls_ca
- *   [agent]       dir, n_min, allow_plain, threads, memory, backend, model, upload_kbps, retry_ms, retry_most_ms
+ *   [agent]       dir, n_min, allow_plain, threads, memory, rank, backend, model, upload_kbps, retry_ms, retry_most_ms
  *   [data]        TASK = PATH (or data.TASK = PATH): JSONL
  *   [conditions]  require_ac, allow_metered, max_temp_c, max_load, min_battery, idle_s, hours
  *
@@ -50,7 +50,7 @@ struct stn_owner {
     char tls_ca[STN_OWNER_TEXT];
     char folder[STN_OWNER_TEXT];   /* the agent's state */
     char model[STN_OWNER_TEXT];    /* a base model that is here already; "": none */
-    uint64_t n_min, threads, memory;
+    uint64_t n_min, threads, memory, rank;
     bool allow_plain;              /* takes part in rounds without secure aggregation, too */
     int backend;                   /* enum stn_owner_backend */
     uint64_t upload_kbps;          /* 1000 bits a second; 0: as fast as it goes */

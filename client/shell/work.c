@@ -34,49 +34,88 @@ static enum stn_code check_lease(const struct stn_msg_lease *lease, struct stn_e
     return STN_OK;
 }
 
-/* A trainer within the owner's memory: activations are computed again, then passes cut, before a task is refused. */
-static enum stn_code make_trainer(struct stn_work *work, const struct stn_desk *desk, const char *backend,
-                                  struct stn_trainer **ret, struct stn_err *err)
+/* What a training takes: memory beside the weights, with the longest passes that fit. rows 0: it does not. */
+static enum stn_code fit(const struct stn_work *work, const struct stn_desk *desk, const struct stn_adapter *shape,
+                         struct stn_trainer_config *config, struct stn_fit *ret, struct stn_err *err)
 {
-    struct stn_trainer_config config = stn_job_trainer_config(&work->lease.train, STN_BACKWARD_INT8, desk->n_threads);
-    config.backend = backend;
-    if (work->memory > 0) {
-        const struct stn_network_config shape = stn_trainer_shape(&config);
-        size_t weights = stn_model_size(desk->model), room = work->memory > weights ? (size_t)(work->memory - weights) : 0;
-        struct stn_fit fit;
-        enum stn_code code = stn_fit_find(&fit, desk->model, desk->adapter, &shape, config.context, room, err);
+    const struct stn_network_config network = stn_trainer_shape(config);
+    size_t weights = stn_model_size(desk->model), room = work->memory > weights ? (size_t)(work->memory - weights) : 0;
+    enum stn_code code = stn_fit_find(ret, desk->model, shape, &network, config->context, room, err);
+    if (code == STN_OK && ret->rows > 0) {
+        config->pass_tokens = ret->rows;
+        config->recompute = ret->recompute;
+    }
+    return code;
+}
+
+/* The most ranks that the owner allows and that fit into the memory: activations are computed again, then passes cut, then
+ * ranks halved, before a task is refused. *ret_shape is the caller's to free; NULL: it is the adapter itself. */
+static enum stn_code choose_ranks(struct stn_work *work, const struct stn_desk *desk, struct stn_trainer_config *config,
+                                  struct stn_adapter **ret_shape, struct stn_err *err)
+{
+    const struct stn_train_spec *spec = &work->lease.train;
+    const uint32_t rank = desk->adapter->rank, fewest = rank >> spec->n_halvings;
+    struct stn_fit fits = {.rows = 1};
+    if (fewest == 0 || (work->rank > 0 && fewest > work->rank)) {
+        return stn_err_set(err, STN_LIMIT, "task %s trains %u ranks at least, the owner allows %u", work->lease.task, fewest,
+                           work->rank);
+    }
+    for (uint32_t tier = 0; tier <= spec->n_halvings; tier++) {
+        struct stn_adapter *narrow = NULL;
+        if (work->rank > 0 && rank >> tier > work->rank) {
+            continue;
+        }
+        enum stn_code code = tier == 0 ? STN_OK : stn_slice_narrow(&narrow, desk->adapter, rank >> tier, err);
+        if (code == STN_OK && work->memory > 0) {
+            code = fit(work, desk, narrow != NULL ? narrow : desk->adapter, config, &fits, err);
+        }
+        if (code == STN_OK && fits.rows > 0) {
+            work->tier = tier;
+            *ret_shape = narrow;
+            return STN_OK;
+        }
+        stn_adapter_free(narrow);
         if (code != STN_OK) {
             return code;
         }
-        if (fit.rows == 0) {
-            size_t size = weights + fit.memory.activations + fit.memory.adapter + fit.memory.scratch;
-            return stn_err_set(err, STN_LIMIT, "task %s takes %zu MiB to train, the owner allows %llu", work->lease.task,
-                               size >> 20, (unsigned long long)(work->memory >> 20));
-        }
-        config.pass_tokens = fit.rows;
-        config.recompute = fit.recompute;
     }
-    return stn_trainer_new(ret, desk->model, desk->adapter, &config, err);
+    size_t size = stn_model_size(desk->model) + fits.memory.activations + fits.memory.adapter + fits.memory.scratch;
+    return stn_err_set(err, STN_LIMIT, "task %s takes %zu MiB to train, the owner allows %llu", work->lease.task, size >> 20,
+                       (unsigned long long)(work->memory >> 20));
 }
 
+/* delta has room for two adapters: the second is where the delta of fewer ranks is made. */
 static enum stn_code train_on(const char *backend, struct stn_work *work, const struct stn_desk *desk, struct stn_delta *delta,
                               struct stn_err *err)
 {
     struct stn_trainer *trainer = NULL;
+    struct stn_adapter *narrow = NULL;
     struct stn_job_result result;
     const struct stn_msg_lease *lease = &work->lease;
-    const struct stn_job_input input = {.spec = &lease->train, .dataset = desk->kept, .shape = desk->adapter,
-                                        .from = desk->adapter->values,
+    struct stn_trainer_config config = stn_job_trainer_config(&lease->train, STN_BACKWARD_INT8, desk->n_threads);
+    config.backend = backend;
+    enum stn_code code = choose_ranks(work, desk, &config, &narrow, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    const struct stn_adapter *shape = narrow != NULL ? narrow : desk->adapter;
+    float *made = narrow != NULL ? delta->values + desk->adapter->n_values : delta->values;
+    const struct stn_job_input input = {.spec = &lease->train, .dataset = desk->kept, .shape = shape, .from = shape->values,
                                         .seed = stn_job_seed(lease->seed, lease->version, &work->device),
                                         .stopping = stopping, .stopping_context = work};
-    enum stn_code code = make_trainer(work, desk, backend, &trainer, err);
-    code = code == STN_OK ? stn_job_train(trainer, &input, delta->values, &result, err) : code;
+    code = stn_trainer_new(&trainer, desk->model, shape, &config, err);
+    code = code == STN_OK ? stn_job_train(trainer, &input, made, &result, err) : code;
     stn_trainer_free(trainer);
     if (code == STN_OK) {
         delta->info = result.info;
+        delta->info.tier = work->tier;
         work->n_samples = result.info.n_samples;
         work->loss = result.loss;
     }
+    if (code == STN_OK && narrow != NULL) {
+        stn_slice_widen(desk->adapter, narrow, stn_job_slice(&lease->train), made, delta->values);
+    }
+    stn_adapter_free(narrow);
     return code;
 }
 
@@ -84,7 +123,7 @@ static enum stn_code train_on(const char *backend, struct stn_work *work, const 
 static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)
 {
     struct stn_delta delta = {.n_values = stn_slice_size(desk->adapter, stn_job_slice(&work->lease.train))};
-    delta.values = stn_mem_new(desk->adapter->n_values, sizeof *delta.values);
+    delta.values = stn_mem_new(desk->adapter->n_values, 2 * sizeof *delta.values);
     enum stn_code code = delta.values == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a delta")
                                               : train_on(work->backend, work, desk, &delta, err);
     if (code != STN_OK && delta.values != NULL && work->backend != NULL && !stopping(work)) {
@@ -102,6 +141,7 @@ static enum stn_code train(struct stn_work *work, struct stn_err *err)
     struct stn_delta made = {0};
     if (stn_delta_read(&made, work->out, &work->lease, NULL) == STN_OK) { /* before a restart */
         work->n_samples = made.info.n_samples;
+        work->tier = made.info.tier;
         work->loss = made.info.n_tokens > 0 ? made.info.loss_sum / (double)made.info.n_tokens : 0;
         stn_mem_free(made.values);
         return STN_OK;
@@ -161,7 +201,24 @@ static enum stn_code write_packed(struct stn_work *work, const struct stn_encode
     return code;
 }
 
-static enum stn_code encode_delta(struct stn_work *work, const struct stn_delta *delta, struct stn_err *err)
+/* Its discount, and the ranks that the round has. */
+static enum stn_code enter_round(struct stn_work *work, struct stn_delta *delta, struct stn_err *err)
+{
+    struct stn_adapter *shape = NULL;
+    enum stn_code code = work->tier == delta->info.tier ? STN_OK : stn_adapter_file_load(&shape, NULL, work->adapter, err);
+    if (code == STN_OK && (work->tier < delta->info.tier || work->tier > work->config.n_halvings ||
+                           (shape != NULL && stn_slice_size(shape, stn_job_slice(&work->lease.train)) != delta->n_values))) {
+        code = stn_err_set(err, STN_INVALID, "the round is for ranks of tier %u, the delta of tier %u", work->tier,
+                           delta->info.tier);
+    }
+    if (code == STN_OK) {
+        code = stn_job_enter(&work->config, work->lease.version, work->tier, shape, delta->values, &delta->info, err);
+    }
+    stn_adapter_free(shape);
+    return code;
+}
+
+static enum stn_code encode_delta(struct stn_work *work, struct stn_delta *delta, struct stn_err *err)
 {
     uint8_t seed[STN_ENCODE_SEED];
     struct stn_encode_config encoding;
@@ -172,6 +229,7 @@ static enum stn_code encode_delta(struct stn_work *work, const struct stn_delta 
         code = stn_err_set(err, STN_INVALID, "the round is for %zu values of an adapter, the delta has %zu",
                            encoding.n_values, delta->n_values);
     }
+    code = code == STN_OK ? enter_round(work, delta, err) : code;
     if (code != STN_OK) {
         return code;
     }

@@ -30,6 +30,7 @@ struct stn_work {
     struct stn_id device;
     unsigned n_threads;
     uint64_t memory; /* at most; 0: any */
+    uint32_t rank;   /* TRAIN: at most; 0: any */
     const char *backend;     /* TRAIN: as in stn_network_config; NULL: the processor */
     struct stn_err fell_back; /* TRAIN, given: why the backend did not, and the processor did; code STN_OK: it did */
     struct stn_msg_lease lease;         /* TRAIN, ENCODE */
@@ -37,6 +38,8 @@ struct stn_work {
     struct stn_mask *masks;             /* ENCODE, of a secure round: secret, the work's own; NULL: none */
     size_t n_masks;
     uint64_t n_samples;                 /* ENCODE: as was told to the coordinator; TRAIN: what came out */
+
+    uint32_t tier;                      /* the same of the ranks in the delta */
 
     enum stn_code code; /* what came of it */
     struct stn_err err;

@@ -231,7 +231,8 @@ static void event_of(struct stn_world *world, uint32_t number, enum stn_code cod
         event->type = STN_CLIENT_TRAINED;
         event->trained.lease = job->lease.lease;
         event->trained.code = code == STN_OK ? world->host.trained(context, number, &job->lease,
-                                                                   &event->trained.n_samples)
+                                                                   &event->trained.n_samples,
+                                                                   &event->trained.tier)
                                              : code;
         break;
     case STN_CLIENT_ENCODE:

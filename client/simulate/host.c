@@ -71,6 +71,7 @@ static uint64_t train(void *context, uint32_t number, const struct stn_msg_lease
                                                  .lab = host->lab,
                                                  .dataset = host->lab->clients[number],
                                                  .spec = lease->train,
+                                                 .tier = device->tier,
                                                  .from = device->from,
                                                  .seed = stn_job_seed(lease->seed, lease->version, &id),
                                                  .delta = device->delta};
@@ -79,7 +80,8 @@ static uint64_t train(void *context, uint32_t number, const struct stn_msg_lease
     return training_ms(host, number, &lease->train);
 }
 
-static enum stn_code trained(void *context, uint32_t number, const struct stn_msg_lease *lease, uint64_t *ret_n_samples)
+static enum stn_code trained(void *context, uint32_t number, const struct stn_msg_lease *lease, uint64_t *ret_n_samples,
+                             uint32_t *ret_tier)
 {
     struct stn_host *host = context;
     struct stn_host_device *device = &host->devices[number];
@@ -93,11 +95,13 @@ static enum stn_code trained(void *context, uint32_t number, const struct stn_ms
         stn_host_fail(host, &device->training.err);
     }
     *ret_n_samples = device->training.result.info.n_samples;
+    *ret_tier = device->tier;
     return device->training.code;
 }
 
-static enum stn_code pack(struct stn_host_device *device, const struct stn_client_effect *encode,
-                          const struct stn_encode_config *encoding, uint32_t *vector, struct stn_err *err)
+static enum stn_code pack(struct stn_host_device *device, const struct stn_adapter *shape,
+                          const struct stn_client_effect *encode, const struct stn_encode_config *encoding, uint32_t *vector,
+                          struct stn_err *err)
 {
     struct stn_encode_result result;
     uint8_t seed[STN_ENCODE_SEED];
@@ -109,8 +113,10 @@ static enum stn_code pack(struct stn_host_device *device, const struct stn_clien
     if (packed == NULL || vector == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory to encode %zu values", encoding->n_values);
     }
-    enum stn_code code =
-        stn_encode_delta(encoding, device->delta, &device->training.result.info, seed, vector, &result, err);
+    struct stn_encode_info info = device->training.result.info;
+    enum stn_code code = stn_job_enter(&encode->round.config, encode->round.lease.version, encode->round.tier, shape,
+                                       device->delta, &info, err);
+    code = code == STN_OK ? stn_encode_delta(encoding, device->delta, &info, seed, vector, &result, err) : code;
     if (code == STN_OK) {
         stn_mask_apply(vector, stn_encode_length(encoding), 0, encode->round.masks, encode->round.n_masks);
         stn_pack_put(packed, vector, stn_encode_length(encoding), encoding->bits);
@@ -129,7 +135,7 @@ static enum stn_code encode(void *context, uint32_t number, const struct stn_cli
     enum stn_code code = stn_round_encoding(&effect->round.config, &encoding, &err);
     if (code == STN_OK) {
         vector = stn_mem_new(stn_encode_length(&encoding), sizeof *vector);
-        code = pack(device, effect, &encoding, vector, &err);
+        code = pack(device, host->lab->first, effect, &encoding, vector, &err);
         stn_mem_free(vector);
     }
     if (code != STN_OK) {
@@ -201,6 +207,7 @@ static enum stn_code make_devices(struct stn_host *host, struct stn_err *err)
         struct stn_host_device *device = &host->devices[i];
         stn_rng_fork(&device->rng, lab->seed, "device", i);
         device->tokens_per_ms = TOKENS_PER_S / 1000 * exp(SPREAD * stn_rng_normal(&device->rng));
+        device->tier = lab->n_tiers > 1 ? (uint32_t)stn_rng_below(&device->rng, lab->n_tiers) : 0;
         device->from = stn_mem_new(lab->n_values, sizeof *device->from);
         device->delta = stn_mem_new(lab->n_values, sizeof *device->delta);
         if (device->from == NULL || device->delta == NULL) {

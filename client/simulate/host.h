@@ -37,6 +37,7 @@ struct stn_host_device {
     float *from, *delta; /* (n_values) from is a copy: the coordinator may have moved on before the training ends */
     struct stn_buf packed;
     double tokens_per_ms;
+    uint32_t tier;      /* of the ranks that its owner allows: drawn */
     struct stn_rng rng; /* of its rounding */
 };
 

@@ -158,7 +158,7 @@ static enum stn_code merge(struct stn_host *host, const struct stn_server_effect
     }
     const struct stn_merge_input input = {.spec = &effect->merge.spec, .config = &effect->merge.config,
                                           .shape = host->lab->first, .sum = host->sum,
-                                          .n_included = effect->merge.n_included, .state = host->state.data,
+                                          .n_included = effect->merge.n_included, .tier = effect->merge.tier, .state = host->state.data,
                                           .state_size = host->state.size};
     struct stn_host_version *next = version(host, host->n_versions + 1);
     struct stn_merge_output out = {0};

@@ -18,23 +18,41 @@ static enum stn_code make_trainers(struct stn_lab *lab, const struct stn_lab_con
     struct stn_trainer_config trainer = stn_job_trainer_config(&config->train, config->backward, 1);
     trainer.backend = config->backend;
     lab->pass_rows = stn_trainer_pass_tokens(&trainer);
-    lab->trainers = stn_mem_new(lab->n_threads * STN_LAB_SLICES, sizeof(struct stn_trainer *));
-    if (lab->trainers == NULL) {
-        return stn_err_set(err, STN_MEMORY, "no memory for %zu trainers", lab->n_threads);
+    const size_t n = lab->n_threads * STN_LAB_SLICES * lab->n_tiers;
+    lab->trainers = stn_mem_new(n, sizeof(struct stn_trainer *));
+    lab->scratch = stn_mem_new(lab->n_threads, sizeof(float *));
+    if (lab->trainers == NULL || lab->scratch == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %zu trainers", n);
     }
     enum stn_code code = STN_OK;
-    for (size_t i = 0; code == STN_OK && i < lab->n_threads * STN_LAB_SLICES; i++) {
-        trainer.slice = (enum stn_slice)(i % STN_LAB_SLICES);
+    for (size_t i = 0; code == STN_OK && i < n; i++) {
+        trainer.slice = (enum stn_slice)(i / lab->n_tiers % STN_LAB_SLICES);
         if ((config->slices >> trainer.slice & 1) != 0) {
-            code = stn_trainer_new(&lab->trainers[i], lab->model, lab->first, &trainer, err);
+            code = stn_trainer_new(&lab->trainers[i], lab->model, lab->shapes[i % lab->n_tiers], &trainer, err);
         }
+    }
+    for (size_t i = 0; code == STN_OK && i < lab->n_threads; i++) {
+        lab->scratch[i] = stn_mem_new(lab->n_values, 2 * sizeof(float));
+        code = lab->scratch[i] == NULL ? stn_err_set(err, STN_MEMORY, "no memory for %zu values", lab->n_values) : STN_OK;
     }
     return code;
 }
 
-static struct stn_trainer *trainer_of(const struct stn_lab *lab, size_t thread, enum stn_slice slice)
+static enum stn_code make_shapes(struct stn_lab *lab, const struct stn_train_spec *spec, struct stn_err *err)
 {
-    return lab->trainers[thread * STN_LAB_SLICES + slice];
+    enum stn_code code = STN_OK;
+    lab->shapes[0] = lab->first;
+    lab->n_tiers = 1;
+    while (code == STN_OK && lab->n_tiers <= spec->n_halvings) {
+        code = stn_slice_narrow(&lab->shapes[lab->n_tiers], lab->first, spec->rank >> lab->n_tiers, err);
+        lab->n_tiers += code == STN_OK;
+    }
+    return code;
+}
+
+static struct stn_trainer *trainer_of(const struct stn_lab *lab, size_t thread, enum stn_slice slice, uint32_t tier)
+{
+    return lab->trainers[(thread * STN_LAB_SLICES + slice) * lab->n_tiers + tier];
 }
 
 struct stn_network *stn_lab_network(const struct stn_lab *lab, size_t thread)
@@ -42,7 +60,7 @@ struct stn_network *stn_lab_network(const struct stn_lab *lab, size_t thread)
     struct stn_trainer *any = NULL;
     for (enum stn_slice slice = STN_SLICE_BOTH; any == NULL; slice++) {
         assert(slice <= STN_SLICE_B);
-        any = trainer_of(lab, thread, slice);
+        any = trainer_of(lab, thread, slice, 0);
     }
     return stn_trainer_network(any);
 }
@@ -60,7 +78,10 @@ enum stn_code stn_lab_open(struct stn_lab *lab, const struct stn_lab_config *con
     }
     stn_adapter_init(lab->first, config->seed);
     lab->n_values = lab->first->n_values;
-    code = stn_lab_data_read(lab, config, err);
+    code = make_shapes(lab, &config->train, err);
+    if (code == STN_OK) {
+        code = stn_lab_data_read(lab, config, err);
+    }
     if (code == STN_OK) {
         code = stn_pool_new(&lab->pool, lab->n_threads, err);
     }
@@ -70,10 +91,17 @@ enum stn_code stn_lab_open(struct stn_lab *lab, const struct stn_lab_config *con
 void stn_lab_close(struct stn_lab *lab)
 {
     stn_pool_free(lab->pool);
-    for (size_t i = 0; lab->trainers != NULL && i < lab->n_threads * STN_LAB_SLICES; i++) {
+    for (size_t i = 0; lab->trainers != NULL && i < lab->n_threads * STN_LAB_SLICES * lab->n_tiers; i++) {
         stn_trainer_free(lab->trainers[i]);
     }
+    for (size_t i = 0; lab->scratch != NULL && i < lab->n_threads; i++) {
+        stn_mem_free(lab->scratch[i]);
+    }
     stn_mem_free(lab->trainers);
+    stn_mem_free(lab->scratch);
+    for (size_t i = 1; i < lab->n_tiers; i++) {
+        stn_adapter_free(lab->shapes[i]);
+    }
     stn_lab_data_free(lab);
     stn_adapter_free(lab->first);
     *lab = (struct stn_lab){0};
@@ -82,11 +110,25 @@ void stn_lab_close(struct stn_lab *lab)
 void stn_lab_train(struct stn_pool_task *task, size_t thread)
 {
     struct stn_lab_training *t = STN_LIST_OF(task, struct stn_lab_training, task);
-    struct stn_trainer *trainer = trainer_of(t->lab, thread, stn_job_slice(&t->spec));
-    const struct stn_job_input input = {.spec = &t->spec, .dataset = t->dataset, .shape = t->lab->first, .from = t->from,
-                                        .seed = t->seed, .stopping = stopping};
+    struct stn_lab *lab = t->lab;
+    const enum stn_slice slice = stn_job_slice(&t->spec);
+    const struct stn_adapter *shape = lab->shapes[t->tier];
+    struct stn_trainer *trainer = trainer_of(lab, thread, slice, t->tier);
+    struct stn_job_input input = {.spec = &t->spec, .dataset = t->dataset, .shape = shape, .from = t->from, .seed = t->seed,
+                                  .stopping = stopping};
     assert(trainer != NULL); /* it was asked for when the lab was opened */
-    t->code = stn_job_train(trainer, &input, t->delta, &t->result, &t->err);
+    if (t->tier == 0) {
+        t->code = stn_job_train(trainer, &input, t->delta, &t->result, &t->err);
+        return;
+    }
+    float *from = lab->scratch[thread], *made = from + lab->n_values;
+    stn_slice_narrow_values(lab->first, shape, t->from, from);
+    input.from = from;
+    t->code = stn_job_train(trainer, &input, made, &t->result, &t->err);
+    if (t->code == STN_OK) {
+        stn_slice_widen(lab->first, shape, slice, made, t->delta);
+        t->result.info.tier = t->tier;
+    }
 }
 
 void stn_lab_evaluate(struct stn_pool_task *task, size_t thread)

@@ -43,12 +43,15 @@ struct stn_lab {
     struct stn_digest model_digest;
     uint64_t model_size;
     struct stn_adapter *first; /* the adapter of version 0: seeded A, zero B */
+    size_t n_tiers;
+    struct stn_adapter *shapes[STN_MSG_HALVINGS + 1]; /* (n_tiers) of what a device of that tier trains; [0] is first */
+    float **scratch; /* (n_threads) two adapters each, for those that train fewer ranks */
     size_t n_values;
     struct stn_train_spec train;
     struct stn_pool *pool;
     size_t n_threads;
     size_t pass_rows; /* that a trainer's network holds */
-    struct stn_trainer **trainers; /* (n_threads, STN_LAB_SLICES) NULL where a slice is not asked for */
+    struct stn_trainer **trainers; /* (n_threads, STN_LAB_SLICES, n_tiers) NULL where a slice is not asked for */
     size_t n_clients;
     struct stn_dataset **clients;  /* (n_clients) */
     struct stn_dataset *pooled;    /* all clients' examples */
@@ -70,6 +73,7 @@ struct stn_lab_training {
     struct stn_lab *lab;
     const struct stn_dataset *dataset;
     struct stn_train_spec spec;
+    uint32_t tier;
     const float *from; /* (n_values) */
     uint64_t seed;
     float *delta;      /* (n_values) the caller's: the slice's come first, the rest is scratch */

@@ -24,7 +24,7 @@ struct stn_world_host {
      * of it; a training that was stopped on the way is begun anew. */
     uint64_t (*train)(void *context, uint32_t device, const struct stn_msg_lease *lease);
     enum stn_code (*trained)(void *context, uint32_t device, const struct stn_msg_lease *lease,
-                             uint64_t *ret_n_samples);
+                             uint64_t *ret_n_samples, uint32_t *ret_tier);
     /* Packs the delta, under the masks that encode names: the same for the same config and lease. */
     enum stn_code (*encode)(void *context, uint32_t device, const struct stn_client_effect *encode,
                             struct stn_digest *ret_digest, uint64_t *ret_size);

@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 
-static_assert(sizeof(struct stn_advert) == 288, "an advert has no gaps");
+static_assert(sizeof(struct stn_advert) == 289, "an advert has no gaps");
 
 enum { SIGNED_PART = offsetof(struct stn_advert, signature) };
 
@@ -63,6 +63,19 @@ struct stn_digest stn_roster_leaf(const struct stn_advert *advert, const struct 
     uint8_t text[32 + sizeof *advert];
     advert_text(text, advert, cfg);
     return stn_digest_leaf(text, sizeof text);
+}
+
+struct stn_digest stn_roster_fold(const struct stn_digest *root, uint32_t tier)
+{
+    static const char label[] = "SA1/tier";
+    uint8_t text[8 + 32 + 4];
+    if (tier == 0) {
+        return *root;
+    }
+    memcpy(text, label, 8);
+    memcpy(text + 8, root->bytes, 32);
+    stn_buf_put_u32(text + 40, tier);
+    return stn_digest_of(text, sizeof text);
 }
 
 static void roster_text(uint8_t text[static 68], const struct stn_derive_round *round)

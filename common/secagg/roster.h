@@ -1,11 +1,17 @@
 /* roster: what members of a round vouch for, as the bytes that are signed and hashed.
  *
- *   advert     cfg || id || E || M || nonce || version || certificate   by the device, "SA1/advert"
+ *   advert     cfg || id || E || M || nonce || version || tier || certificate   by the device, "SA1/advert"
  *   roster     cfg || le32 n || R                                       by the coordinator,
  * "SA1/roster" share      cfg || R || commitment || H(sealed shares)               by the device,
  * "SA1/share" upload     cfg || H(y)                                              by the device,
  * "SA1/upload" survivors  cfg || R || R3 || le32 |U3|                              by the
  * coordinator, "SA1/survivors" ack        cfg || R || R3 || le32 |U3| by the device, "SA1/ack"
+ *
+ * Where ranks are mixed, the round has a tier: ranks above it are in no delta, because too few
+ * members have trained them. R is then H("SA1/tier" || root || le32 tier) instead of the root, so
+ * that the coordinator's signature and every key depend on it: who is told another tier shares no
+ * mask with anybody. A member goes on when it has seen for itself that n_min members, itself and
+ * neighbours of the same or a lower number of tier, have the ranks that are left.
  *
  * The roster is the adverts in the order of H(cfg || id || nonce); R is the root over the leaves
  * H(0x00 || cfg || advert). R3 is the root over n leaves in the same order, H(0x00 || le32 index ||
@@ -33,6 +39,9 @@ enum stn_code stn_roster_advert_verify(const struct stn_advert *advert,
 /* What adverts are sorted by, and their leaf. */
 struct stn_digest stn_roster_order(const struct stn_advert *advert, const struct stn_digest *cfg);
 struct stn_digest stn_roster_leaf(const struct stn_advert *advert, const struct stn_digest *cfg);
+
+/* R of a round of this tier. */
+struct stn_digest stn_roster_fold(const struct stn_digest *root, uint32_t tier);
 
 void stn_roster_sign(uint8_t ret[static STN_IDENT_SIGNATURE], const struct stn_derive_round *round,
                      const struct stn_ident *coordinator);

@@ -9,7 +9,9 @@
 struct stn_terms {
     struct stn_round_id round;
     struct stn_digest cfg; /* H of the signed config */
-    uint64_t version;      /* of the adapter that is newest */
+    uint32_t n_bases;
+    uint64_t bases[STN_MSG_BASES]; /* versions that deltas may start from, the newest first */
+    uint32_t n_halvings;           /* tiers of rank besides the first */
     uint32_t n_min; /* no sum of fewer is ever opened; the roster has STN_BOUND_MEMBERS_MIN in any
                        case */
     uint32_t n_max; /* members at most */
@@ -22,5 +24,8 @@ struct stn_terms {
  */
 enum stn_code stn_terms_of(const struct stn_msg_round_config *config, const struct stn_digest *cfg,
                            struct stn_terms *ret, struct stn_err *err) STN_CHECKED;
+
+/* An advert names a version and a tier that the round has. */
+bool stn_terms_allow(const struct stn_terms *terms, const struct stn_advert *advert);
 
 #endif

@@ -183,21 +183,26 @@ static size_t group_of(const struct stn_encode_config *config, size_t first)
 static enum stn_code weigh(const struct stn_encode_config *config,
                            const struct stn_encode_info *info, uint32_t *ret, struct stn_err *err)
 {
-    if (info->n_samples == 0 || info->tier >= config->n_tiers || !(info->loss_sum >= 0)) {
-        return stn_err_set(err, STN_INVALID, "a delta of %llu samples, tier %u of %u, loss %g",
+    if (info->n_samples == 0 || info->tier >= config->n_tiers || !(info->loss_sum >= 0) ||
+        !(info->discount >= 0 && info->discount <= 1)) {
+        return stn_err_set(err, STN_INVALID,
+                           "a delta of %llu samples, tier %u of %u, loss %g, discount %g",
                            (unsigned long long)info->n_samples, info->tier, config->n_tiers,
-                           info->loss_sum);
+                           info->loss_sum, info->discount);
     }
     if (info->n_tokens > UINT32_MAX ||
         info->loss_sum * LOSS_UNIT > (double)(((uint64_t)1 << LOSS_BITS) - 1)) {
         return stn_err_set(err, STN_LIMIT, "a delta of %llu tokens and a loss of %g",
                            (unsigned long long)info->n_tokens, info->loss_sum);
     }
-    *ret = STN_ENCODE_WEIGHT;
+    uint64_t weight = STN_ENCODE_WEIGHT;
     if (config->w_max > 0 && info->n_samples < config->w_max) {
-        uint64_t weight = (info->n_samples * STN_ENCODE_WEIGHT + config->w_max / 2) / config->w_max;
-        *ret = weight == 0 ? 1 : (uint32_t)weight;
+        weight = (info->n_samples * STN_ENCODE_WEIGHT + config->w_max / 2) / config->w_max;
     }
+    if (info->discount > 0) {
+        weight = (uint64_t)((double)weight * info->discount + 0.5);
+    }
+    *ret = weight == 0 ? 1 : (uint32_t)weight;
     return STN_OK;
 }
 

@@ -3,7 +3,7 @@
  * is the same with and without masks.
  *
  *   v    = w delta
- *          with w = min(samples, w_max) / w_max in steps of 2^-12, 1 for everybody when w_max is 0
+ *          with w = discount min(samples, w_max) / w_max in steps of 2^-12, the share 1 for everybody when w_max is 0
  *   v   *= min(1, C / ||v||)
  *   y    = H D v / sqrt(m), block by block
  *          element i of v is element i div n_blocks of block i mod n_blocks; a block has m values,
@@ -77,6 +77,7 @@ size_t stn_encode_length(const struct stn_encode_config *config);
 struct stn_encode_info {
     uint64_t n_samples; /* examples trained on, at least 1 */
     uint32_t tier;      /* below n_tiers */
+    double discount;    /* in (0, 1]: what the delta's age leaves of its weight; 0 stands for 1 */
     double loss_sum;    /* over its tokens, in nats, 0 to 2^35 - 1; travels in steps of 2^-8 */
     uint64_t n_tokens;  /* that carried loss, below 2^32 */
 };

@@ -7,7 +7,7 @@ enum stn_code stn_round_encoding(const struct stn_msg_round_config *round, struc
 {
     struct stn_encode_config config = {.n_values = (size_t)round->n_values,
                                        .n_members = round->n_max,
-                                       .n_tiers = 1,
+                                       .n_tiers = round->n_halvings + 1,
                                        .w_max = round->weight_max,
                                        .bits = round->bits,
                                        .clip = round->clip_norm};

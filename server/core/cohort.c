@@ -1,6 +1,7 @@
 #include "server/core/cohort.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -50,7 +51,7 @@ void stn_cohort_free(struct stn_cohort *cohort, struct stn_map *tickets)
 static struct stn_member *add_member(struct stn_cohort *cohort,
                                      const struct stn_member_record *record)
 {
-    assert(record->state <= STN_MEMBER_LOST);
+    assert(record->state <= STN_MEMBER_LOST && record->tier <= STN_MSG_HALVINGS);
     struct stn_member *member = stn_emit_need(stn_mem_new(1, sizeof *member));
     member->cohort = cohort;
     member->record = *record;
@@ -111,6 +112,21 @@ static void add_terms(struct stn_msg_round_config *config, const struct stn_task
     config->unmask_ms = spec->unmask_ms;
 }
 
+/* The versions that deltas may start from: those that are not too old and trained the same factor. */
+static void add_bases(struct stn_msg_round_config *config, const struct stn_task *task)
+{
+    const struct stn_task_spec *spec = &task->record.spec;
+    for (uint32_t age = 0; age <= spec->staleness && age <= config->version; age++) {
+        const struct stn_version_record *version = stn_task_version(task, config->version - age);
+        if (version != NULL && stn_task_factor(spec, version->version) == config->factor) {
+            config->bases[config->n_bases++] =
+                (struct stn_base){.adapter = version->adapter.digest,
+                                  .version = version->version,
+                                  .discount = pow(1 + (double)age, -spec->discount)};
+        }
+    }
+}
+
 struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                    const struct stn_round_id *round, const uint8_t seed[static 32])
 {
@@ -135,10 +151,12 @@ struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                       .n_min = spec->n_min,
                                       .clip_norm = task->record.clip_norm,
                                       .weight_max = spec->weight_max,
+                                      .n_halvings = spec->train.n_halvings,
                                       .secure = spec->secure,
                                       .join_ms = spec->join_window_ms,
                                       .upload_ms = spec->upload_ms};
     record.config.n_values = stn_task_n_values(spec, (enum stn_factor)record.config.factor);
+    add_bases(&record.config, task);
     if (spec->secure) {
         add_terms(&record.config, spec);
     }
@@ -166,14 +184,15 @@ static void reply_config(const struct stn_cohort *cohort, struct stn_emit *emit,
 }
 
 void stn_cohort_join(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket,
-                     const struct stn_lease_record *lease, uint64_t n_samples)
+                     const struct stn_lease_record *lease, const struct stn_msg_join *join)
 {
     assert(cohort->record.state == STN_ROUND_JOINING);
     struct stn_member_record record = {.round = cohort->record.round,
                                        .device = lease->device,
                                        .state = STN_MEMBER_JOINED,
                                        .lease = lease->lease,
-                                       .n_samples = n_samples};
+                                       .n_samples = join->n_samples,
+                                       .tier = join->tier};
     (void)add_member(cohort, &record);
     stn_task_hold(cohort->task, lease->lease, true);
     stn_emit_save_member(emit, &record);
@@ -202,6 +221,11 @@ void stn_cohort_advertise(struct stn_member *member, struct stn_emit *emit, stn_
         enum stn_code code =
             cohort->record.state == STN_ROUND_VOID ? cohort->record.code : STN_AGAIN;
         stn_emit_voided(emit, ticket, &cohort->record.round, code);
+        return;
+    }
+    if (cohort->secure != NULL && msg->advertise.has_advert &&
+        msg->advertise.advert.tier != member->record.tier) {
+        stn_emit_refused(emit, ticket, STN_INVALID); /* it joined with another */
         return;
     }
     if (cohort->secure != NULL) {

@@ -45,7 +45,7 @@ struct stn_cohort *stn_cohort_open(struct stn_task *task, struct stn_emit *emit,
                                    const struct stn_round_id *round, const uint8_t seed[static 32]);
 /* In JOINING; the device is no member yet, and the lease is its own and live. */
 void stn_cohort_join(struct stn_cohort *cohort, struct stn_emit *emit, stn_ticket ticket,
-                     const struct stn_lease_record *lease, uint64_t n_samples);
+                     const struct stn_lease_record *lease, const struct stn_msg_join *join);
 /* A member that asks to join with the lease it joined by. */
 void stn_cohort_join_again(struct stn_member *member, struct stn_emit *emit, stn_ticket ticket);
 

@@ -60,6 +60,7 @@ struct stn_server_effect {
         struct { /* MERGE, CLOSE */
             struct stn_round_id round;
             struct stn_msg_round_config config;
+            uint32_t tier; /* ranks above it are in the deltas of fewer than n_min */
             struct stn_version_record from; /* of MERGE: the version that deltas started from:
                                                adapter and optimiser state */
             struct stn_task_spec spec;      /* of MERGE */

@@ -47,6 +47,7 @@ struct stn_task_spec {
     uint64_t report_deadline_ms; /* a lease's life: training must end within it */
     uint64_t upload_ms;          /* from the roster until the cohort merges at the latest */
     uint32_t staleness;          /* versions that a delta may be behind; 0: synchronous */
+    double discount;             /* a delta that is a versions behind weighs (1 + a)^-discount */
     bool secure;                /* what follows is of secure rounds (secagg/bound.h) */
     double gamma, delta;        /* shares of a roster: adversaries, and losses after sharing */
     uint32_t sigma, eta;
@@ -104,6 +105,7 @@ struct stn_round_record {
     uint64_t opened_ms, deadline_ms;    /* deadline of the stage */
     struct stn_msg_round_config config; /* as it was sent, but for the signature */
     uint32_t n_roster;                  /* members of the roster, once it is made */
+    uint32_t tier;                      /* of the roster: ranks above it are in no delta */
     uint64_t result_version;            /* of DONE */
 };
 
@@ -119,6 +121,7 @@ struct stn_member_record {
     struct stn_id device;
     uint32_t state; /* enum stn_member_state */
     uint64_t lease, n_samples;
+    uint32_t tier;            /* of the ranks that it has trained */
     struct stn_digest upload; /* tree digest of the packed vector */
     uint64_t upload_size;
 };

@@ -153,7 +153,7 @@ static enum stn_code advertise(struct stn_secagg_server_turn *turn, const struct
     }
     const struct stn_terms *terms = &server->config.terms;
     if (!msg->has_advert || memcmp(msg->advert.id, device, sizeof *device) != 0 ||
-        stn_buf_get_u64(msg->advert.version) > terms->version) {
+        !stn_terms_allow(terms, &msg->advert)) {
         return STN_INVALID;
     }
     enum stn_code code =

@@ -56,8 +56,9 @@ static void say_roster(struct stn_secagg_server *server,
                                           .n_members = server->n_members,
                                           .index = member->index,
                                           .n_adverts = k,
-                                          .adverts = adverts};
-    memcpy(ret->roster.root, server->round.root.bytes, sizeof ret->roster.root);
+                                          .adverts = adverts,
+                                          .tier = server->tier};
+    memcpy(ret->roster.root, stn_merkle_root(&server->roster), sizeof ret->roster.root);
     memcpy(ret->roster.signature, server->roster_signature, sizeof ret->roster.signature);
     ret->roster.proof = prove(server, &server->roster, member->index, &ret->roster.n_proof);
 }

@@ -1,5 +1,5 @@
 /* What is on disk of a round, and how it comes back. Records are bytes, little endian:
- *   advert    the 288 of it
+ *   advert    the 289 of it
  *   stage     u32 stage, u32 void, u64 started, u64 deadline, R3 or zeroes
  *   shared    commitment, signature, the sealed shares
  *   uploaded  digest

@@ -40,6 +40,34 @@ static void sort(struct stn_secagg_server *server)
     stn_mem_free(places);
 }
 
+/* Members with all the tier's ranks among one and its neighbours: the fewest that anyone sees. */
+static uint32_t fewest_seen(const struct stn_secagg_server *server, uint32_t tier)
+{
+    uint32_t k = server->bound.k, fewest = UINT32_MAX;
+    for (uint32_t i = 0; i < server->n_members; i++) {
+        const uint32_t *list = server->lists + (size_t)i * k;
+        uint32_t n = server->members[i]->advert.tier <= tier;
+        for (uint32_t slot = 0; slot < k; slot++) {
+            n += server->members[list[slot]]->advert.tier <= tier;
+        }
+        fewest = n < fewest ? n : fewest;
+    }
+    return fewest;
+}
+
+/* The tier of the round: the first of whose ranks every member sees n_min, also when as many are
+ * lost as may be. */
+static uint32_t lowest_tier(const struct stn_secagg_server *server)
+{
+    const struct stn_terms *terms = &server->config.terms;
+    uint32_t tier = 0;
+    while (tier < terms->n_halvings &&
+           (1 - terms->params.delta) * fewest_seen(server, tier) < terms->n_min) {
+        tier++;
+    }
+    return tier;
+}
+
 bool stn_secagg_server_stage_build_roster(struct stn_secagg_server *server)
 {
     uint32_t n = server->n_members;
@@ -57,7 +85,6 @@ bool stn_secagg_server_stage_build_roster(struct stn_secagg_server *server)
     stn_mem_free(leaves);
     server->round.root = *stn_merkle_root(&server->roster);
     server->round.n = n;
-    stn_roster_sign(server->roster_signature, &server->round, &server->config.coordinator);
     uint8_t seed[32];
     struct stn_harary graph;
     stn_derive_graph_seed(seed, &server->round);
@@ -69,6 +96,9 @@ bool stn_secagg_server_stage_build_roster(struct stn_secagg_server *server)
         stn_harary_neighbours(&graph, i, server->lists + (size_t)i * server->bound.k);
     }
     stn_harary_fini(&graph);
+    server->tier = lowest_tier(server);
+    server->round.root = stn_roster_fold(&server->round.root, server->tier);
+    stn_roster_sign(server->roster_signature, &server->round, &server->config.coordinator);
     return true;
 }
 

@@ -35,6 +35,7 @@ struct stn_secagg_server {
     struct stn_bound bound;
     uint32_t *lists; /* the neighbours of member i: k from lists[i k] on */
     struct stn_merkle roster;
+    uint32_t tier; /* ranks above it are in no delta */
     uint8_t roster_signature[64];
     /* once the survivors are known */
     struct stn_merkle survivors;

@@ -12,7 +12,7 @@
 #define LONGEST_MS ((uint64_t)366 * 24 * 3600 * 1000) /* of any window */
 #define TARGET_MOST (1u << 20)
 #define OVER_SELECT_MOST 100.0
-#define STALENESS_MOST 64u
+#define STALENESS_MOST (STN_MSG_BASES - 1)
 #define WAIT_MOST_MS 600000.0 /* until a device without a lease looks again */
 
 /* ---- what a spec may say ---- */
@@ -38,7 +38,8 @@ static bool can_train(const struct stn_train_spec *train)
            train->batch_tokens > 0 && (train->local_steps > 0 || train->local_epochs > 0) &&
            is_rate(train->lr, 1e6) && is_rate(train->warmup, 1) && is_rate(train->clip, 1e9) &&
            is_rate(train->weight_decay, 1e6) && is_rate(train->fedprox, 1e9) &&
-           train->schedule <= STN_TRAIN_COSINE;
+           train->schedule <= STN_TRAIN_COSINE && train->n_halvings <= STN_MSG_HALVINGS &&
+           train->rank >> train->n_halvings > 0;
 }
 
 static bool can_gather(const struct stn_task_spec *spec)
@@ -46,7 +47,8 @@ static bool can_gather(const struct stn_task_spec *spec)
     return spec->n_min > 0 && spec->target >= spec->n_min && spec->target <= TARGET_MOST &&
            spec->over_select >= 1 && spec->over_select <= OVER_SELECT_MOST &&
            is_window(spec->join_window_ms) && is_window(spec->report_deadline_ms) &&
-           is_window(spec->upload_ms) && spec->staleness <= STALENESS_MOST;
+           is_window(spec->upload_ms) && spec->staleness <= STALENESS_MOST &&
+           is_rate(spec->discount, 100);
 }
 
 static bool can_step(const struct stn_outer_spec *outer)
@@ -375,7 +377,9 @@ static enum stn_code may_join(const struct stn_task *task, const struct stn_emit
     if (memcmp(&lease->record.device, device, sizeof *device) != 0) {
         return STN_DENIED;
     }
-    if (join->version != lease->record.version || join->n_samples == 0) {
+    const struct stn_task_spec *spec = &task->record.spec;
+    if (join->version != lease->record.version || join->n_samples == 0 ||
+        join->tier > spec->train.n_halvings) {
         return STN_INVALID;
     }
     bool is_over = task->record.state == STN_TASK_FINISHED ||
@@ -384,7 +388,13 @@ static enum stn_code may_join(const struct stn_task *task, const struct stn_emit
     if (is_over || lease->record.spent) {
         return STN_LATE;
     }
-    return task->record.state == STN_TASK_PAUSED && task->open == NULL ? STN_AGAIN : STN_OK;
+    if (task->record.state == STN_TASK_PAUSED && task->open == NULL) {
+        return STN_AGAIN;
+    }
+    /* a round is of one factor: the other's may still be of an accepted version when its turn comes */
+    bool is_other = stn_task_factor(spec, lease->record.version) !=
+                    stn_task_factor(spec, task->record.version);
+    return is_other ? STN_AGAIN : STN_OK;
 }
 
 void stn_task_join(struct stn_task *task, struct stn_emit *emit, struct stn_rng *rng,
@@ -411,7 +421,7 @@ void stn_task_join(struct stn_task *task, struct stn_emit *emit, struct stn_rng 
             (void)open_round(task, emit);
             forget_old_rounds(task, emit);
         }
-        stn_cohort_join(task->open, emit, ticket, &lease->record, join->n_samples);
+        stn_cohort_join(task->open, emit, ticket, &lease->record, join);
     }
 }
 

@@ -187,7 +187,8 @@ static enum stn_code run_merge(struct sum *sum)
     const struct stn_server_effect *effect = sum->order->effect;
     const struct stn_release_input input = {.spec = &effect->merge.spec, .config = &effect->merge.config,
                                             .from = &effect->merge.from, .sum = sum->aggregate->sum,
-                                            .n_included = effect->merge.n_included};
+                                            .n_included = effect->merge.n_included,
+                                            .tier = effect->merge.tier};
     enum stn_code code = stn_release_next(sum->adder->config.blobs, &input, &sum->output, &sum->err);
     if (code == STN_OK && sum->kept[0] != '\0') {
         code = stn_aggregate_keep(sum->aggregate, &sum->err);

@@ -118,6 +118,7 @@ static json_t *json_settings(const struct stn_task_spec *spec)
     set_new(object, "base_size", json_integer((json_int_t)spec->base.size));
     set_new(object, "values", json_integer((json_int_t)spec->n_values));
     set_new(object, "rank", json_integer(train->rank));
+    set_new(object, "halvings", json_integer(train->n_halvings));
     set_new(object, "alpha", json_real((double)train->alpha));
     set_new(object, "targets", json_integer(train->targets));
     set_new(object, "local_steps", json_integer(train->local_steps));
@@ -134,6 +135,7 @@ static json_t *json_settings(const struct stn_task_spec *spec)
     set_new(object, "report_deadline_ms", json_integer((json_int_t)spec->report_deadline_ms));
     set_new(object, "upload_ms", json_integer((json_int_t)spec->upload_ms));
     set_new(object, "staleness", json_integer(spec->staleness));
+    set_new(object, "discount", json_real(spec->discount));
     set_new(object, "secure", json_boolean(spec->secure));
     if (spec->secure) {
         set_new(object, "gamma", json_real(spec->gamma));

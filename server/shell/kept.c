@@ -35,7 +35,7 @@ static enum stn_code put_json(const char *folder, const struct stn_release_input
 {
     const struct stn_task_spec *spec = input->spec;
     const struct stn_outer_spec *outer = &spec->outer;
-    json_t *root = json_pack("{ss sI ss sf sf sf sf sf sf so so sI so sI so sI}", "task", spec->name, "version",
+    json_t *root = json_pack("{ss sI ss sf sf sf sf sf sf so so sI so sI so sI sI}", "task", spec->name, "version",
                              (json_int_t)input->from->version + 1, "outer", stn_outer_names[outer->kind], "outer_rate",
                              outer->rate, "outer_momentum", outer->momentum, "outer_beta1", outer->beta1, "outer_beta2",
                              outer->beta2, "outer_eps", outer->eps, "clip_quantile", spec->clip_quantile, "base", json_digest(&spec->base.digest), "from_adapter",
@@ -43,7 +43,7 @@ static enum stn_code put_json(const char *folder, const struct stn_release_input
                              (json_int_t)input->from->adapter.size, "from_state",
                              json_digest(&input->from->state.digest), "from_state_size",
                              (json_int_t)input->from->state.size, "adapter", json_digest(&output->adapter.digest),
-                             "n_included", (json_int_t)input->n_included);
+                             "n_included", (json_int_t)input->n_included, "tier", (json_int_t)input->tier);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
     json_decref(root);
     if (text == NULL) {
@@ -103,7 +103,7 @@ struct recomputing {
     struct stn_encode_config encoding;
     uint32_t *sum;
     size_t length;
-    uint32_t n;
+    uint32_t n, tier;
 };
 
 static enum stn_code read_config(struct recomputing *r, struct stn_err *err)
@@ -127,14 +127,14 @@ static enum stn_code read_config(struct recomputing *r, struct stn_err *err)
 static enum stn_code take_json(struct recomputing *r, json_t *root, const char *path, struct stn_err *err)
 {
     const char *task, *base, *adapter, *state, *released;
-    json_int_t version, adapter_size, state_size;
+    json_int_t version, adapter_size, state_size, tier;
     const char *outer;
     struct stn_task_spec *spec = &r->spec;
-    if (json_unpack(root, "{ss sI ss sF sF sF sF sF sF ss ss sI ss sI ss}", "task", &task, "version", &version, "outer",
+    if (json_unpack(root, "{ss sI ss sF sF sF sF sF sF ss ss sI ss sI ss sI}", "task", &task, "version", &version, "outer",
                     &outer, "outer_rate", &spec->outer.rate, "outer_momentum", &spec->outer.momentum, "outer_beta1",
                     &spec->outer.beta1, "outer_beta2", &spec->outer.beta2, "outer_eps", &spec->outer.eps, "clip_quantile",
                     &spec->clip_quantile, "base", &base, "from_adapter", &adapter, "from_adapter_size", &adapter_size,
-                    "from_state", &state, "from_state_size", &state_size, "adapter", &released) != 0 ||
+                    "from_state", &state, "from_state_size", &state_size, "adapter", &released, "tier", &tier) != 0 ||
         !stn_str_copy(spec->name, sizeof spec->name, task) || !stn_digest_get_text(&spec->base.digest, base) ||
         !stn_digest_get_text(&r->from.adapter.digest, adapter) || !stn_digest_get_text(&r->from.state.digest, state) ||
         !stn_digest_get_text(&r->released, released)) {
@@ -146,6 +146,10 @@ static enum stn_code take_json(struct recomputing *r, json_t *root, const char *
     if (spec->outer.kind == STN_OUTER_KINDS) {
         return stn_err_set(err, STN_CORRUPT, "%s: no optimiser is called %.40s", path, outer);
     }
+    if (tier < 0 || tier > STN_MSG_HALVINGS) {
+        return stn_err_set(err, STN_CORRUPT, "%s: no tier is %lld", path, (long long)tier);
+    }
+    r->tier = (uint32_t)tier;
     r->from.version = (uint64_t)version - 1;
     r->from.adapter.size = (uint64_t)adapter_size;
     r->from.state.size = (uint64_t)state_size;
@@ -224,7 +228,7 @@ enum stn_code stn_kept_recompute(const char *folder, const struct stn_blob_store
     code = code == STN_OK && r.config.secure ? take_masks(&r, err) : code;
     if (code == STN_OK) {
         const struct stn_release_input input = {
-            .spec = &r.spec, .config = &r.config, .from = &r.from, .sum = r.sum, .n_included = r.n};
+            .spec = &r.spec, .config = &r.config, .from = &r.from, .sum = r.sum, .n_included = r.n, .tier = r.tier};
         code = stn_release_next(blobs, &input, ret, err);
     }
     stn_mem_free(r.sum);

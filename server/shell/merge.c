@@ -15,6 +15,30 @@ struct work {
     struct stn_outer_state state;
 };
 
+/* The mean is over all weights; a slot that some tiers alone have trained is over theirs. */
+static enum stn_code weigh_slots(const struct stn_merge_input *input, const struct stn_encode_totals *totals,
+                                 struct work *work, struct stn_err *err)
+{
+    const uint32_t rank = input->shape->rank;
+    if (input->config->n_halvings == 0) {
+        return STN_OK;
+    }
+    double *by_slot = stn_mem_new(rank, sizeof *by_slot);
+    if (by_slot == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %u slots", rank);
+    }
+    for (uint32_t slot = 0; slot < rank >> input->tier; slot++) {
+        double weight = 0;
+        for (uint32_t tier = 0; tier <= input->config->n_halvings && slot < rank >> tier; tier++) {
+            weight += totals->tier_weight[tier];
+        }
+        by_slot[slot] = weight > 0 ? totals->weight / weight : 0;
+    }
+    stn_slice_scale(input->shape, work->slice, by_slot, work->mean);
+    stn_mem_free(by_slot);
+    return STN_OK;
+}
+
 static enum stn_code step(const struct stn_merge_input *input, const struct stn_encode_config *encoding, struct work *work,
                           struct stn_merge_output *ret, struct stn_err *err)
 {
@@ -22,6 +46,7 @@ static enum stn_code step(const struct stn_merge_input *input, const struct stn_
     struct stn_encode_totals totals;
     struct stn_buf state = {0};
     enum stn_code code = stn_encode_decode(encoding, input->sum, input->n_included, work->mean, &totals, err);
+    code = code == STN_OK ? weigh_slots(input, &totals, work, err) : code;
     if (code == STN_OK) {
         code = stn_outer_read(&work->state, outer, work->slice, work->n, input->state, input->state_size, err);
     }

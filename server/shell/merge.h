@@ -2,7 +2,8 @@
  * every machine: a merge that a crash cut short is simply made again, and anybody may recompute a release from the
  * deltas that it counted.
  *
- *   d = decoded mean of the deltas, of the factors that the round trained
+ *   d = decoded mean of the deltas, of the factors that the round trained; where ranks are mixed, a slot's (slice.h) is the
+ *       mean over the tiers that trained it: sum(w delta) / sum(w of those tiers), and 0 above the lowest tier that counts
  *   x = one step of the outer optimiser (outer.h) along d; the other factors stay
  *
  * Thread: any. */
@@ -23,6 +24,7 @@ struct stn_merge_input {
     const struct stn_adapter *shape;
     const uint32_t *sum; /* of the included members' vectors, stn_encode_length elements */
     uint32_t n_included;
+    uint32_t tier;        /* slots beyond this tier's rank have too few members to be released */
     const uint8_t *state; /* what the last merge left behind; NULL and 0 before the first */
     size_t state_size;
 };

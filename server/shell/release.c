@@ -161,7 +161,7 @@ static enum stn_code merge(const struct stn_blob_store *store, const struct stn_
                            struct stn_err *err)
 {
     const struct stn_merge_input in = {.spec = input->spec, .config = input->config, .shape = adapter, .sum = input->sum,
-                                       .n_included = input->n_included, .state = state->data, .state_size = state->size};
+                                       .n_included = input->n_included, .tier = input->tier, .state = state->data, .state_size = state->size};
     struct stn_merge_output out = {0};
     struct stn_release_output made = {0};
     enum stn_code code = stn_merge_apply(&in, adapter->values, &out, err);

@@ -20,7 +20,7 @@ struct stn_release_input {
     const struct stn_msg_round_config *config;
     const struct stn_version_record *from; /* its blobs are in the store */
     const uint32_t *sum;                   /* stn_encode_length elements */
-    uint32_t n_included;
+    uint32_t n_included, tier;             /* as in stn_merge_input */
 };
 
 struct stn_release_output {

@@ -23,6 +23,7 @@ static const struct stn_store_column task_columns[] = {
     COLUMN("report_deadline_ms", U64, task.spec.report_deadline_ms),
     COLUMN("upload_ms", U64, task.spec.upload_ms),
     COLUMN("staleness", U32, task.spec.staleness),
+    COLUMN("discount", F64, task.spec.discount),
     COLUMN("secure", BOOL, task.spec.secure),
     COLUMN("gamma", F64, task.spec.gamma),
     COLUMN("delta", F64, task.spec.delta),
@@ -58,6 +59,7 @@ static const struct stn_store_column task_columns[] = {
     COLUMN("weight_decay", F64, task.spec.train.weight_decay),
     COLUMN("fedprox", F64, task.spec.train.fedprox),
     COLUMN("loss_all", BOOL, task.spec.train.loss_all),
+    COLUMN("n_halvings", U32, task.spec.train.n_halvings),
     {0},
 };
 
@@ -89,6 +91,7 @@ static const struct stn_store_column round_columns[] = {
     COLUMN("deadline_ms", U64, round.deadline_ms),
     COLUMN("config", CONFIG, round.config),
     COLUMN("n_roster", U32, round.n_roster),
+    COLUMN("tier", U32, round.tier),
     COLUMN("result_version", U64, round.result_version),
     {0},
 };
@@ -99,6 +102,7 @@ static const struct stn_store_column member_columns[] = {
     COLUMN("state", U32, member.state),
     COLUMN("lease", U64, member.lease),
     COLUMN("n_samples", U64, member.n_samples),
+    COLUMN("tier", U32, member.tier),
     COLUMN("upload", BYTES, member.upload.bytes),
     COLUMN("upload_size", U64, member.upload_size),
     {0},
@@ -189,5 +193,8 @@ const char *const stn_store_table_steps[] = {
     "  PRIMARY KEY (round, kind, place));"
     "CREATE TABLE quarantine (device BLOB NOT NULL PRIMARY KEY, round BLOB NOT NULL, since_ms INTEGER NOT NULL)"
     "  WITHOUT ROWID;",
+    /* mixed ranks, and weights by age */
+    "ALTER TABLE task ADD COLUMN n_halvings INTEGER NOT NULL DEFAULT 0; ALTER TABLE task ADD COLUMN discount REAL NOT NULL DEFAULT 0.0;"
+    "ALTER TABLE round ADD COLUMN tier INTEGER NOT NULL DEFAULT 0; ALTER TABLE member ADD COLUMN tier INTEGER NOT NULL DEFAULT 0;",
 };
 const size_t stn_store_table_n_steps = sizeof stn_store_table_steps / sizeof *stn_store_table_steps;

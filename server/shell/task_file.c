@@ -16,9 +16,9 @@
 /* What the table fills: numbers as the table's types, then copied into the spec's. */
 struct raw {
     char name[STN_MSG_NAME], base[1024], targets[64];
-    uint64_t rounds, seed, rank, local_steps, local_epochs, batch_examples, batch_tokens, ctx, target, n_min,
+    uint64_t rounds, seed, rank, halvings, local_steps, local_epochs, batch_examples, batch_tokens, ctx, target, n_min,
         join_window_s, report_deadline_s, upload_s, staleness, sigma, eta, share_s, ack_s, unmask_s, weight_max, bits;
-    double alpha, lr, warmup, clip, weight_decay, fedprox, over_selection, gamma, delta, rate, momentum, beta1, beta2, eps,
+    double alpha, lr, warmup, clip, weight_decay, fedprox, over_selection, gamma, delta, rate, momentum, beta1, beta2, eps, discount,
         clip_norm, clip_quantile;
     int schedule, loss, lora, outer;
     bool secure;
@@ -31,7 +31,7 @@ static const char *const loras[] = {"both", "ffa", "alternate", NULL};
 static const struct raw defaults = {
     .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 24,
     .batch_tokens = 512, .ctx = 256, .lr = 3e-3, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
-    .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .secure = true, .gamma = 0.10, .delta = 0.10,
+    .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .discount = 0.5, .secure = true, .gamma = 0.10, .delta = 0.10,
     .sigma = 64, .eta = 30, .share_s = 20, .ack_s = 15, .unmask_s = 20, .outer = STN_OUTER_NESTEROV, .rate = UNSAID,
     .momentum = UNSAID, .beta1 = UNSAID, .beta2 = UNSAID, .eps = UNSAID, .clip_norm = 10, .clip_quantile = 0.9,
     .weight_max = 1000, .bits = 24,
@@ -50,6 +50,7 @@ static const struct stn_conf_row rows[] = {
     TEXT("model", "base", base, .required = true),
     TEXT("model", "targets", targets),
     NUMBER("model", "rank", rank, 1, 256),
+    NUMBER("model", "halvings", halvings, 0, STN_MSG_HALVINGS),
     REAL("model", "alpha", alpha, 1e-3, 1e4),
     NUMBER("train", "local_steps", local_steps, 0, 1e6),
     NUMBER("train", "local_epochs", local_epochs, 0, 1000),
@@ -69,7 +70,8 @@ static const struct stn_conf_row rows[] = {
     NUMBER("cohort", "join_window_s", join_window_s, 1, 7 * 86400),
     NUMBER("cohort", "report_deadline_s", report_deadline_s, 1, 30 * 86400),
     NUMBER("cohort", "upload_s", upload_s, 1, 86400),
-    NUMBER("cohort", "staleness", staleness, 0, 1000),
+    NUMBER("cohort", "staleness", staleness, 0, STN_MSG_BASES - 1),
+    REAL("cohort", "discount", discount, 0, 100),
     ROW("cohort", "secure", STN_CONF_BOOL, secure, 0),
     REAL("cohort", "gamma", gamma, 0, 0.5),
     REAL("cohort", "delta", delta, 0, 0.5),
@@ -110,10 +112,11 @@ static void spec_of(const struct raw *raw, struct stn_task_spec *spec)
                   .local_epochs = (uint32_t)raw->local_epochs, .batch_examples = (uint32_t)raw->batch_examples,
                   .batch_tokens = (uint32_t)raw->batch_tokens, .ctx = (uint32_t)raw->ctx, .lr = raw->lr,
                   .schedule = (uint32_t)raw->schedule, .warmup = raw->warmup, .clip = raw->clip,
-                  .weight_decay = raw->weight_decay, .fedprox = raw->fedprox, .loss_all = raw->loss == 1},
+                  .weight_decay = raw->weight_decay, .fedprox = raw->fedprox, .loss_all = raw->loss == 1,
+                  .n_halvings = (uint32_t)raw->halvings},
         .target = (uint32_t)raw->target, .n_min = (uint32_t)raw->n_min, .over_select = raw->over_selection,
         .join_window_ms = raw->join_window_s * SECOND_MS, .report_deadline_ms = raw->report_deadline_s * SECOND_MS,
-        .upload_ms = raw->upload_s * SECOND_MS, .staleness = (uint32_t)raw->staleness, .secure = raw->secure,
+        .upload_ms = raw->upload_s * SECOND_MS, .staleness = (uint32_t)raw->staleness, .discount = raw->discount, .secure = raw->secure,
         .gamma = raw->gamma, .delta = raw->delta, .sigma = (uint32_t)raw->sigma, .eta = (uint32_t)raw->eta,
         .share_ms = raw->share_s * SECOND_MS, .ack_ms = raw->ack_s * SECOND_MS, .unmask_ms = raw->unmask_s * SECOND_MS,
         .lora = (uint32_t)raw->lora, .outer = outer_of(raw),
@@ -154,6 +157,10 @@ static enum stn_code check(const struct raw *raw, const char *path, struct stn_e
     if (raw->n_min > raw->target) {
         return stn_err_set(err, STN_INVALID, "%s: n_min in [cohort] is %llu, above its target of %llu", path,
                            (unsigned long long)raw->n_min, (unsigned long long)raw->target);
+    }
+    if (raw->rank >> raw->halvings == 0) {
+        return stn_err_set(err, STN_INVALID, "%s: halvings in [model] is %llu: a rank of %llu cannot be halved so often", path,
+                           (unsigned long long)raw->halvings, (unsigned long long)raw->rank);
     }
     if ((raw->local_steps == 0) == (raw->local_epochs == 0)) {
         return stn_err_set(err, STN_INVALID, "%s: [train] wants one of local_steps and local_epochs", path);
@@ -267,10 +274,10 @@ struct stn_digest stn_task_file_digest(const struct stn_task_spec *spec)
     const struct stn_train_spec *t = &spec->train;
     const uint64_t numbers[] = {
         spec->base.size, t->rank, t->targets, t->local_steps, t->local_epochs, t->batch_examples, t->batch_tokens, t->ctx,
-        t->schedule, t->loss_all, spec->lora, spec->n_values, spec->n_values_b, spec->target, spec->n_min, spec->join_window_ms,
+        t->schedule, t->loss_all, t->n_halvings, spec->lora, spec->n_values, spec->n_values_b, spec->target, spec->n_min, spec->join_window_ms,
         spec->report_deadline_ms, spec->upload_ms, spec->staleness, spec->secure, spec->outer.kind, spec->weight_max,
         spec->bits, spec->n_rounds, spec->seed, spec->sigma, spec->eta, spec->share_ms, spec->ack_ms, spec->unmask_ms};
-    const double reals[] = {(double)t->alpha, t->lr, t->warmup, t->clip, t->weight_decay, t->fedprox, spec->over_select,
+    const double reals[] = {(double)t->alpha, t->lr, t->warmup, t->clip, t->weight_decay, t->fedprox, spec->over_select, spec->discount,
                             spec->outer.rate, spec->outer.momentum, spec->outer.beta1, spec->outer.beta2, spec->outer.eps,
                             spec->clip_norm, spec->clip_quantile, spec->gamma, spec->delta};
     struct stn_digest_state state;

@@ -2,11 +2,11 @@
  * has the defaults below. Sections and keys:
  *
  *   [task]   name (required)  rounds  seed
- *   [model]  base (required: a path or a digest)  rank  alpha  targets (all, or q,k,v,o,gate,up,down)
+ *   [model]  base (required: a path or a digest)  rank  halvings  alpha  targets (all, or q,k,v,o,gate,up,down)
  *   [train]  local_steps  local_epochs  batch_examples  batch_tokens  ctx  lr  schedule  warmup  clip  weight_decay
  *            loss (completion, all)  fedprox
  *   [cohort] target  n_min  over_selection  join_window_s  report_deadline_s  upload_s  staleness
- *            secure, and of a secure round: gamma  delta  sigma  eta  share_s  ack_s  unmask_s
+ *            discount  secure, and of a secure round: gamma  delta  sigma  eta  share_s  ack_s  unmask_s
  *   [merge]  lora (both, ffa, alternate)  outer (avg, nesterov, momentum, adam, yogi)  rate  momentum  beta1  beta2  eps
  *            clip_norm  clip_quantile  weight_max  bits
  *

@@ -74,6 +74,14 @@ done
 check "one factor alone goes up in about half the bytes" "True True" "$(python3 -c 'import json, sys
 both, ffa, alternate = (sum(r["bytes_up"] for r in json.load(open(f"{sys.argv[1]}/{n}"))["rounds"]) for n in ("both", "ffa", "alternate"))
 print(0.4 < ffa / both < 0.6, 0.4 < alternate / both < 0.6)' "$dir")"
+printf '[task]\nname = t\n[model]\nbase = %s\nhalvings = 2\n[train]\nlocal_steps = 2\n[cohort]\ntarget = 4\nn_min = 3\nsecure = no\nstaleness = 2
+[merge]\nlora = alternate\n' "$top/deploy/models/home-base.gguf" > "$dir/mixed.ini"
+"$sterna" simulate --task "$dir/mixed.ini" --clients 8 --rounds 4 --latency 500 --json --threads 1 > "$dir/mixed"
+"$sterna" simulate --task "$dir/mixed.ini" --clients 8 --rounds 4 --latency 500 --json --threads 2 > "$dir/again"
+check "mixed ranks, factors in turn, stale deltas: the same numbers again" "$(numbers "$dir/mixed")" "$(numbers "$dir/again")"
+check "and what comes of them learns" True "$(python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+print(len(d["rounds"]) == 4 and d["rounds"][3]["eval_loss"] < d["base"]["loss"] - 1)' "$dir/mixed")"
 "$sterna" data demo -o "$dir/homes" --devices 3 > /dev/null
 cat "$dir"/homes/home-*.jsonl > "$dir/all.jsonl"
 check "one client for each value of a field" 3 "$("$sterna" simulate -d "$dir/all.jsonl" --partition by:home --rounds 1 \

@@ -138,6 +138,8 @@ struct stn_msg config(void)
                                              .model = {.bytes = {'b'}},
                                              .adapter = {.bytes = {'a'}},
                                              .version = 0,
+                                             .n_bases = 1,
+                                             .bases = {{.adapter = {.bytes = {'a'}}, .discount = 1}},
                                              .n_values = 100,
                                              .bits = 24,
                                              .n_max = 4,

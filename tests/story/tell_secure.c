@@ -99,7 +99,10 @@ static void start_client(struct tell_device *device, const struct stn_msg_round_
     device->says = (struct stn_msg){.type = STN_MSG_NONE};
     client_step(device, (struct stn_secagg_client_event){
                             .type = STN_SECAGG_CLIENT_START,
-                            .start = {.terms = &terms, .entropy = &entropy, .record = &nothing}});
+                            .start = {.terms = &terms,
+                                      .version = round->version,
+                                      .entropy = &entropy,
+                                      .record = &nothing}});
 }
 
 /* ---- the coordinator's shell ---- */

@@ -379,6 +379,34 @@ START_TEST(no_part_in_a_round_whose_config_does_not_fit)
 }
 END_TEST
 
+START_TEST(no_round_whose_versions_or_ranks_are_not_those_of_the_delta)
+{
+    struct stn_msg msg = config();
+    struct stn_msg_round_config *c = &msg.round_config;
+    switch (_i) {
+    case 0:
+        c->n_bases = 0;
+        break;
+    case 1:
+        c->bases[0].discount = 1.5;
+        break;
+    case 2:
+        c->bases[0].adapter.bytes[0] ^= 1;
+        break;
+    case 3: /* newer than the round */
+        c->bases[c->n_bases++] = (struct stn_base){.version = 1, .discount = 1};
+        break;
+    default:
+        c->n_halvings = 1;
+    }
+    until_joining();
+    hears_signed(110, msg, 1);
+    (void)stn_buf_add_u8(&text, 0);
+    ck_assert_ptr_nonnull(strstr((const char *)text.data, "discard 1"));
+    ck_assert_ptr_null(strstr((const char *)text.data, "advertise"));
+}
+END_TEST
+
 START_TEST(no_lease_that_the_owner_does_not_allow)
 {
     for (int i = 0; i < 4; i++) {
@@ -432,6 +460,7 @@ Suite *suite(void)
     tcase_add_test(t, a_result_of_another_round_or_an_older_version_is_no_answer);
     tcase_add_test(t, a_roster_below_the_floor_is_left_without_an_upload);
     tcase_add_test(t, no_part_in_a_round_whose_config_does_not_fit);
+    tcase_add_loop_test(t, no_round_whose_versions_or_ranks_are_not_those_of_the_delta, 0, 5);
     tcase_add_test(t, no_lease_that_the_owner_does_not_allow);
     suite_add_tcase(s, t);
     return s;

@@ -49,7 +49,11 @@ static struct stn_msg secure_config(void)
     struct stn_msg msg = config();
     struct stn_msg_round_config *c = &msg.round_config;
     c->round = terms->round;
-    c->version = terms->version;
+    c->version = terms->bases[0];
+    c->n_bases = terms->n_bases;
+    for (uint32_t i = 0; i < c->n_bases; i++) { /* the lease's is the last */
+        c->bases[i] = (struct stn_base){.adapter = c->adapter, .version = terms->bases[i], .discount = 1.0 / (1 + i)};
+    }
     c->secure = true;
     c->n_min = terms->n_min;
     c->n_max = terms->n_max;

@@ -172,9 +172,9 @@ START_TEST(a_restart_under_the_masks_takes_them_off_again_from_the_first)
     ck_assert_uint_eq(tell_n_merges, 2);
     restart(1100);
     check_in_from(1200, 1, 5, 0);
-    expect("[  600] restart -> add 3, add 1, add 7, add 5, add 6, add 2, add 4, unmask 7 first\n"
+    expect("[  600] restart -> add 1, add 4, add 6, add 7, add 5, add 2, add 3, unmask 7 first\n"
            "[  700] unmasked -> merge 7 from v0\n"
-           "[  800] restart -> add 3, add 1, add 7, add 5, add 6, add 2, add 4, unmask 7 first\n"
+           "[  800] restart -> add 1, add 4, add 6, add 7, add 5, add 2, add 3, unmask 7 first\n"
            "[  900] unmasked -> merge 7 from v0\n"
            "[ 1000] merged -> version 1, task, -lease spent, -lease spent, -lease spent, -lease "
            "spent, -lease spent, -lease spent, -lease spent, round done, close, -secrets\n"

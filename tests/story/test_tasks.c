@@ -1,4 +1,7 @@
 #include "tests/lib/run.h"
+
+#include <math.h>
+
 #include "tests/story/tell_server.h"
 
 START_TEST(a_merge_that_fails_voids_the_round)
@@ -140,6 +143,109 @@ START_TEST(a_stale_delta_joins_when_the_task_allows_it)
     stn_buf_clear(&text);
     join_from(1300, 2, 2, 0); /* two behind */
     expect("[ 1300] 2 join -> 2: refused late\n");
+}
+END_TEST
+
+/* Version after version by device 1; then the bases of the round in which device 2 joins. */
+START_TEST(a_round_names_the_versions_that_its_deltas_may_start_from_and_what_they_weigh)
+{
+    struct stn_task_spec spec = task();
+    spec.lora = _i == 0 ? STN_LORA_BOTH : STN_LORA_ALTERNATE;
+    spec.n_values = 100;
+    spec.n_values_b = 50;
+    spec.staleness = 2;
+    spec.discount = 0.5;
+    spec.target = spec.n_min = 1;
+    begin(spec);
+    for (uint64_t v = 0; v < 5; v++) {
+        check_in(10 + 100 * v, 1);
+        join_from(20 + 100 * v, 1, v + 1, v);
+        const struct stn_msg_round_config *c = &last.round_config;
+        const uint32_t step = _i == 0 ? 1 : 2; /* a base has the round's factor */
+        ck_assert_uint_eq(c->n_bases, (v < 2 ? v : 2) / step + 1);
+        for (uint32_t i = 0; i < c->n_bases; i++) {
+            ck_assert_uint_eq(c->bases[i].version, v - i * step);
+            ck_assert_double_eq_tol(c->bases[i].discount, 1 / sqrt(1 + i * step), 1e-12);
+        }
+        ck_assert_mem_eq(c->bases[0].adapter.bytes, c->adapter.bytes, sizeof c->adapter.bytes);
+        advertise(30 + 100 * v, 1);
+        put_begin(40 + 100 * v, 1);
+        put_end(50 + 100 * v, 1);
+        checked(60 + 100 * v, 1, STN_OK);
+        merged(70 + 100 * v, STN_OK);
+    }
+}
+END_TEST
+
+START_TEST(a_delta_of_one_factor_waits_for_that_factors_turn)
+{
+    struct stn_task_spec spec = task();
+    spec.lora = STN_LORA_ALTERNATE;
+    spec.n_values = 100;
+    spec.n_values_b = 50;
+    spec.staleness = 2;
+    spec.target = spec.n_min = 1;
+    spec.over_select = 2;
+    begin(spec);
+    check_in(10, 2); /* lease 1: B from version 0 */
+    for (uint64_t v = 0; v < 2; v++) {
+        check_in(20 + 100 * v, 1);
+        join_from(30 + 100 * v, 1, v + 2, v);
+        advertise(40 + 100 * v, 1);
+        put_begin(50 + 100 * v, 1);
+        put_end(60 + 100 * v, 1);
+        checked(70 + 100 * v, 1, STN_OK);
+        merged(80 + 100 * v, STN_OK);
+        stn_buf_clear(&text);
+        join_from(90 + 100 * v, 2, 1, 0);
+        ck_assert_int_eq(last.type, v == 0 ? STN_MSG_COME_BACK : STN_MSG_ROUND_CONFIG);
+    }
+    ck_assert_uint_eq(last.round_config.factor, STN_FACTOR_B);
+    ck_assert_uint_eq(last.round_config.bases[1].version, 0);
+}
+END_TEST
+
+static void join_of_tier(uint64_t now_ms, uint8_t device, uint64_t lease, uint32_t tier)
+{
+    asks(now_ms, device,
+         (struct stn_msg){.type = STN_MSG_JOIN,
+                          .join = {.task = "t", .lease = lease, .n_samples = 5, .tier = tier}});
+}
+
+START_TEST(ranks_of_too_few_members_are_in_no_delta_and_in_no_release)
+{
+    struct stn_task_spec spec = task();
+    spec.train.n_halvings = 2;
+    spec.target = 4;
+    spec.n_min = 2;
+    static const struct {
+        uint32_t tiers[4], roster, merged; /* device 1 is lost before it has uploaded */
+    } cases[] = {{{0, 0, 1, 2}, 0, 1}, {{0, 1, 2, 2}, 1, 2}, {{2, 2, 2, 2}, 2, 2}, {{1, 0, 0, 2}, 0, 0}};
+    begin(spec);
+    for (uint8_t i = 1; i <= 4; i++) {
+        check_in(10, i);
+        join_of_tier(20, i, i, 3);
+        ck_assert_int_eq(last.refused.code, STN_INVALID);
+        join_of_tier(20, i, i, cases[_i].tiers[i - 1]);
+        ck_assert_uint_eq(last.round_config.n_halvings, 2);
+        advertise(30, i);
+    }
+    restart(40);
+    poll(50, 1, STN_STAGE_ADVERTISE);
+    ck_assert_uint_eq(last.roster.tier, cases[_i].roster);
+    for (uint8_t i = 2; i <= 4; i++) {
+        put_begin(60, i);
+        put_end(70, i);
+        checked(80, i, STN_OK);
+    }
+    asks(90, 1, (struct stn_msg){.type = STN_MSG_LEAVE, .leave = {.round = round_id}});
+    const struct stn_server_effect *merge = NULL;
+    for (size_t i = 0; i < effects.n; i++) {
+        merge = effects.items[i].type == STN_SERVER_MERGE ? &effects.items[i] : merge;
+    }
+    ck_assert_ptr_nonnull(merge);
+    ck_assert_uint_eq(merge->merge.n_included, 3);
+    ck_assert_uint_eq(merge->merge.tier, cases[_i].merged);
 }
 END_TEST
 
@@ -336,6 +442,9 @@ Suite *suite(void)
     tcase_add_loop_test(t, a_factor_trains_alone_or_in_turn_as_the_task_says, 0, 3);
     tcase_add_test(t, a_restart_in_any_stage_goes_on_where_it_was);
     tcase_add_test(t, a_stale_delta_joins_when_the_task_allows_it);
+    tcase_add_loop_test(t, a_round_names_the_versions_that_its_deltas_may_start_from_and_what_they_weigh, 0, 2);
+    tcase_add_test(t, a_delta_of_one_factor_waits_for_that_factors_turn);
+    tcase_add_loop_test(t, ranks_of_too_few_members_are_in_no_delta_and_in_no_release, 0, 4);
     tcase_add_test(t, a_finished_task_gives_its_last_version_to_who_lacks_it);
     tcase_add_test(t, a_paused_task_opens_nothing_and_ends_what_is_under_way);
     tcase_add_test(t, a_poll_is_answered_once_and_a_lost_one_never);

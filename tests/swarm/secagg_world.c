@@ -191,6 +191,11 @@ static void make_server(void)
 
 void stn_world_begin(uint32_t n, uint32_t n_min, uint64_t seed)
 {
+    stn_world_begin_mixed(n, n_min, 0, seed);
+}
+
+void stn_world_begin_mixed(uint32_t n, uint32_t n_min, uint32_t n_halvings, uint64_t seed)
+{
     ck_assert_int_eq(stn_entropy_start(NULL), STN_OK);
     stn_rng_init(&rng, seed);
     memset(&stn_world, 0, sizeof stn_world);
@@ -200,6 +205,9 @@ void stn_world_begin(uint32_t n, uint32_t n_min, uint64_t seed)
     draw_ident(&stn_world.directory);
     struct stn_msg_round_config config = {.secure = true,
                                           .version = 3,
+                                          .n_bases = 2,
+                                          .bases = {{.version = 3, .discount = 1}, {.version = 0, .discount = 0.5}},
+                                          .n_halvings = n_halvings,
                                           .n_min = n_min,
                                           .n_max = n,
                                           .gamma = 0.1,
@@ -250,6 +258,8 @@ void stn_world_enter(uint32_t i)
     struct stn_world_device *device = &stn_world.devices[i];
     step(device, (struct stn_secagg_client_event){.type = STN_SECAGG_CLIENT_START,
                                                   .start = {.terms = &stn_world.terms,
+                                                            .version = 3,
+                                                            .tier = device->tier,
                                                             .entropy = &device->entropy,
                                                             .record = &device->record}});
 }

@@ -28,6 +28,7 @@ struct stn_world_device {
     uint8_t shown[STN_WORLD_DEVICES]; /* by slot: 1 a share of b, 2 of mseed, 3 both: a break */
     struct stn_digest seeds[4];       /* of every self seed that went into a vector */
     uint32_t n_seeds;
+    uint32_t tier; /* of its ranks */
     bool lies; /* its share of everything is false by one */
 };
 
@@ -56,6 +57,8 @@ extern struct stn_world stn_world;
 
 /* n devices, enrolled; a new round. */
 void stn_world_begin(uint32_t n, uint32_t n_min, uint64_t seed);
+/* The same of mixed ranks: tiers 0 to n_halvings. */
+void stn_world_begin_mixed(uint32_t n, uint32_t n_min, uint32_t n_halvings, uint64_t seed);
 void stn_world_end(void);
 
 /* The device enters the round: its advert is in sent. */

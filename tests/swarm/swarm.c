@@ -71,9 +71,10 @@ static uint64_t train(void *context, uint32_t device, const struct stn_msg_lease
 }
 
 static enum stn_code trained(void *context, uint32_t device, const struct stn_msg_lease *lease,
-                             uint64_t *ret_n_samples)
+                             uint64_t *ret_n_samples, uint32_t *ret_tier)
 {
     (void)context;
+    *ret_tier = device % (lease->train.n_halvings + 1);
     *ret_n_samples = 1 + (device + lease->lease) % 7;
     return STN_OK;
 }

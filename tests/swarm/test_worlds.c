@@ -16,8 +16,11 @@ static struct stn_task_spec draw_spec(struct stn_rng *rng, const char *name, uin
                   .local_steps = 5,
                   .batch_tokens = 256,
                   .ctx = 64,
-                  .lr = 1e-3},
+                  .lr = 1e-3,
+                  .n_halvings = (uint32_t)stn_rng_below(rng, 3)},
+        .lora = (uint32_t)stn_rng_below(rng, STN_LORA_ALTERNATE + 1),
         .n_values = 1000,
+        .n_values_b = 400,
         .target = target,
         .n_min = 1 + (uint32_t)stn_rng_below(rng, target),
         .over_select = 1 + stn_rng_unit(rng),
@@ -27,6 +30,7 @@ static struct stn_task_spec draw_spec(struct stn_rng *rng, const char *name, uin
             20000 +
             stn_rng_below(rng, 60000), /* five messages and the chunks: it must be possible */
         .staleness = (uint32_t)stn_rng_below(rng, 3),
+        .discount = 0.5,
         .outer = {.rate = 1},
         .clip_norm = 1,
         .clip_quantile = 0.9,

@@ -325,6 +325,22 @@ START_TEST(a_value_at_the_very_edge_is_not_clamped)
 }
 END_TEST
 
+START_TEST(a_discount_is_of_the_weight_and_leaves_a_little)
+{
+    struct round round;
+    round_new(&round, config_of(500, 50, 0, 10), 3);
+    static const double cases[][3] = {{0, 5, 2048}, {1, 5, 2048}, {0.5, 5, 1024}, {0.25, 20, 1024}, {1e-9, 20, 1}};
+    for (size_t i = 0; i < 5; i++) {
+        struct stn_encode_info info = {.n_samples = (uint64_t)cases[i][1], .discount = cases[i][0]};
+        struct stn_encode_result result;
+        ck_assert_int_eq(STN_OK, stn_encode_delta(&round.config, round.delta, &info, (const uint8_t[32]){0}, round.vector,
+                                                  &result, NULL));
+        ck_assert_double_eq(result.weight, cases[i][2]);
+    }
+    round_free(&round);
+}
+END_TEST
+
 START_TEST(equal_seeds_give_equal_bits_and_others_do_not)
 {
     struct round round;
@@ -397,6 +413,8 @@ START_TEST(deltas_and_facts_that_make_no_sense_are_refused)
     } cases[] = {
         {{.n_samples = 0}, STN_INVALID},
         {{.n_samples = 1, .tier = 2}, STN_INVALID},
+        {{.n_samples = 1, .discount = 1.5}, STN_INVALID},
+        {{.n_samples = 1, .discount = NAN}, STN_INVALID},
         {{.n_samples = 1, .loss_sum = -1}, STN_INVALID},
         {{.n_samples = 1, .loss_sum = NAN}, STN_INVALID},
         {{.n_samples = 1, .loss_sum = INFINITY}, STN_LIMIT},
@@ -413,13 +431,13 @@ START_TEST(deltas_and_facts_that_make_no_sense_are_refused)
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     for (size_t i = 0; i < 3; i++) {
         round.delta[i] = bad[i];
-        ck_assert_int_eq(stn_encode_delta(&round.config, round.delta, &cases[7].info, seed,
+        ck_assert_int_eq(stn_encode_delta(&round.config, round.delta, &cases[9].info, seed,
                                           round.vector, &result, NULL),
                          STN_INVALID);
         round.delta[i] = 0;
     }
     stn_mem_fail_from(1);
-    ck_assert_int_eq(stn_encode_delta(&round.config, round.delta, &cases[7].info, seed,
+    ck_assert_int_eq(stn_encode_delta(&round.config, round.delta, &cases[9].info, seed,
                                       round.vector, &result, NULL),
                      STN_MEMORY);
     stn_mem_fail_from(0);
@@ -569,6 +587,7 @@ Suite *suite(void)
     tcase_add_test(t, the_largest_and_smallest_sums_do_not_wrap);
     tcase_add_test(t, values_beyond_the_range_are_clamped_and_counted);
     tcase_add_test(t, a_value_at_the_very_edge_is_not_clamped);
+    tcase_add_test(t, a_discount_is_of_the_weight_and_leaves_a_little);
     tcase_add_test(t, equal_seeds_give_equal_bits_and_others_do_not);
     tcase_add_test(t, a_sum_of_another_number_or_with_impossible_extras_is_refused);
     tcase_add_test(t, deltas_and_facts_that_make_no_sense_are_refused);

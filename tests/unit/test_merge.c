@@ -155,6 +155,50 @@ START_TEST(a_round_of_one_factor_moves_that_factor_alone_with_its_own_momentum)
 }
 END_TEST
 
+/* Members 0 to 2 train all four ranks, 3 and 4 the first two. */
+START_TEST(a_slot_is_the_mean_of_the_tiers_that_trained_it)
+{
+    static uint32_t out[16384];
+    float x[D] = {0};
+    double want[D] = {0}, weights[2] = {0};
+    struct stn_merge_output merged = {0};
+    spec.outer = (struct stn_outer_spec){.kind = STN_OUTER_AVG, .rate = 1};
+    config.n_halvings = 1;
+    config.weight_max = 100;
+    memset(sum, 0, sizeof sum);
+    ck_assert_int_eq(stn_round_encoding(&config, &encoding, &err), STN_OK);
+    for (uint32_t i = 0; i < N; i++) {
+        float delta[D];
+        uint8_t seed[32] = {(uint8_t)i};
+        struct stn_encode_result result;
+        const struct stn_encode_info info = {.n_samples = 10 + 10 * i, .n_tokens = 1, .tier = i >= 3};
+        for (size_t k = 0; k < D; k++) {
+            size_t slot = k < D_A ? k / IN : (k - D_A) % RANK;
+            delta[k] = i >= 3 && slot >= 2 ? 0 : (float)(1 + i) * 0.1f + (float)(k % 9) * 0.01f;
+            want[k] += (double)delta[k] * (double)info.n_samples;
+        }
+        weights[i >= 3] += (double)info.n_samples;
+        ck_assert_int_eq(stn_encode_delta(&encoding, delta, &info, seed, out, &result, &err), STN_OK);
+        for (size_t k = 0; k < stn_encode_length(&encoding); k++) {
+            sum[k] += out[k];
+        }
+    }
+    struct stn_merge_input input = input_of(NULL);
+    ck_assert_int_eq(stn_merge_apply(&input, x, &merged, &err), STN_OK);
+    for (size_t k = 0; k < D; k++) {
+        size_t slot = k < D_A ? k / IN : (k - D_A) % RANK;
+        ck_assert_double_eq_tol((double)x[k], want[k] / (slot < 2 ? weights[0] + weights[1] : weights[0]), 2e-3);
+    }
+    input.tier = 1; /* too few members are left of tier 0 */
+    memset(x, 0, sizeof x);
+    ck_assert_int_eq(stn_merge_apply(&input, x, &merged, &err), STN_OK);
+    for (size_t k = 0; k < D; k++) {
+        size_t slot = k < D_A ? k / IN : (k - D_A) % RANK;
+        ck_assert_double_eq_tol((double)x[k], slot < 2 ? want[k] / (weights[0] + weights[1]) : 0, 2e-3);
+    }
+}
+END_TEST
+
 START_TEST(a_round_of_another_number_of_values_than_its_factor_has_is_refused)
 {
     float x[D] = {0};
@@ -175,6 +219,7 @@ Suite *suite(void)
     tcase_add_test(t, a_sum_that_counts_another_number_is_refused_and_changes_nothing);
     tcase_add_test(t, a_state_of_another_task_is_refused);
     tcase_add_test(t, a_round_of_one_factor_moves_that_factor_alone_with_its_own_momentum);
+    tcase_add_test(t, a_slot_is_the_mean_of_the_tiers_that_trained_it);
     tcase_add_test(t, a_round_of_another_number_of_values_than_its_factor_has_is_refused);
     suite_add_tcase(s, t);
     return s;

@@ -18,7 +18,7 @@ static void open_home(void)
     (void)snprintf(path, sizeof path, "%s/deploy/models/home-base.gguf", STN_RUN_SOURCE);
     ck_assert_msg(stn_gguf_open(&gguf, path, &err) == STN_OK, "%s", err.text);
     ck_assert_msg(stn_arch_new(&arch, gguf, &err) == STN_OK, "%s", err.text);
-    ck_assert_msg(stn_adapter_new(&adapter, arch, 8, 16, STN_ARCH_ALL, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_adapter_new(&adapter, arch, 8, 16, 1u << STN_ARCH_V, &err) == STN_OK, "%s", err.text);
     stn_arch_free(arch);
     stn_gguf_close(gguf);
     for (size_t i = 0; i < adapter->n_values; i++) {
@@ -85,6 +85,72 @@ START_TEST(a_slice_is_taken_in_place)
 }
 END_TEST
 
+/* Of a value: its slot. */
+static uint32_t slot_of(const struct stn_adapter *of, size_t at)
+{
+    for (size_t i = 0; i < of->n_tensors; i++) {
+        const struct stn_adapter_tensor *t = &of->tensors[i];
+        if (at < t->offset + (size_t)t->rows * t->cols) {
+            return (uint32_t)(t->is_b ? (at - t->offset) % t->cols : (at - t->offset) / t->cols);
+        }
+    }
+    ck_abort_msg("value %zu is in no tensor", at);
+}
+
+START_TEST(a_narrow_adapter_is_the_first_slots_with_the_same_scale)
+{
+    struct stn_adapter *narrow = NULL;
+    size_t at = 0;
+    ck_assert_int_eq(stn_slice_narrow(&narrow, adapter, 3, &err), STN_OK);
+    ck_assert_uint_eq(narrow->rank, 3);
+    ck_assert_uint_eq(narrow->n_values * 8, adapter->n_values * 3);
+    ck_assert_float_eq_tol(narrow->alpha / 3, adapter->alpha / 8, 1e-6f);
+    for (size_t i = 0; i < adapter->n_values; i++) { /* the wide one's order, without the other slots */
+        if (slot_of(adapter, i) < 3) {
+            ck_assert_float_eq(narrow->values[at++], (float)(i + 1));
+        }
+    }
+    ck_assert_uint_eq(at, narrow->n_values);
+    stn_slice_narrow_values(adapter, narrow, adapter->values, back);
+    ck_assert_mem_eq(back, narrow->values, narrow->n_values * sizeof *back);
+    stn_adapter_free(narrow);
+}
+END_TEST
+
+START_TEST(a_narrow_slice_is_put_where_its_slots_are)
+{
+    struct stn_adapter *narrow = NULL;
+    ck_assert_int_eq(stn_slice_narrow(&narrow, adapter, 2, &err), STN_OK);
+    for (enum stn_slice slice = STN_SLICE_BOTH; slice <= STN_SLICE_B; slice++) {
+        stn_slice_take(narrow, slice, narrow->values, sliced);
+        stn_slice_widen(adapter, narrow, slice, sliced, back);
+        memset(sliced, 0, adapter->n_values * sizeof *sliced);
+        stn_slice_put(adapter, slice, back, sliced);
+        for (size_t i = 0; i < adapter->n_values; i++) {
+            bool is_there = stn_slice_has(slice, is_b(i)) && slot_of(adapter, i) < 2;
+            ck_assert_float_eq(sliced[i], is_there ? (float)(i + 1) : 0);
+        }
+    }
+    stn_adapter_free(narrow);
+}
+END_TEST
+
+START_TEST(a_slice_is_scaled_slot_by_slot)
+{
+    const double by_slot[] = {1, 0.5, 2, 0, 1, 1, 1, 4};
+    for (enum stn_slice slice = STN_SLICE_BOTH; slice <= STN_SLICE_B; slice++) {
+        stn_slice_take(adapter, slice, adapter->values, sliced);
+        stn_slice_scale(adapter, slice, by_slot, sliced);
+        memset(back, 0, adapter->n_values * sizeof *back);
+        stn_slice_put(adapter, slice, sliced, back);
+        for (size_t i = 0; i < adapter->n_values; i++) {
+            double scale = stn_slice_has(slice, is_b(i)) ? by_slot[slot_of(adapter, i)] : 0;
+            ck_assert_float_eq(back[i], (float)(scale * (double)(i + 1)));
+        }
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("slice");
@@ -93,6 +159,9 @@ Suite *suite(void)
     tcase_add_test(t, the_factors_share_the_values_between_them);
     tcase_add_test(t, what_is_taken_can_be_put_and_added_and_nothing_else_moves);
     tcase_add_test(t, a_slice_is_taken_in_place);
+    tcase_add_test(t, a_narrow_adapter_is_the_first_slots_with_the_same_scale);
+    tcase_add_test(t, a_narrow_slice_is_put_where_its_slots_are);
+    tcase_add_test(t, a_slice_is_scaled_slot_by_slot);
     suite_add_tcase(s, t);
     return s;
 }

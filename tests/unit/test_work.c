@@ -301,6 +301,92 @@ START_TEST(one_factor_makes_a_delta_and_an_upload_of_its_own_size)
 }
 END_TEST
 
+START_TEST(the_owner_says_how_many_ranks_are_trained)
+{
+    struct stn_delta delta = {0};
+    struct stn_adapter *whole = NULL;
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta"); /* rank 4 */
+    work.lease.train.n_halvings = 1;
+    work.rank = 3;
+    must_run();
+    ck_assert_uint_eq(work.tier, 1);
+    ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
+    ck_assert_uint_eq(delta.info.tier, 1);
+    ck_assert_int_eq(stn_adapter_file_load(&whole, NULL, work.adapter, &err), STN_OK);
+    ck_assert_uint_eq(delta.n_values, whole->n_values);
+    size_t n_moved = 0;
+    for (size_t i = 0; i < whole->n_tensors; i++) {
+        const struct stn_adapter_tensor *t = &whole->tensors[i];
+        for (size_t k = 0; k < (size_t)t->rows * t->cols; k++) {
+            bool is_low = (t->is_b ? k % t->cols : k / t->cols) < 2;
+            bool has_moved = fabsf(delta.values[t->offset + k]) > 0;
+            ck_assert(is_low || !has_moved);
+            n_moved += has_moved;
+        }
+    }
+    ck_assert_uint_gt(n_moved, 0);
+    stn_adapter_free(whole);
+    stn_mem_free(delta.values);
+    begin(STN_WORK_TRAIN, "first.gguf", "b.delta");
+    work.lease.train.n_halvings = 1;
+    work.rank = 1;
+    run();
+    ck_assert_int_eq(work.code, STN_LIMIT);
+    ck_assert_ptr_nonnull(strstr(work.err.text, "trains 2 ranks at least, the owner allows 1"));
+}
+END_TEST
+
+/* The same delta in a round of its own tier, and in one that leaves the higher ranks out. */
+START_TEST(what_a_round_has_no_ranks_for_stays_at_home)
+{
+    struct stn_delta delta = {0};
+    struct stn_adapter *whole = NULL;
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    work.lease.train.n_halvings = 1;
+    must_run();
+    uint64_t n_samples = work.n_samples;
+    ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
+    ck_assert_int_eq(stn_adapter_file_load(&whole, NULL, work.adapter, &err), STN_OK);
+    for (uint32_t tier = 0; tier <= 1; tier++) {
+        struct stn_encode_config encoding;
+        struct stn_encode_totals totals;
+        struct stn_buf packed = {0};
+        begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+        work.lease.train.n_halvings = 1;
+        work.n_samples = n_samples;
+        work.tier = tier;
+        work.config = (struct stn_msg_round_config){.n_values = delta.n_values, .bits = 24, .n_max = 6, .n_min = 5,
+                                                    .clip_norm = 100, .n_halvings = 1, .n_bases = 1,
+                                                    .bases = {{.discount = 0.5}}, .seed = {9}};
+        must_run();
+        ck_assert_int_eq(stn_round_encoding(&work.config, &encoding, &err), STN_OK);
+        uint32_t *sum = stn_mem_new(stn_encode_length(&encoding), sizeof *sum);
+        float *mean = stn_mem_new(delta.n_values, sizeof *mean);
+        ck_assert_int_eq(stn_file_read(work.out, work.size, &packed, &err), STN_OK);
+        stn_pack_add(sum, packed.data, stn_encode_length(&encoding), encoding.bits);
+        ck_assert_int_eq(stn_encode_decode(&encoding, sum, 1, mean, &totals, &err), STN_OK);
+        ck_assert_double_eq(totals.tier_weight[tier], 0.5);
+        ck_assert_double_eq(totals.weight, 0.5);
+        for (size_t i = 0; i < whole->n_tensors; i++) {
+            const struct stn_adapter_tensor *t = &whole->tensors[i];
+            for (size_t k = 0; k < (size_t)t->rows * t->cols; k++) {
+                bool is_in = (t->is_b ? k % t->cols : k / t->cols) < 4u >> tier;
+                double want = is_in ? (double)delta.values[t->offset + k] : 0;
+                ck_assert_double_lt(fabs((double)mean[t->offset + k] - want), 20 * encoding.step);
+            }
+        }
+        stn_buf_fini(&packed);
+        stn_mem_free(sum);
+        stn_mem_free(mean);
+    }
+    work.tier = 2; /* the round has no such tier */
+    run();
+    ck_assert_int_eq(work.code, STN_INVALID);
+    stn_adapter_free(whole);
+    stn_mem_free(delta.values);
+}
+END_TEST
+
 START_TEST(a_release_that_does_worse_here_is_not_put_in_place)
 {
     struct stn_delta delta = {0};
@@ -352,6 +438,8 @@ Suite *suite(void)
     tcase_add_test(c, where_the_gpu_fails_the_processor_trains_and_says_so);
     tcase_add_test(c, a_packed_vector_holds_the_delta);
     tcase_add_test(c, a_vector_under_masks_is_the_vector_once_they_are_off);
+    tcase_add_test(c, the_owner_says_how_many_ranks_are_trained);
+    tcase_add_test(c, what_a_round_has_no_ranks_for_stays_at_home);
     tcase_add_test(c, one_factor_makes_a_delta_and_an_upload_of_its_own_size);
     tcase_add_test(c, a_release_that_does_worse_here_is_not_put_in_place);
     tcase_add_test(c, without_a_base_a_release_is_put_in_place_unjudged);
