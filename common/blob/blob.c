@@ -210,26 +210,61 @@ enum stn_code stn_blob_begin(struct stn_blob_incoming *incoming, const struct st
     return code;
 }
 
+static enum stn_code keep(struct stn_blob_incoming *incoming, size_t i, const struct stn_digest *leaf, const void *p,
+                          size_t size, struct stn_err *err)
+{
+    if (!stn_digest_equal(leaf, &incoming->leaves[i])) {
+        return stn_err_set(err, STN_CORRUPT, "chunk %zu: the bytes are not what its hash says", i);
+    }
+    return stn_parts_put(incoming->parts, i, p, size, err);
+}
+
+/* Those that are held; the first that went wrong is told. */
+static enum stn_code keep_held(struct stn_blob_incoming *incoming, struct stn_err *err)
+{
+    struct stn_digest leaves[STN_BLOB_HELD];
+    struct stn_digest_tree tree;
+    enum stn_code code = STN_OK;
+    stn_digest_tree_init(&tree, leaves, STN_BLOB_HELD);
+    stn_digest_tree_add(&tree, incoming->held, incoming->n_held * STN_DIGEST_CHUNK);
+    for (size_t i = 0; i < incoming->n_held; i++) {
+        struct stn_err other;
+        enum stn_code one = keep(incoming, incoming->held_index[i], &leaves[i], incoming->held + i * STN_DIGEST_CHUNK,
+                                 STN_DIGEST_CHUNK, code == STN_OK ? err : &other);
+        code = code == STN_OK ? one : code;
+    }
+    incoming->n_held = 0;
+    return code;
+}
+
 enum stn_code stn_blob_take_chunk(struct stn_blob_incoming *incoming, size_t i, const void *p, size_t size,
                                   struct stn_err *err)
 {
     if (i >= stn_parts_n(incoming->parts)) {
         return stn_err_set(err, STN_INVALID, "chunk %zu of a blob of %zu", i, stn_parts_n(incoming->parts));
     }
-    struct stn_digest leaf = stn_digest_leaf(p, size);
-    if (!stn_digest_equal(&leaf, &incoming->leaves[i])) {
-        return stn_err_set(err, STN_CORRUPT, "chunk %zu: the bytes are not what its hash says", i);
+    if (incoming->held == NULL && size == STN_DIGEST_CHUNK) {
+        incoming->held = stn_mem_new(STN_BLOB_HELD, STN_DIGEST_CHUNK);
     }
-    return stn_parts_put(incoming->parts, i, p, size, err);
+    if (incoming->held == NULL || size != STN_DIGEST_CHUNK) {
+        struct stn_digest leaf = stn_digest_leaf(p, size);
+        return keep(incoming, i, &leaf, p, size, err);
+    }
+    memcpy(incoming->held + incoming->n_held * STN_DIGEST_CHUNK, p, size);
+    incoming->held_index[incoming->n_held++] = i;
+    return incoming->n_held == STN_BLOB_HELD ? keep_held(incoming, err) : STN_OK;
 }
 
 enum stn_code stn_blob_finish(struct stn_blob_incoming *incoming, struct stn_err *err)
 {
-    return stn_parts_finish(incoming->parts, err);
+    enum stn_code code = keep_held(incoming, err);
+    return code == STN_OK ? stn_parts_finish(incoming->parts, err) : code;
 }
 
 void stn_blob_stop(struct stn_blob_incoming *incoming)
 {
+    stn_err_ignore(keep_held(incoming, NULL)); /* a chunk that is not right comes again */
+    stn_mem_free(incoming->held);
     stn_parts_close(incoming->parts);
     stn_mem_free(incoming->leaves);
     *incoming = (struct stn_blob_incoming){0};

@@ -43,22 +43,26 @@ enum stn_code stn_blob_leaves(const struct stn_blob_store *store, const struct s
 enum stn_code stn_blob_chunk(const struct stn_blob_store *store, const struct stn_digest *digest, size_t i, void *p,
                              size_t *ret_size, struct stn_err *err) STN_CHECKED;
 
-/* A blob that arrives. Chunks that came before a restart are checked again and kept. */
+/* A blob that arrives. Chunks that came before a restart are checked again and kept. Whole ones are checked a few at a
+ * time, side by side, before they are written. */
+#define STN_BLOB_HELD 4
 struct stn_blob_incoming {
     const struct stn_blob_store *store;
     struct stn_digest digest;
     struct stn_digest *leaves;
     struct stn_parts *parts;
+    uint8_t *held; /* (n_held) chunks that are not checked yet, and which they are */
+    size_t n_held, held_index[STN_BLOB_HELD];
 };
 
 /* STN_CORRUPT when the leaves are not the digest's. Closed by stn_blob_stop, also after finish. */
 enum stn_code stn_blob_begin(struct stn_blob_incoming *incoming, const struct stn_blob_store *store,
                              const struct stn_digest *digest, uint64_t size, const struct stn_digest *leaves, size_t n,
                              struct stn_err *err) STN_CHECKED;
-/* STN_CORRUPT, and nothing written, when the bytes are not the chunk's. */
+/* STN_CORRUPT when its bytes, or those of one that was held, are not the chunk's: that one is not written, the others are. */
 enum stn_code stn_blob_take_chunk(struct stn_blob_incoming *incoming, size_t i, const void *p, size_t size,
                                   struct stn_err *err) STN_CHECKED;
-/* Every chunk is there: the blob gets its name. */
+/* Every chunk was taken: the blob gets its name. STN_CORRUPT as above. */
 enum stn_code stn_blob_finish(struct stn_blob_incoming *incoming, struct stn_err *err) STN_CHECKED;
 /* Keeps what has arrived. Zeroed is fine. */
 void stn_blob_stop(struct stn_blob_incoming *incoming);

@@ -100,9 +100,24 @@ START_TEST(wrong_bytes_and_wrong_leaves_are_refused)
 {
     struct stn_blob_incoming incoming;
     OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
-    ck_assert_int_eq(stn_blob_take_chunk(&incoming, 0, bytes + 1, STN_DIGEST_CHUNK, &err), STN_CORRUPT);
     ck_assert_int_eq(stn_blob_take_chunk(&incoming, 4, bytes, 10, &err), STN_INVALID);
+    ck_assert_int_eq(stn_blob_take_chunk(&incoming, 3, bytes, 10, &err), STN_CORRUPT);
+    OK(stn_blob_take_chunk(&incoming, 0, bytes + 1, STN_DIGEST_CHUNK, &err)); /* held: nobody has looked at it */
+    OK(carry(&incoming, 2));
     ck_assert_uint_eq(stn_parts_n_missing(incoming.parts), 4);
+    ck_assert_int_eq(stn_blob_finish(&incoming, &err), STN_CORRUPT);
+    ck_assert_str_eq(err.text, "chunk 0: the bytes are not what its hash says");
+    ck_assert_uint_eq(stn_parts_n_missing(incoming.parts), 3); /* the right one is kept */
+    ck_assert(stn_parts_has(incoming.parts, 2));
+    OK(carry(&incoming, 1));
+    OK(stn_blob_take_chunk(&incoming, 0, bytes + 1, STN_DIGEST_CHUNK, &err));
+    stn_blob_stop(&incoming); /* what is held is checked and kept then, too */
+    OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
+    ck_assert_uint_eq(stn_parts_n_missing(incoming.parts), 2);
+    for (size_t i = 0; i < STN_BLOB_HELD; i++) { /* as many as are held are looked at */
+        enum stn_code code = stn_blob_take_chunk(&incoming, 0, bytes + 1, STN_DIGEST_CHUNK, &err);
+        ck_assert_int_eq(code, i + 1 < STN_BLOB_HELD ? STN_OK : STN_CORRUPT);
+    }
     stn_blob_stop(&incoming);
     ck_assert_int_eq(stn_blob_begin(&incoming, &there, &digest, size + 1, leaves, n_leaves, &err), STN_CORRUPT);
     leaves[1].bytes[7] ^= 1;
