@@ -1,6 +1,6 @@
 /* bench_load: many devices in this process, each with its folder, identity and connection. They are what agents are made
- * of and do all that agents do, but that a delta is drawn and not trained, and that an adapter is put in place without
- * a judgement. They share a loop, and threads for the work. Thread: the main one. */
+ * of and do all that agents do, but that a delta is drawn and not trained, and that an adapter is not judged and put in
+ * place. They share a loop, and threads for the work. Thread: the main one. */
 #ifndef STN_CLIENT_CLI_BENCH_LOAD_H
 #define STN_CLIENT_CLI_BENCH_LOAD_H
 

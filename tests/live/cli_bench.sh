@@ -91,6 +91,9 @@ check "in every round is every device" grep -q '"updates": 10, .*"updates": 10, 
 check "of the adapter that comes closest" grep -q '"params": 1024, ' "$dir/out"
 check "and of the state in memory" grep -q '"tmpfs": {"round_s": [0-9]' "$dir/out"
 check "leaves no file behind" test -z "$(ls -A "$dir/tmp")"
+check "secure rounds, too" ends 0 bench coordinator --clients 6 --params 3000 --rounds 2 --secure on --dir "$dir/tmp" --json
+check "have every device in them" grep -q '"updates": 12, ' "$dir/out"
+check "take a message more for every stage" less 12 "$(number requests_per_update)"
 check "the state may be anywhere" ends 0 $coordinator --dir "$dir/tmp" --json
 check "and is then nowhere else" sh -c '! grep -q tmpfs\": "$1"' - "$dir/out"
 check "a coordinator that is none is named" ends 1 $coordinator --sternad /nowhere
