@@ -43,7 +43,8 @@ struct stn_shape {
 struct stn_matrix {
     struct stn_ternary_source source;
     const struct stn_ternary *packed;
-    bool streams; /* packed lies in a mapped file and there is no room for all: dropped after each use */
+    bool streams; /* there is no room for all: packed lies in a mapped file and is dropped after each use, or is hollow, and the
+                     source is packed anew for each */
 };
 
 struct stn_tensor {

@@ -8,7 +8,7 @@
 
 struct options {
     const char *model, *data, *adapter;
-    uint64_t context, batch_tokens, threads, memory_limit;
+    uint64_t context, batch_tokens, threads;
     int loss, backend;
     struct stn_session_reading reading;
     const char *device;
@@ -33,7 +33,7 @@ static const struct stn_option options[] = {
     STN_SESSION_READING(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
-    {"memory-limit", 0, STN_OPTION_SIZE, AT(memory_limit), "SIZE", "as 1.5G; passes are cut to fit"},
+    {"memory-limit", 0, STN_OPTION_SIZE, AT(reading.memory_limit), "SIZE", "as 1.5G; passes are cut to fit"},
     {0},
 };
 
@@ -60,7 +60,7 @@ static enum stn_code make_network(struct job *job, struct stn_err *err)
                                         .backend = stn_session_backend(job->options->backend)};
     struct stn_fit fit;
     job->plan.base = stn_session_base(&job->session);
-    enum stn_code code = stn_session_fit(&job->session, &config, longest, job->plan.base, job->options->memory_limit,
+    enum stn_code code = stn_session_fit(&job->session, &config, longest, job->plan.base, job->options->reading.memory_limit,
                                          "lower --ctx", &fit, err);
     if (code != STN_OK) {
         return code;

@@ -59,7 +59,7 @@ static const struct stn_option options[] = {
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {"backward", 0, STN_OPTION_WORD, AT(backward), "exact|int8", "precision of the gradients (int8)",
      .words = stn_session_backwards},
-    {"memory-limit", 0, STN_OPTION_SIZE, AT(memory_limit), "SIZE",
+    {"memory-limit", 0, STN_OPTION_SIZE, AT(reading.memory_limit), "SIZE",
      "as 1.5G; to fit, activations are computed twice, layer by layer, then passes cut, then weights streamed"},
     {0},
 };

@@ -64,7 +64,7 @@ enum stn_code stn_session_open_model(struct stn_model **ret, const char *path, c
 {
     char cache[STN_FILE_PATH_MAX];
     const struct stn_model_reading how = {.folder = stn_session_cache(cache), .ternarise = reading->ternarise,
-                                          .i2_s_arm = reading->i2_s == 1};
+                                          .i2_s_arm = reading->i2_s == 1, .most = reading->memory_limit};
     return stn_model_open_with(ret, path, &how, err);
 }
 
@@ -206,6 +206,16 @@ static size_t room_in(const struct stn_session *session, uint64_t base, uint64_t
     return limit > fixed ? (size_t)(limit - fixed) : 0;
 }
 
+/* Weights leave memory: those that were packed there, and those that were read in a file. */
+static enum stn_code stream(struct stn_session *session, struct stn_err *err)
+{
+    uint64_t before = stn_session_rss();
+    enum stn_code code = stn_model_stream(session->model, err);
+    uint64_t after = stn_session_rss(), freed = before > after ? before - after : 0;
+    session->model_rss = session->model_rss > freed ? session->model_rss - freed : 0;
+    return code;
+}
+
 enum stn_code stn_session_fit(struct stn_session *session, const struct stn_network_config *config, size_t least, uint64_t base,
                               uint64_t limit, const char *advice, struct stn_fit *ret, struct stn_err *err)
 {
@@ -214,8 +224,9 @@ enum stn_code stn_session_fit(struct stn_session *session, const struct stn_netw
         return STN_OK;
     }
     enum stn_code code = stn_fit_find(ret, session->model, session->adapter, config, least, room_in(session, base, limit), err);
-    if (code == STN_OK && ret->rows == 0 && stn_model_stream(session->model)) {
-        code = stn_fit_find(ret, session->model, session->adapter, config, least, room_in(session, base, limit), err);
+    if (code == STN_OK && ret->rows == 0 && !stn_model_streams(session->model)) {
+        code = stream(session, err);
+        code = code != STN_OK ? code : stn_fit_find(ret, session->model, session->adapter, config, least, room_in(session, base, limit), err);
     }
     if (code == STN_OK && ret->rows == 0) {
         code = too_little(session, &ret->memory, base, limit, advice, err);

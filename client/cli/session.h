@@ -29,6 +29,7 @@ extern const char *const stn_session_backwards[]; /* by enum stn_backward */
 struct stn_session_reading {
     bool ternarise;
     int i2_s; /* of stn_session_packings */
+    uint64_t memory_limit; /* where a command has one: weights that are more are not packed in memory at all. 0: none */
 };
 extern const char *const stn_session_packings[];
 #define STN_SESSION_READING(at)                                                                                        \
@@ -80,7 +81,7 @@ enum stn_code stn_session_can_write(const char *path, const char *const *inputs,
 uint64_t stn_session_base(const struct stn_session *session);
 
 /* How to build the network of config (with the rows that are wanted, at least `least`) beside base within limit; 0 is no
- * limit, and nothing is changed. Where nothing else fits, weights that lie in a file are streamed. STN_LIMIT, with the least limit that will do, the plan in numbers and what
+ * limit, and nothing is changed. Where nothing else fits, weights are streamed. STN_LIMIT, with the least limit that will do, the plan in numbers and what
  * can be done (advice), when nothing fits. */
 enum stn_code stn_session_fit(struct stn_session *session, const struct stn_network_config *config, size_t least,
                               uint64_t base, uint64_t limit, const char *advice, struct stn_fit *ret,

@@ -223,7 +223,7 @@ static enum stn_code make_trainer(struct stn_train_run *run, struct stn_err *err
                      (run->held == NULL ? 0u : vector);
     const struct stn_network_config shape = stn_trainer_shape(&run->config);
     struct stn_fit fit;
-    code = stn_session_fit(session, &shape, longest, run->plan.base, o->memory_limit,
+    code = stn_session_fit(session, &shape, longest, run->plan.base, o->reading.memory_limit,
                            "lower --ctx or --rank, or choose fewer --targets", &fit, err);
     if (code != STN_OK) {
         return code;

@@ -23,7 +23,7 @@
 struct stn_train_run_options {
     const char *model, *data, *adapter, *output, *targets, *resume, *checkpoint, *metrics, *validation, *device;
     uint64_t rank, epochs, steps, context, batch_tokens, batch_examples, pass_tokens, seed, threads, checkpoint_steps;
-    uint64_t memory_limit, token_limit, validation_steps, patience;
+    uint64_t token_limit, validation_steps, patience;
     double alpha, lr, warmup, clip, weight_decay, dropout, validation_share, time_limit;
     int loss, schedule, backend, backward;
     struct stn_session_reading reading;

@@ -7,6 +7,7 @@
 #include "compute/cpu/kernel.h"
 #include "compute/cpu/schedule.h"
 #include "compute/cpu/team.h"
+#include "compute/cpu/ternary_room.h"
 #include "compute/plan.h"
 
 #define WORTH_A_TEAM 8000 /* nanoseconds: some times what it takes when nobody sleeps yet */
@@ -29,6 +30,9 @@ struct cpu {
     size_t arena_size;
     char *scratch; /* scratch_size bytes for each member of the team */
     size_t scratch_size;
+    struct stn_ternary_room *room; /* where hollow matrices come in; NULL while there are none */
+    struct stn_ternary_room_size room_size;
+    struct stn_matrix unpacked; /* the one that is in it */
     struct recording recordings[STN_GRAPH_PASSES];
 };
 
@@ -61,6 +65,7 @@ static void cpu_free(struct stn_backend *backend)
     stn_mem_free(cpu->lasting);
     stn_mem_free(cpu->arena);
     stn_mem_free(cpu->scratch);
+    stn_ternary_room_free(cpu->room);
     stn_team_free(cpu->team);
     stn_mem_free(cpu);
 }
@@ -121,11 +126,20 @@ static struct stn_schedule_range range_of(const struct cpu *cpu, uint32_t tensor
 }
 
 /* The frozen weights that a call reads and that leave memory again, or NULL. */
-static const struct stn_ternary *streamed(const struct stn_kernel_call *call)
+static const struct stn_matrix *streamed(const struct stn_kernel_call *call)
 {
     const struct stn_matrix *matrix = call->in[1].data;
     bool is_ternary = call->node->op == STN_OP_TERNARY || call->node->op == STN_OP_TERNARY_BACK;
-    return is_ternary && matrix->streams ? matrix->packed : NULL;
+    return is_ternary && matrix->streams ? matrix : NULL;
+}
+
+/* Raises *most to hold the hollow matrix that a call reads, if it reads one. */
+static void raise_room(struct stn_ternary_room_size *most, const struct stn_kernel_call *call)
+{
+    const struct stn_matrix *matrix = streamed(call);
+    if (matrix != NULL && stn_ternary_is_hollow(matrix->packed)) {
+        stn_ternary_room_raise(most, matrix->source.rows, matrix->source.cols);
+    }
 }
 
 static void resolve(struct cpu *cpu, size_t pass, struct stn_schedule_use *uses)
@@ -209,6 +223,22 @@ static size_t scratch_of(const struct recording *recording)
     return (most + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN;
 }
 
+static enum stn_code find_room(struct cpu *cpu, const struct recording *recording, struct stn_err *err)
+{
+    struct stn_ternary_room_size most = cpu->room_size;
+    for (size_t n = 0; n < recording->n_calls; n++) {
+        raise_room(&most, &recording->calls[n]);
+    }
+    if (memcmp(&most, &cpu->room_size, sizeof most) == 0) {
+        return STN_OK;
+    }
+    stn_ternary_room_free(cpu->room);
+    cpu->room = NULL;
+    enum stn_code code = stn_ternary_room_new(&cpu->room, &most, stn_team_size(cpu->team), err);
+    cpu->room_size = code == STN_OK ? most : (struct stn_ternary_room_size){0};
+    return code;
+}
+
 /* The plan and the calls of a pass, and places for all tensors; the arena may move, and every pass with it. uses: room for as
  * many calls as any pass has. */
 static enum stn_code record(struct cpu *cpu, size_t pass, struct stn_schedule_use *uses, struct stn_err *err)
@@ -235,7 +265,10 @@ static enum stn_code record(struct cpu *cpu, size_t pass, struct stn_schedule_us
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
         resolve(cpu, i, uses);
     }
-    return widen(&cpu->scratch, &cpu->scratch_size, scratch_of(recording), stn_team_size(cpu->team), "scratch", err);
+    code = find_room(cpu, recording, err);
+    return code != STN_OK
+               ? code
+               : widen(&cpu->scratch, &cpu->scratch_size, scratch_of(recording), stn_team_size(cpu->team), "scratch", err);
 }
 
 static enum stn_code cpu_prepare(struct stn_backend *backend, size_t pass, struct stn_err *err)
@@ -283,20 +316,53 @@ static void run_calls(struct cpu *cpu, const struct stn_kernel_call *calls, size
     }
 }
 
-/* While a product runs the next one's weights are read ahead; its own are dropped behind it. */
-static void run_step(struct cpu *cpu, const struct recording *recording, size_t first)
+/* A hint to the pager: a matrix's weights will be read soon, or no more for now. */
+static void page(const struct stn_matrix *matrix, bool soon)
 {
-    const struct stn_ternary *own = streamed(&recording->calls[first]);
+    if (stn_ternary_is_hollow(matrix->packed)) {
+        if (matrix->source.page != NULL) {
+            matrix->source.page(matrix->source.user, soon);
+        }
+    } else if (soon) {
+        stn_ternary_will_read(matrix->packed);
+    } else {
+        stn_ternary_drop(matrix->packed);
+    }
+}
+
+static void fill_units(void *user, unsigned member, size_t first, size_t count)
+{
+    stn_ternary_room_fill(user, member, first, count);
+}
+
+/* A hollow matrix comes into the room, and the call reads it there. */
+static void take_in(struct cpu *cpu, struct stn_kernel_call *call, const struct stn_matrix *matrix)
+{
+    size_t n_units = stn_ternary_room_begin(cpu->room, &matrix->source);
+    stn_team_run(cpu->team, fill_units, cpu->room, n_units);
+    cpu->unpacked = (struct stn_matrix){.source = matrix->source, .packed = stn_ternary_room_end(cpu->room)};
+    call->in[1].data = &cpu->unpacked;
+}
+
+/* While a product runs the next one's weights are read ahead; its own are dropped behind it. */
+static void run_step(struct cpu *cpu, struct recording *recording, size_t first)
+{
+    struct stn_kernel_call *call = &recording->calls[first];
+    const struct stn_matrix *own = streamed(call);
     for (size_t next = first + 1; own != NULL && next < recording->n_calls; next++) {
-        const struct stn_ternary *other = streamed(&recording->calls[next]);
+        const struct stn_matrix *other = streamed(&recording->calls[next]);
         if (other != NULL) {
-            stn_ternary_will_read(other);
+            page(other, true);
             break;
         }
     }
-    run_calls(cpu, recording->calls + first, recording->lengths[first]);
+    if (own != NULL && stn_ternary_is_hollow(own->packed)) {
+        take_in(cpu, call, own);
+    }
+    run_calls(cpu, call, recording->lengths[first]);
     if (own != NULL) {
-        stn_ternary_drop(own);
+        call->in[1].data = own;
+        page(own, false);
     }
 }
 
@@ -350,6 +416,7 @@ static struct stn_backend_memory cpu_memory(const struct stn_backend *backend)
 {
     const struct cpu *cpu = (const struct cpu *)(const void *)backend;
     size_t scratch = cpu->scratch_size * stn_team_size(cpu->team);
+    scratch += cpu->room == NULL ? 0 : stn_ternary_room_bytes(&cpu->room_size, stn_team_size(cpu->team));
     return (struct stn_backend_memory){.arena = cpu->arena_size, .lasting = cpu->lasting_size, .scratch = scratch};
 }
 
@@ -366,6 +433,7 @@ static struct stn_kernel_view shape_of(const struct stn_graph *graph, uint32_t t
 
 static size_t cpu_scratch(const struct stn_graph *graph, size_t pass, unsigned n_threads)
 {
+    struct stn_ternary_room_size room = {0};
     size_t most = 0;
     for (size_t n = 0; n < graph->passes[pass].n_nodes; n++) {
         const struct stn_node *node = &graph->passes[pass].nodes[n];
@@ -380,8 +448,10 @@ static size_t cpu_scratch(const struct stn_graph *graph, size_t pass, unsigned n
         }
         size_t size = kernel->scratch == NULL ? 0 : kernel->scratch(&call);
         most = size > most ? size : most;
+        raise_room(&room, &call);
     }
-    return n_threads * ((most + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN);
+    return n_threads * ((most + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN) +
+           (room.cols == 0 ? 0 : stn_ternary_room_bytes(&room, n_threads));
 }
 
 static const char *cpu_kernel(const struct stn_backend *backend)

@@ -93,20 +93,28 @@ static bool pack_row(struct stn_ternary *w, size_t row, const int8_t *values, co
     return true;
 }
 
+bool stn_ternary_unites(const float *block_scales, size_t n, float *ret)
+{
+    float one = 0;
+    for (size_t i = 0; i < n; i++) {
+        float scale = block_scales[i];
+        if (scale != 0 && one != 0 && scale != one) {
+            return false;
+        }
+        one = scale != 0 ? scale : one;
+    }
+    *ret = one;
+    return true;
+}
+
 /* Equal non-zero scales become the tensor's one scale. */
 static void unite_scales(struct stn_ternary *w)
 {
     size_t n = w->n_panels * w->n_blocks * LANES;
-    float one = 0;
-    for (size_t i = 0; i < n; i++) {
-        float scale = w->block_scales[i];
-        if (scale != 0 && one != 0 && scale != one) {
-            w->size += n * sizeof *w->block_scales;
-            return;
-        }
-        one = scale != 0 ? scale : one;
+    if (!stn_ternary_unites(w->block_scales, n, &w->scale)) {
+        w->size += n * sizeof *w->block_scales;
+        return;
     }
-    w->scale = one;
     stn_mem_free(w->block_scales);
     w->block_scales = NULL;
 }
@@ -175,6 +183,25 @@ enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary
     return STN_OK;
 }
 
+void stn_ternary_pack_panels(const struct stn_ternary_source *source, uint8_t *panels, float *block_scales, size_t first,
+                             size_t count, int8_t *values, float *scales)
+{
+    struct stn_ternary w = {.rows = source->rows, .cols = source->cols, .n_blocks = (source->cols + BLOCK - 1) / BLOCK,
+                            .block_scales = block_scales, .panels = panels};
+    size_t size = panel_size(&w), n_scales = w.n_blocks * LANES, end = (first + count) * LANES;
+    memset(panels + first * size, 0x55, count * size); /* weight 0 */
+    memset(block_scales + first * n_scales, 0, count * n_scales * sizeof *block_scales);
+    for (size_t row = first * LANES; row < end && row < source->rows; row++) {
+        source->row(source->user, row, values, scales);
+        for (size_t c = 0; c < source->cols; c++) {
+            values[c] = values[c] < -1 || values[c] > 1 ? 0 : values[c];
+        }
+        bool is_ternary = pack_row(&w, row, values, scales);
+        assert(is_ternary);
+        (void)is_ternary;
+    }
+}
+
 void stn_ternary_free(struct stn_ternary *w)
 {
     if (w == NULL) {
@@ -209,12 +236,27 @@ enum stn_code stn_ternary_borrow(struct stn_ternary **ret, size_t rows, size_t c
     if (w == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a ternary matrix");
     }
+    stn_ternary_lend(w, rows, cols, parts);
+    *ret = w;
+    return STN_OK;
+}
+
+void stn_ternary_lend(struct stn_ternary *w, size_t rows, size_t cols, const struct stn_ternary_parts *parts)
+{
     *w = (struct stn_ternary){.rows = rows, .cols = cols, .n_panels = pad(rows) / LANES,
                               .n_blocks = (cols + BLOCK - 1) / BLOCK, .size = parts->panels_size + parts->scales_size,
                               .scale = parts->scale, .panels = (uint8_t *)(uintptr_t)parts->panels,
                               .block_scales = (float *)(uintptr_t)parts->block_scales, .is_borrowed = true};
-    *ret = w;
-    return STN_OK;
+}
+
+enum stn_code stn_ternary_hollow(struct stn_ternary **ret, size_t rows, size_t cols, struct stn_err *err)
+{
+    return stn_ternary_borrow(ret, rows, cols, &(struct stn_ternary_parts){0}, err);
+}
+
+bool stn_ternary_is_hollow(const struct stn_ternary *w)
+{
+    return w->panels == NULL;
 }
 
 /* For whole pages inside the panels. A hint that is refused changes nothing. */
@@ -223,7 +265,7 @@ static void advise(const struct stn_ternary *w, int advice)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)w->panels;
     uintptr_t end = (from + w->n_panels * panel_size(w)) / page * page;
     from = (from + page - 1) / page * page;
-    if (w->is_borrowed && from < end) {
+    if (w->is_borrowed && w->panels != NULL && from < end) {
         (void)madvise((void *)from, end - from, advice);
     }
 }
@@ -294,7 +336,7 @@ struct scratch {
 static size_t cut(const struct stn_ternary *w, size_t n, void *memory, struct scratch *scratch)
 {
     char *at = memory;
-    size_t n_sums = n * (w->block_scales == NULL ? 1 : w->n_blocks);
+    size_t n_sums = n * (w->block_scales == NULL && w->panels != NULL ? 1 : w->n_blocks);
     size_t sizes[] = {w->n_panels * SQUARE, n_sums * sizeof(int32_t),
                       (size_t)EXPANDED * LANES * sizeof(float),
                       (size_t)CHUNK * EXPANDED * sizeof(float)};

@@ -11,6 +11,7 @@
 #ifndef STN_COMPUTE_CPU_TERNARY_H
 #define STN_COMPUTE_CPU_TERNARY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,8 @@ struct stn_ternary_source {
     /* Unpacks one row: cols values in {-1, 0, 1}, and one scale for each 256 of them (the last block may be short). */
     void (*row)(const void *user, size_t row, int8_t *values, float *scales);
     const void *user;
+    /* A hint to the pager: its rows will be read soon, or no more for now. May be NULL. */
+    void (*page)(const void *user, bool soon);
 };
 
 /* The caller frees *ret. STN_MEMORY; STN_INVALID for an empty matrix or a value that is not ternary; STN_LIMIT for a
@@ -47,6 +50,17 @@ void stn_ternary_measure(size_t rows, size_t cols, struct stn_ternary_parts *ret
 /* A matrix whose parts are borrowed, read only, until it is freed. Their sizes must be measure's. */
 enum stn_code stn_ternary_borrow(struct stn_ternary **ret, size_t rows, size_t cols, const struct stn_ternary_parts *parts,
                                  struct stn_err *err) STN_CHECKED;
+/* The same into a borrowed one that is there, instead of what it had. */
+void stn_ternary_lend(struct stn_ternary *w, size_t rows, size_t cols, const struct stn_ternary_parts *parts);
+/* A matrix of that size without weights, for where they are packed anew for each use: its sizes may be asked for, and no more. */
+enum stn_code stn_ternary_hollow(struct stn_ternary **ret, size_t rows, size_t cols, struct stn_err *err) STN_CHECKED;
+bool stn_ternary_is_hollow(const struct stn_ternary *w);
+/* Packs panels [first, first + count), 64 rows each, into parts that measure has sized; values (cols) and scales are scratch. A
+ * value that is not ternary becomes 0. */
+void stn_ternary_pack_panels(const struct stn_ternary_source *source, uint8_t *panels, float *block_scales, size_t first,
+                             size_t count, int8_t *values, float *scales);
+/* Whether all scales that are not 0 are one, which then is the matrix's. */
+bool stn_ternary_unites(const float *block_scales, size_t n, float *ret);
 /* Hints to the pager for a borrowed matrix that lies in a mapped file: soon, or no more for now. */
 void stn_ternary_will_read(const struct stn_ternary *w);
 void stn_ternary_drop(const struct stn_ternary *w);

@@ -74,6 +74,16 @@ static void take_row(const void *user, size_t row, int8_t *values, float *scales
     }
 }
 
+static void page(const void *user, bool soon)
+{
+    const struct stn_model_weight *w = user;
+    if (soon) {
+        stn_gguf_will_read(w->gguf, w->tensor);
+    } else {
+        stn_gguf_drop(w->gguf, w->tensor);
+    }
+}
+
 /* The mean magnitude of floats that are not ternary into w->own. Those that are stay what they are, whatever is asked. */
 static enum stn_code measure(struct stn_model *model, struct stn_model_weight *w, struct stn_err *err)
 {
@@ -130,7 +140,9 @@ static enum stn_code describe(struct stn_model *model, struct stn_model_weight *
     if (linear->scale != NULL && !stn_quant_to_f32(linear->scale->type, &w->scale, linear->scale->data, 1)) {
         return stn_err_set(err, STN_UNSUPPORTED, "%.200s: its scale is no float", linear->weight->name);
     }
-    w->matrix.source = (struct stn_ternary_source){.rows = linear->out, .cols = linear->in, .row = take_row, .user = w};
+    w->gguf = model->gguf;
+    w->matrix.source =
+        (struct stn_ternary_source){.rows = linear->out, .cols = linear->in, .row = take_row, .page = page, .user = w};
     return is_i2_s                                          ? describe_i2_s(model, w, err)
            : !format->ternary && model->reading.ternarise ? measure(model, w, err)
                                                             : STN_OK;
@@ -141,6 +153,12 @@ static struct stn_model_weight *weight_at(const struct stn_model *model, size_t 
     return &model->layers[i / STN_ARCH_N_TARGETS].weights[i % STN_ARCH_N_TARGETS];
 }
 
+static enum stn_code not_ternary(const struct stn_model_weight *w, struct stn_err *err)
+{
+    return stn_err_set(err, STN_UNSUPPORTED, "%.150s (%s) is not ternary: convert the model, or give --ternarise",
+                       w->tensor->name, stn_quant_format(w->tensor->type)->name);
+}
+
 static enum stn_code pack(void *context, size_t i, struct stn_ternary **ret, struct stn_err *err)
 {
     struct stn_model *model = context;
@@ -148,8 +166,7 @@ static enum stn_code pack(void *context, size_t i, struct stn_ternary **ret, str
     stn_gguf_will_read(model->gguf, w->tensor);
     enum stn_code code = stn_ternary_new(ret, &w->matrix.source, err);
     if (code == STN_OK && model->is_broken) {
-        code = stn_err_set(err, STN_UNSUPPORTED, "%.150s (%s) is not ternary: convert the model, or give --ternarise",
-                           w->tensor->name, stn_quant_format(w->tensor->type)->name);
+        code = not_ternary(w, err);
         stn_ternary_free(*ret);
         *ret = NULL;
     } else if (code != STN_OK) {
@@ -157,6 +174,54 @@ static enum stn_code pack(void *context, size_t i, struct stn_ternary **ret, str
     }
     stn_gguf_drop(model->gguf, w->tensor);
     return code;
+}
+
+/* Reads all of a weight that will not be packed now: STN_UNSUPPORTED when it is not ternary. */
+static enum stn_code check(struct stn_model *model, const struct stn_model_weight *w, struct stn_err *err)
+{
+    size_t cols = w->matrix.source.cols;
+    int8_t *values = stn_mem_new(cols, sizeof *values);
+    float *scales = stn_mem_new(cols / BLOCK + 1, sizeof *scales);
+    enum stn_code code = values == NULL || scales == NULL ? stn_err_set(err, STN_MEMORY, "no memory for %zu weights", cols)
+                                                          : STN_OK;
+    page(w, true);
+    for (size_t row = 0; code == STN_OK && row < w->matrix.source.rows; row++) {
+        take_row(w, row, values, scales);
+    }
+    page(w, false);
+    stn_mem_free(values);
+    stn_mem_free(scales);
+    return code == STN_OK && model->is_broken ? not_ternary(w, err) : code;
+}
+
+/* Instead of packed weights: they are packed anew for each use. */
+static enum stn_code make_hollow(struct stn_model_weight *w, struct stn_err *err)
+{
+    struct stn_ternary *hollow = NULL;
+    enum stn_code code = stn_ternary_hollow(&hollow, w->matrix.source.rows, w->matrix.source.cols, err);
+    if (code == STN_OK) {
+        stn_ternary_free(w->packed);
+        w->packed = hollow;
+        w->matrix.packed = hollow;
+    }
+    return code;
+}
+
+/* Bytes of a weight packed, with one scale. */
+static size_t size_of(const struct stn_model_weight *w)
+{
+    struct stn_ternary_parts parts;
+    stn_ternary_measure(w->matrix.source.rows, w->matrix.source.cols, &parts);
+    return parts.panels_size;
+}
+
+static size_t packed_size(const struct stn_model *model)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS; i++) {
+        sum += size_of(weight_at(model, i));
+    }
+    return sum;
 }
 
 /* From the file of packed weights, which is made if need be. Without one there is no harm: packing is done again. */
@@ -172,8 +237,8 @@ static void find_panels(struct stn_model *model)
     for (size_t i = 0; i < n; i++) {
         const struct stn_ternary_source *source = &weight_at(model, i)->matrix.source;
         matrices[i] = (struct stn_panels_matrix){.rows = source->rows, .cols = source->cols};
-        size += source->rows * source->cols / 4;
     }
+    size = packed_size(model);
     if (size >= STN_PANELS_LEAST &&
         stn_panels_open(&model->panels, &place, matrices, n, &err) != STN_OK &&
         stn_panels_make(&place, matrices, n, pack, model, &err) == STN_OK) {
@@ -194,14 +259,24 @@ static enum stn_code take_weights(struct stn_model *model, struct stn_err *err)
     if (code == STN_OK && model->reading.folder != NULL) {
         find_panels(model);
     }
+    bool streams = model->panels == NULL && model->reading.most > 0 && packed_size(model) > model->reading.most;
+    size_t largest = 0;
     for (size_t i = 0; i < n && code == STN_OK; i++) {
         struct stn_model_weight *w = weight_at(model, i);
-        code = model->panels != NULL ? stn_panels_take(model->panels, i, &w->packed, err) : pack(model, i, &w->packed, err);
+        code = streams ? check(model, w, err) : STN_OK;
+        code = code != STN_OK          ? code
+               : streams               ? make_hollow(w, err)
+               : model->panels != NULL ? stn_panels_take(model->panels, i, &w->packed, err)
+                                         : pack(model, i, &w->packed, err);
         if (code == STN_OK) {
+            size_t size = streams ? size_of(w) : stn_ternary_size(w->packed);
             w->matrix.packed = w->packed;
-            model->size += stn_ternary_size(w->packed);
+            w->matrix.streams = streams;
+            largest = size > largest ? size : largest;
+            model->size += streams ? 0 : size;
         }
     }
+    model->size += streams ? 2 * largest : 0; /* one in use, one on its way */
     return code;
 }
 
@@ -361,23 +436,28 @@ bool stn_model_streams(const struct stn_model *model)
     return weight_at(model, 0)->matrix.streams;
 }
 
-bool stn_model_stream(struct stn_model *model)
+enum stn_code stn_model_stream(struct stn_model *model, struct stn_err *err)
 {
     size_t n = (size_t)model->arch->n_layers * STN_ARCH_N_TARGETS, largest = 0;
-    if (model->panels == NULL) {
-        return false;
-    }
+    enum stn_code code = STN_OK;
     if (stn_model_streams(model)) {
-        return true;
+        return STN_OK;
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && code == STN_OK; i++) {
         struct stn_model_weight *w = weight_at(model, i);
         size_t size = stn_ternary_size(w->packed);
-        largest = size > largest ? size : largest;
-        model->size -= size;
-        w->matrix.streams = true;
-        stn_ternary_drop(w->packed);
+        if (model->panels != NULL) {
+            stn_ternary_drop(w->packed);
+        } else {
+            code = make_hollow(w, err);
+        }
+        if (code == STN_OK) {
+            w->matrix.streams = true;
+            model->size -= size;
+            largest = size > largest ? size : largest;
+        }
     }
     model->size += 2 * largest; /* one in use, one on its way */
-    return true;
+    stn_mem_trim();
+    return code;
 }

@@ -11,6 +11,7 @@
 
 /* A ternary tensor of the file, and as products want it. */
 struct stn_model_weight {
+    const struct stn_gguf *gguf;
     const struct stn_gguf_tensor *tensor;
     float scale;      /* multiplies every value, and what an adapter adds: y = scale (W x + s B A x) */
     float own;        /* of all the tensor's values, where it has one scale: I2_S's, or floats' mean magnitude; else 0 */

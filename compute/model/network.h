@@ -23,14 +23,16 @@ enum stn_code stn_model_open(struct stn_model **ret, const char *path, struct st
 /* The same otherwise. Zeroed is as above. */
 struct stn_model_reading {
     const char *folder; /* packed weights in a file there (panels.h), mapped, where the model is worth it and there is room */
+    size_t most;        /* bytes that packed weights may take outside a file: where they are more, they stream from the start. 0: any */
     bool ternarise;     /* floats that are not ternary become sign and mean magnitude; else they are STN_UNSUPPORTED */
     bool i2_s_arm;      /* I2_S tensors lie as ARM's kernels want them, not as x86's do (quant.h) */
 };
 enum stn_code stn_model_open_with(struct stn_model **ret, const char *path, const struct stn_model_reading *reading,
                                   struct stn_err *err) STN_CHECKED;
-/* From now on packed weights leave memory after each use and are read ahead before it; what that leaves is the model's size.
- * False, and nothing changed, where they do not lie in a file. Nobody may be computing. */
-bool stn_model_stream(struct stn_model *model);
+/* From now on weights leave memory after each use and are read ahead before it, packed from their own file or, where there is none,
+ * packed anew from the model's for each use; what that leaves is the model's size. Nobody may be computing, and networks that
+ * there are may not compute again. */
+enum stn_code stn_model_stream(struct stn_model *model, struct stn_err *err) STN_CHECKED;
 bool stn_model_streams(const struct stn_model *model); /* whether that is so */
 void stn_model_close(struct stn_model *model);
 const struct stn_arch *stn_model_arch(const struct stn_model *model);

@@ -188,15 +188,30 @@ START_TEST(a_model_computes_the_same_packed_mapped_and_streamed)
     size_t n = 0, size;
     ck_assert_msg(stn_random_write(&shape, &kind, home, 1, path, NULL, NULL, &err) == STN_OK, "%s", err.text);
     ck_assert_int_eq(stn_model_open(&own, path, &err), STN_OK);
-    ck_assert(!stn_model_stream(own));
     size = stn_model_size(own);
     step(own, &want, &n);
+    ck_assert(!stn_model_streams(own));
+    ck_assert_int_eq(stn_model_stream(own, &err), STN_OK); /* without a file of their own: packed anew for each use */
+    ck_assert(stn_model_streams(own));
+    ck_assert_uint_lt(stn_model_size(own), size / 2);
+    step(own, &got, &n);
+    ck_assert_mem_eq(want, got, n * sizeof *got);
+    stn_mem_free(got);
+    stn_model_close(own);
+    const struct stn_model_reading little = {.most = size / 4};
+    ck_assert_int_eq(stn_model_open_with(&own, path, &little, &err), STN_OK); /* never packed as a whole */
+    ck_assert(stn_model_streams(own));
+    ck_assert_uint_lt(stn_model_size(own), size / 2);
+    step(own, &got, &n);
+    ck_assert_mem_eq(want, got, n * sizeof *got);
+    stn_mem_free(got);
     stn_model_close(own);
     for (int round = 0; round < 3; round++) { /* made, found, streamed */
         ck_assert_msg(stn_model_open_with(&own, path, &(struct stn_model_reading){.folder = cache}, &err) == STN_OK, "%s", err.text);
         ck_assert_uint_eq(stn_model_size(own), size);
         if (round == 2) {
-            ck_assert(stn_model_stream(own) && stn_model_stream(own));
+            ck_assert_int_eq(stn_model_stream(own, &err), STN_OK);
+            ck_assert_int_eq(stn_model_stream(own, &err), STN_OK);
             ck_assert_uint_lt(stn_model_size(own), size / 2);
         }
         step(own, &got, &n);
@@ -205,7 +220,7 @@ START_TEST(a_model_computes_the_same_packed_mapped_and_streamed)
         stn_model_close(own);
     }
     ck_assert_int_eq(stn_model_open_with(&own, path, &(struct stn_model_reading){.folder = "/proc/no/folder"}, &err), STN_OK); /* no room: packed in memory */
-    ck_assert(!stn_model_stream(own));
+    ck_assert(!stn_model_streams(own));
     stn_model_close(own);
     stn_mem_free(want);
 }

@@ -26,7 +26,7 @@ check() { # what was claimed, then a command
 train() { # an adapter's name, then options
     out=$1
     shift
-    STERNA_CACHE="$dir/cache" "$sterna" train -m "$dir/model.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --batch-tokens 512 --ctx 64 \
+    STERNA_CACHE="${STERNA_TEST_CACHE-$dir/cache}" "$sterna" train -m "$dir/model.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --batch-tokens 512 --ctx 64 \
         --steps 2 --threads 2 --validation-share 0.1 --json "$@" >"$dir/out" 2>"$dir/err" </dev/null
 }
 
@@ -74,5 +74,17 @@ check "and that does" train c.gguf --memory-limit "${least}M"
 check "within the limit" keeps $((least * 1048576))
 check "with weights streamed" grep -q '"streams": true' "$dir/out"
 check "in small passes" test "$(number pass_tokens)" -lt 256
+# no folder for packed weights: they are packed anew from the model's file for each use
+export STERNA_TEST_CACHE=
+check "so much is too little" refuses e.gguf --memory-limit 1M
+own=$(sed -n 's/^error: at least \([0-9]*\)M are needed .*/\1/p' "$dir/err")
+check "the least is said" test -n "$own"
+check "and does" train e.gguf --memory-limit "${own}M" --pass-tokens 60
+check "within the limit" keeps $((own * 1048576))
+check "with weights streamed" grep -q '"streams": true' "$dir/out"
+check "which with all memory there is" train f.gguf --pass-tokens "$(number pass_tokens)"
+check "is kept to the plan" keeps 99999999999
+check "and gives the same adapter" cmp "$dir/e.gguf" "$dir/f.gguf"
+unset STERNA_TEST_CACHE
 check "less does not" refuses d.gguf --memory-limit $((least - 4))M
 echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
