@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and passes every test: the plain build, AddressSanitizer with UBSan, and
-# ThreadSanitizer. `--full` runs the long suites too (2000 swarm worlds of each kind, long fuzzing). The last line counts
-# every check that ran.
+# ThreadSanitizer; what depends on the processor also runs as 64-bit ARM under qemu-user, where that can be had.
+# `--full` runs the long suites too (2000 swarm worlds of each kind, long fuzzing). The last line counts every check that ran.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 full=no
@@ -31,6 +31,11 @@ run build "unit compute story swarm live lint" "-Dwerror=true"
 # the plain build has -Werror; what sanitizers add makes compilers warn of other things
 run build-asan "unit compute story swarm live fuzz" "-Db_sanitize=address,undefined -Db_lundef=false"
 run build-tsan "threads" "-Db_sanitize=thread -Db_lundef=false"
+if [ "$(uname -m)" = x86_64 ] && bash deploy/packages.sh arm64; then
+    run build-arm64 "processors" "--cross-file deploy/aarch64.ini -Dvulkan=disabled -Dwerror=true"
+else
+    echo "skipped: the tests on an emulated 64-bit ARM (they want x86-64, qemu-user, a cross compiler and arm64 packages from apt-get)"
+fi
 # shellcheck disable=SC2086
 python3 tests/lib/count.py $logs || status=1
 exit $status
