@@ -196,8 +196,7 @@ void stn_cohort_stage_close(const struct stn_cohort *cohort, struct stn_emit *em
     effect->merge.config = cohort->record.config;
 }
 
-/* No check is waited for, no lease is held, and what secure aggregation needed goes at once: with
- * the uploads it would be worth something to a thief. */
+/* No check is waited for, no lease is held, and what secure aggregation needed goes at once. */
 static void end(struct stn_cohort *cohort, struct stn_emit *emit)
 {
     for (size_t i = 0; i < cohort->members.n; i++) {

@@ -151,7 +151,7 @@ static const char server_conf[] =
     "level = info\n"
     "\n"
     "[debug]\n"
-    "# keep every update that was merged under kept/, so that a release can be recomputed; without secure\n"
+    "# keep every update that was merged under kept/, so that a release can be recomputed; of rounds without secure\n"
     "# aggregation these are single devices' updates: for tests only\n"
     "keep_updates = no\n";
 
