@@ -1,5 +1,6 @@
 /* The main of a fuzz target in an ordinary build: a bounded, seeded run. Every file of the corpus folders given
- * as arguments is tried as it is, cut short, with bits flipped, and with pieces of another file in it. With
+ * as arguments is tried as it is, cut short, with bits flipped, and with pieces of another file in it: so many times
+ * as STERNA_FUZZ_RUNS says, or -runs=N of a target that takes its time. With
  * clang's libFuzzer (-Dfuzz=true) this file is left out and the target runs for as long as one likes. */
 #include "tests/lib/fuzz.h"
 
@@ -112,7 +113,14 @@ int main(int argc, char **argv)
         return 2;
     }
     for (int i = 1; i < argc; i++) {
-        read_folder(argv[i]);
+        bool is_option = stn_str_starts(argv[i], "-runs=");
+        if (is_option && text == NULL && !stn_str_u64(argv[i] + 6, &n_runs)) {
+            (void)fprintf(stderr, "error: no number: %s\n", argv[i]);
+            return 2;
+        }
+        if (!is_option) {
+            read_folder(argv[i]);
+        }
     }
     if (n_files == 0) {
         n_files = 1; /* an empty input to grow from */
