@@ -7,33 +7,15 @@
 #include "base/str.h"
 #include "crypto/entropy.h"
 #include "server/core/cohort.h"
-#include "server/core/quarantine.h"
 #include "server/core/cohort_secure.h"
-#include "server/core/select.h"
+#include "server/core/coordinator_state.h"
+#include "server/core/quarantine.h"
 #include "server/core/task.h"
 
 #define TASKS_MOST 1024
 #define IDLE_MS 30000 /* a device with nothing to do looks again */
 #define IDLE_PER_S                                                                                 \
     20 /* and at most so many of them a second, as long as the book of appointments reaches */
-
-struct stn_coordinator {
-    struct stn_coordinator_config config;
-    struct stn_rng rng;
-    bool is_started;
-    struct stn_map tasks;   /* name -> struct stn_task */
-    struct stn_map rounds;  /* id -> struct stn_cohort */
-    struct stn_map tickets; /* parked ticket -> struct stn_member */
-    struct stn_map quarantine;
-    struct stn_select select;
-    size_t next_task;         /* check-ins rotate over the tasks */
-    uint64_t wake_ms;         /* as the shell knows it */
-    struct stn_coordinator_early {
-        struct stn_record record;
-        uint8_t *bytes; /* that it borrows */
-    } *early;           /* restored before what they belong to */
-    size_t n_early, early_room;
-};
 
 enum stn_code stn_coordinator_new(struct stn_coordinator **ret,
                                   const struct stn_coordinator_config *config,
@@ -50,16 +32,6 @@ enum stn_code stn_coordinator_new(struct stn_coordinator **ret,
     return STN_OK;
 }
 
-static void free_early(struct stn_coordinator *coordinator)
-{
-    for (size_t i = 0; i < coordinator->n_early; i++) {
-        stn_mem_free(coordinator->early[i].bytes);
-    }
-    stn_mem_free(coordinator->early);
-    coordinator->early = NULL;
-    coordinator->n_early = coordinator->early_room = 0;
-}
-
 void stn_coordinator_free(struct stn_coordinator *coordinator)
 {
     if (coordinator == NULL) {
@@ -72,18 +44,18 @@ void stn_coordinator_free(struct stn_coordinator *coordinator)
     stn_map_fini(&coordinator->rounds);
     stn_map_fini(&coordinator->tickets);
     stn_quarantine_fini(&coordinator->quarantine);
-    free_early(coordinator);
+    stn_coordinator_restore_fini(coordinator);
     stn_entropy_wipe(&coordinator->config, sizeof coordinator->config);
     stn_mem_free(coordinator);
 }
 
-static struct stn_task *task_of(const struct stn_coordinator *coordinator, const char *name)
+struct stn_task *stn_coordinator_task(const struct stn_coordinator *coordinator, const char *name)
 {
     return stn_map_get(&coordinator->tasks, name, strlen(name));
 }
 
-static struct stn_cohort *cohort_of(const struct stn_coordinator *coordinator,
-                                    const struct stn_round_id *round)
+struct stn_cohort *stn_coordinator_round(const struct stn_coordinator *coordinator,
+                                         const struct stn_round_id *round)
 {
     return stn_map_get(&coordinator->rounds, round, sizeof *round);
 }
@@ -91,111 +63,15 @@ static struct stn_cohort *cohort_of(const struct stn_coordinator *coordinator,
 static struct stn_member *member_of(const struct stn_coordinator *coordinator,
                                     const struct stn_round_id *round, const struct stn_id *device)
 {
-    struct stn_cohort *cohort = cohort_of(coordinator, round);
+    struct stn_cohort *cohort = stn_coordinator_round(coordinator, round);
     return cohort == NULL ? NULL : stn_cohort_member(cohort, device);
 }
 
-/* ---- restoring ---- */
-
-static void add_cohort(struct stn_coordinator *coordinator, struct stn_task *task,
-                       const struct stn_round_record *record)
-{
-    if (cohort_of(coordinator, &record->round) != NULL) {
-        return;
-    }
-    struct stn_cohort *cohort = stn_cohort_new(task, record);
-    stn_emit_set(&coordinator->rounds, &record->round, sizeof record->round, cohort);
-    struct stn_list *before = task->cohorts.prev;
-    while (before != &task->cohorts &&
-           STN_LIST_OF(before, struct stn_cohort, link)->record.number > record->number) {
-        before = before->prev;
-    }
-    stn_list_add(before->next, &cohort->link);
-    task->n_cohorts++;
-    task->n_rounds = record->number >= task->n_rounds ? record->number + 1 : task->n_rounds;
-    if (stn_cohort_is_open(cohort)) {
-        task->open = cohort;
-    }
-}
-
-/* False: what it belongs to is not there. */
-static bool restore(struct stn_coordinator *coordinator, const struct stn_record *record)
-{
-    struct stn_task *task = NULL;
-    struct stn_cohort *cohort = NULL;
-    switch (record->type) {
-    case STN_RECORD_TASK:
-        if (task_of(coordinator, record->task.spec.name) == NULL) {
-            const char *name = record->task.spec.name;
-            stn_emit_set(&coordinator->tasks, name, strlen(name), stn_task_new(&record->task));
-        }
-        return true;
-    case STN_RECORD_VERSION:
-        task = task_of(coordinator, record->version.task);
-        if (task != NULL) {
-            stn_task_add_version(task, &record->version);
-        }
-        return task != NULL;
-    case STN_RECORD_ROUND:
-        task = task_of(coordinator, record->round.task);
-        if (task != NULL) {
-            add_cohort(coordinator, task, &record->round);
-        }
-        return task != NULL;
-    case STN_RECORD_MEMBER:
-        cohort = cohort_of(coordinator, &record->member.round);
-        if (cohort != NULL) {
-            stn_cohort_restore(cohort, &record->member);
-        }
-        return cohort != NULL;
-    case STN_RECORD_LEASE:
-        task = task_of(coordinator, record->lease.task);
-        if (task != NULL && stn_lease_get(&task->leases, record->lease.lease) == NULL) {
-            (void)stn_lease_add(&task->leases, &record->lease);
-        }
-        return task != NULL;
-    case STN_RECORD_SECAGG:
-        cohort = cohort_of(coordinator, &record->secagg.round);
-        if (cohort == NULL || !stn_cohort_is_open(cohort) || !cohort->record.config.secure) {
-            return false;
-        }
-        stn_cohort_secure_restore(cohort, &record->secagg.of);
-        return true;
-    case STN_RECORD_QUARANTINE:
-        stn_quarantine_restore(&coordinator->quarantine, &record->quarantine);
-        return true;
-    }
-    return true;
-}
-
-static void keep_early(struct stn_coordinator *coordinator, const struct stn_record *record)
-{
-    if (coordinator->n_early == coordinator->early_room) {
-        size_t room = coordinator->early_room == 0 ? 64 : coordinator->early_room * 2;
-        coordinator->early =
-            stn_emit_need(stn_mem_grow(coordinator->early, room, sizeof *coordinator->early));
-        coordinator->early_room = room;
-    }
-    struct stn_coordinator_early *early = &coordinator->early[coordinator->n_early++];
-    *early = (struct stn_coordinator_early){.record = *record};
-    if (record->type == STN_RECORD_SECAGG) {
-        const struct stn_secagg_server_record *of = &record->secagg.of;
-        early->bytes = stn_emit_need(stn_mem_copy(of->data, of->size));
-        early->record.secagg.of.data = early->bytes;
-    }
-}
+/* ---- the start ---- */
 
 static void start(struct stn_coordinator *coordinator, struct stn_emit *emit)
 {
-    for (enum stn_record_type type = STN_RECORD_TASK; type <= STN_RECORD_QUARANTINE; type++) {
-        for (size_t i = 0; i < coordinator->n_early; i++) {
-            const struct stn_record *record = &coordinator->early[i].record;
-            if (record->type == type && !restore(coordinator, record)) {
-                stn_emit_forget(emit, record); /* nothing is left that it belongs to */
-            }
-        }
-    }
-    free_early(coordinator);
+    stn_coordinator_restore_end(coordinator, emit);
     for (size_t i = 0; i < coordinator->tasks.n; i++) {
         struct stn_task *task = coordinator->tasks.entries[i].value;
         task->n_live = stn_lease_count(&task->leases, task->record.version);
@@ -216,7 +92,8 @@ static void create_task(struct stn_coordinator *coordinator, struct stn_emit *em
 {
     const struct stn_task_spec *spec = &event->create.spec;
     enum stn_code code = stn_task_check(spec, &event->create.adapter);
-    const struct stn_task *old = code == STN_OK ? task_of(coordinator, spec->name) : NULL;
+    const struct stn_task *old =
+        code == STN_OK ? stn_coordinator_task(coordinator, spec->name) : NULL;
     if (old != NULL && memcmp(&old->record.spec.digest, &spec->digest, sizeof spec->digest) != 0) {
         code = STN_EXISTS;
     } else if (code == STN_OK && old == NULL && coordinator->tasks.n == TASKS_MOST) {
@@ -241,7 +118,7 @@ static void create_task(struct stn_coordinator *coordinator, struct stn_emit *em
 static void pause_task(struct stn_coordinator *coordinator, struct stn_emit *emit,
                        const struct stn_server_event *event, enum stn_task_state state)
 {
-    struct stn_task *task = task_of(coordinator, event->task);
+    struct stn_task *task = stn_coordinator_task(coordinator, event->task);
     enum stn_code code = task == NULL                              ? STN_NOT_FOUND
                          : task->record.state == STN_TASK_FINISHED ? STN_LATE
                                                                    : STN_OK;
@@ -285,7 +162,7 @@ static void add_release(const struct stn_coordinator *coordinator,
 {
     for (uint32_t i = 0; i < check_in->n_consents && !come_back->has_release; i++) {
         const struct stn_consent *consent = &check_in->consents[i];
-        const struct stn_task *task = task_of(coordinator, consent->task);
+        const struct stn_task *task = stn_coordinator_task(coordinator, consent->task);
         const struct stn_version_record *version = task == NULL ? NULL : stn_task_released(task);
         if (version != NULL && version->version > consent->version) {
             come_back->has_release = true;
@@ -362,8 +239,9 @@ static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit,
 static void join(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket,
                  const struct stn_id *device, const struct stn_msg_join *join)
 {
-    struct stn_task *task =
-        memchr(join->task, 0, sizeof join->task) == NULL ? NULL : task_of(coordinator, join->task);
+    struct stn_task *task = memchr(join->task, 0, sizeof join->task) == NULL
+                                ? NULL
+                                : stn_coordinator_task(coordinator, join->task);
     if (task == NULL) {
         stn_emit_refused(emit, ticket, STN_NOT_FOUND);
     } else {
@@ -487,13 +365,13 @@ static void dispatch(struct stn_coordinator *coordinator, struct stn_emit *emit,
         }
         break;
     case STN_SERVER_UNMASKED:
-        cohort = cohort_of(coordinator, &event->unmasked);
+        cohort = stn_coordinator_round(coordinator, &event->unmasked);
         if (cohort != NULL) {
             stn_cohort_unmasked(cohort, emit);
         }
         break;
     case STN_SERVER_MERGED:
-        cohort = cohort_of(coordinator, &event->merged.round);
+        cohort = stn_coordinator_round(coordinator, &event->merged.round);
         if (cohort != NULL) {
             stn_cohort_merged(cohort, emit, event);
         }
@@ -514,9 +392,7 @@ void stn_coordinator_step(struct stn_coordinator *coordinator, const struct stn_
                             .quarantine = &coordinator->quarantine};
     if (event->type == STN_SERVER_RESTORE) {
         assert(!coordinator->is_started);
-        if (!restore(coordinator, &event->record)) {
-            keep_early(coordinator, &event->record);
-        }
+        stn_coordinator_restore(coordinator, &event->record);
         return;
     }
     assert(coordinator->is_started != (event->type == STN_SERVER_START));
