@@ -50,14 +50,14 @@ static const struct stn_option options[] = {
     {"secure", 0, STN_OPTION_WORD, AT(secure), "on|off", "secure aggregation (on)", .words = switches},
     {"dropout", 0, STN_OPTION_F64, AT(dropout), "P", "chance that a device vanishes in a round (0)", 0, 0.99},
     {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which LoRA factors train (both)", .words = loras},
-    {"outer", 0, STN_OPTION_WORD, AT(outer), "avg|nesterov|momentum|adam|yogi", "the coordinator's optimiser (nesterov)",
+    {"outer", 0, STN_OPTION_WORD, AT(outer), "avg|nesterov|momentum|adam|yogi", "the coordinator's optimiser (nesterov; avg for alternate)",
      .words = stn_outer_names},
     {"outer-rate", 0, STN_OPTION_F64, AT(outer_rate), "RATE", "of the coordinator's optimiser (its own default)", 1e-6, 100},
     {"seed", 0, STN_OPTION_U64, AT(seed), "S", "of everything that is drawn (1)"},
     {"task", 0, STN_OPTION_STR, AT(task), "FILE.ini", "a task's settings; the options here override them"},
     {"local-steps", 0, STN_OPTION_U64, AT(local_steps), "N", "of a device in a round (5)", 1, 1000000},
     {"rank", 0, STN_OPTION_U64, AT(rank), "R", "of the adapter (8)", 1, 256},
-    {"lr", 0, STN_OPTION_F64, AT(lr), "RATE", "of a device's AdamW (3e-3)", 1e-9, 10},
+    {"lr", 0, STN_OPTION_F64, AT(lr), "RATE", "of a device's AdamW (3e-3; 1e-2 for one factor)", 1e-9, 10},
     {"staleness", 0, STN_OPTION_U64, AT(staleness), "N", "versions that a delta may be behind (0)", 0, STN_MSG_BASES - 1},
     {"latency", 0, STN_OPTION_U64, AT(latency_ms), "MS", "of a message, on average (0)", 0, 600000},
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
@@ -89,6 +89,9 @@ static void settle(struct job *job)
     struct stn_task_spec *spec = &job->task.spec;
     spec->secure = o->secure >= 0 ? o->secure == 1 : o->task == NULL || spec->secure;
     spec->n_rounds = o->rounds > 0 ? o->rounds : spec->n_rounds > 0 ? spec->n_rounds : 24;
+    if (o->lora >= 0 && o->task == NULL) {
+        stn_task_file_set_lora(spec, (enum stn_lora)o->lora);
+    }
     spec->train.local_steps = o->local_steps > 0 ? (uint32_t)o->local_steps : spec->train.local_steps;
     spec->train.local_epochs = o->local_steps > 0 ? 0 : spec->train.local_epochs;
     spec->train.rank = o->rank > 0 ? (uint32_t)o->rank : spec->train.rank;

@@ -43,6 +43,9 @@ static enum stn_code make_shapes(struct stn_lab *lab, const struct stn_train_spe
     enum stn_code code = STN_OK;
     lab->shapes[0] = lab->first;
     lab->n_tiers = 1;
+    if (spec->rank >> spec->n_halvings == 0) {
+        return stn_err_set(err, STN_INVALID, "a rank of %u cannot be halved %u times", spec->rank, spec->n_halvings);
+    }
     while (code == STN_OK && lab->n_tiers <= spec->n_halvings) {
         code = stn_slice_narrow(&lab->shapes[lab->n_tiers], lab->first, spec->rank >> lab->n_tiers, err);
         lab->n_tiers += code == STN_OK;

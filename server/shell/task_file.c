@@ -11,7 +11,7 @@
 #include "update/encode.h"
 
 #define SECOND_MS 1000
-#define UNSAID (-1.0) /* of the outer optimiser: as its kind has it */
+#define UNSAID (-1.0) /* of a rate or an optimiser: as its lora or its kind has it */
 
 /* What the table fills: numbers as the table's types, then copied into the spec's. */
 struct raw {
@@ -30,9 +30,9 @@ static const char *const loras[] = {"both", "ffa", "alternate", NULL};
 
 static const struct raw defaults = {
     .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 24,
-    .batch_tokens = 512, .ctx = 256, .lr = 3e-3, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
+    .batch_tokens = 512, .ctx = 256, .lr = UNSAID, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
     .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .discount = 0.5, .secure = true, .gamma = 0.10, .delta = 0.10,
-    .sigma = 64, .eta = 30, .share_s = 20, .ack_s = 15, .unmask_s = 20, .outer = STN_OUTER_NESTEROV, .rate = UNSAID,
+    .sigma = 64, .eta = 30, .share_s = 20, .ack_s = 15, .unmask_s = 20, .outer = -1, .rate = UNSAID,
     .momentum = UNSAID, .beta1 = UNSAID, .beta2 = UNSAID, .eps = UNSAID, .clip_norm = 10, .clip_quantile = 0.9,
     .weight_max = 1000, .bits = 24,
 };
@@ -94,9 +94,24 @@ static const struct stn_conf_row rows[] = {
     {0},
 };
 
+/* What trained best (docs/federated-lora.md): a factor alone takes a higher rate, and momentum hurts factors in turn. */
+static const struct lora_row {
+    double lr;
+    enum stn_outer outer;
+} by_lora[] = {[STN_LORA_BOTH] = {3e-3, STN_OUTER_NESTEROV},
+               [STN_LORA_FFA] = {1e-2, STN_OUTER_NESTEROV},
+               [STN_LORA_ALTERNATE] = {1e-2, STN_OUTER_AVG}};
+
+void stn_task_file_set_lora(struct stn_task_spec *spec, enum stn_lora lora)
+{
+    spec->lora = lora;
+    spec->train.lr = by_lora[lora].lr;
+    spec->outer = stn_outer_defaults(by_lora[lora].outer);
+}
+
 static struct stn_outer_spec outer_of(const struct raw *raw)
 {
-    struct stn_outer_spec outer = stn_outer_defaults((enum stn_outer)raw->outer);
+    struct stn_outer_spec outer = stn_outer_defaults(raw->outer < 0 ? by_lora[raw->lora].outer : (enum stn_outer)raw->outer);
     outer.rate = raw->rate < 0 ? outer.rate : raw->rate;
     outer.momentum = raw->momentum < 0 ? outer.momentum : raw->momentum;
     outer.beta1 = raw->beta1 < 0 ? outer.beta1 : raw->beta1;
@@ -110,7 +125,7 @@ static void spec_of(const struct raw *raw, struct stn_task_spec *spec)
     *spec = (struct stn_task_spec){
         .train = {.rank = (uint32_t)raw->rank, .alpha = (float)raw->alpha, .local_steps = (uint32_t)raw->local_steps,
                   .local_epochs = (uint32_t)raw->local_epochs, .batch_examples = (uint32_t)raw->batch_examples,
-                  .batch_tokens = (uint32_t)raw->batch_tokens, .ctx = (uint32_t)raw->ctx, .lr = raw->lr,
+                  .batch_tokens = (uint32_t)raw->batch_tokens, .ctx = (uint32_t)raw->ctx, .lr = raw->lr < 0 ? by_lora[raw->lora].lr : raw->lr,
                   .schedule = (uint32_t)raw->schedule, .warmup = raw->warmup, .clip = raw->clip,
                   .weight_decay = raw->weight_decay, .fedprox = raw->fedprox, .loss_all = raw->loss == 1,
                   .n_halvings = (uint32_t)raw->halvings},

@@ -76,6 +76,8 @@ name = home
 rounds = 3
 [model]
 base = $top/deploy/models/home-base.gguf
+rank = 16
+alpha = 32
 [train]
 local_steps = 8
 batch_examples = 8
@@ -87,6 +89,9 @@ join_window_s = 60
 report_deadline_s = 120
 upload_s = 120
 secure = off
+[merge]
+lora = alternate
+outer = nesterov
 INI
 "$sternad" directory --config "$fleet/directory/directory.conf" 2>"$dir/dir.log" &
 directory=$!

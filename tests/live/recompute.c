@@ -245,24 +245,44 @@ static void mean_of(const struct round *round, float *mean)
     free(sum);
 }
 
-/* x, momentum (n): from one version to the next. */
-static void merge(const struct round *round, float *x, float *momentum, size_t n)
+/* The values that the round's factor has, in the adapter's order: A's come before their B's, product after product. */
+static size_t factor_of(const struct round *round, const struct stn_adapter *shape, size_t *ret)
 {
+    size_t n = 0;
+    for (size_t i = 0; i < shape->n_tensors; i++) {
+        const struct stn_adapter_tensor *tensor = &shape->tensors[i];
+        bool trains = round->config.factor == 0 || (round->config.factor == 2) == tensor->is_b;
+        for (size_t k = 0; trains && k < (size_t)tensor->rows * tensor->cols; k++) {
+            ret[n++] = tensor->offset + k;
+        }
+    }
+    return n;
+}
+
+/* x, momentum (of the adapter): from one version to the next. */
+static void merge(const struct round *round, const struct stn_adapter *shape, float *x, float *momentum)
+{
+    size_t *at = memory(shape->n_values, sizeof *at), n = factor_of(round, shape, at);
     float *mean = memory(n, sizeof *mean);
     const double rate = json_real_value(json_object_get(round->release, "outer_rate"));
     const double keep = json_real_value(json_object_get(round->release, "outer_momentum"));
     bool is_nesterov = strcmp(json_string_value(json_object_get(round->release, "outer")), "nesterov") == 0;
+    if (n != round->config.n_values) {
+        fail("the round is not of its factor", round->folder);
+    }
     mean_of(round, mean);
     for (size_t i = 0; i < n; i++) {
+        float *value = &x[at[i]], *moment = &momentum[at[i]];
         if (is_nesterov) {
-            double m = keep * (double)momentum[i] + (double)mean[i];
-            momentum[i] = (float)m;
-            x[i] = (float)((double)x[i] + rate * ((double)mean[i] + keep * m));
+            double m = keep * (double)*moment + (double)mean[i];
+            *moment = (float)m;
+            *value = (float)((double)*value + rate * ((double)mean[i] + keep * m));
         } else {
-            x[i] = (float)((double)x[i] + rate * (double)mean[i]);
+            *value = (float)((double)*value + rate * (double)mean[i]);
         }
     }
     free(mean);
+    free(at);
 }
 
 /* ---- all rounds ---- */
@@ -312,10 +332,10 @@ int main(int argc, char **argv)
     float *momentum = memory(first->n_values, sizeof *momentum);
     for (size_t i = 0; i < n_rounds; i++) {
         struct stn_adapter *released = load(argv[1], json_object_get(rounds[i].release, "adapter"));
-        if (version_of(&rounds[i]) != (json_int_t)i + 1 || rounds[i].config.n_values != first->n_values) {
+        if (version_of(&rounds[i]) != (json_int_t)i + 1) {
             fail("this is not the next version", rounds[i].folder);
         }
-        merge(&rounds[i], first->values, momentum, first->n_values);
+        merge(&rounds[i], first, first->values, momentum);
         if (!stn_adapter_is_like(first, released) ||
             memcmp(first->values, released->values, first->n_values * sizeof *first->values) != 0) {
             fail("the released adapter is not what its updates come to", rounds[i].folder);

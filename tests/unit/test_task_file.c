@@ -58,6 +58,28 @@ START_TEST(every_setting_has_its_place)
 }
 END_TEST
 
+START_TEST(rates_and_optimisers_that_are_not_said_are_those_of_the_factors)
+{
+    static const struct {
+        const char *text;
+        double lr, rate;
+        enum stn_outer outer;
+    } cases[] = {
+        {LEAST, 3e-3, 0.7, STN_OUTER_NESTEROV},
+        {LEAST "[merge]\nlora = ffa\n", 1e-2, 0.7, STN_OUTER_NESTEROV},
+        {LEAST "[merge]\nlora = alternate\n", 1e-2, 1, STN_OUTER_AVG},
+        {LEAST "[train]\nlr = 0.5\n[merge]\nlora = alternate\nouter = adam\n", 0.5, 0.01, STN_OUTER_ADAM},
+        {LEAST "[merge]\nouter = yogi\nrate = 0.25\n", 3e-3, 0.25, STN_OUTER_YOGI},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_msg(parse(cases[i].text) == STN_OK, "%s", err.text);
+        ck_assert_double_eq(file.spec.train.lr, cases[i].lr);
+        ck_assert_double_eq(file.spec.outer.rate, cases[i].rate);
+        ck_assert_uint_eq(file.spec.outer.kind, cases[i].outer);
+    }
+}
+END_TEST
+
 START_TEST(what_is_wrong_is_named)
 {
     static const struct {
@@ -72,6 +94,8 @@ START_TEST(what_is_wrong_is_named)
         {LEAST "[train]\nlocal_steps = 3\nlocal_epochs = 2\n", "one of local_steps and local_epochs"},
         {LEAST "[merge]\nouter = sgd\n", "expected one of avg, nesterov, momentum, adam, yogi"},
         {LEAST "[merge]\nbits = 17\n", "bits"},
+        {LEAST "rank = 4\nhalvings = 3\n", "a rank of 4 cannot be halved so often"},
+        {LEAST "[cohort]\nstaleness = 17\n", "from 0 to 16"},
         {LEAST "[cohort]\ntarget = 1001\n[merge]\nbits = 16\n", "16 bits are for 1000 members, not 1001"},
         {LEAST "[train]\nctx = 1024\n", "above batch_tokens"},
         {LEAST "[cohort]\nn_min = 4\n", "n_min of 4 in [cohort], with secure = yes: 4 members, not 5 to"},
@@ -117,6 +141,7 @@ Suite *suite(void)
     TCase *t = tcase_create("task_file");
     tcase_add_test(t, a_file_of_two_lines_has_the_defaults);
     tcase_add_test(t, every_setting_has_its_place);
+    tcase_add_test(t, rates_and_optimisers_that_are_not_said_are_those_of_the_factors);
     tcase_add_test(t, what_is_wrong_is_named);
     tcase_add_test(t, the_digest_changes_with_every_setting);
     suite_add_tcase(s, t);
