@@ -24,7 +24,8 @@ struct stn_backend_device {
     const char *name, *type; /* "discrete", "integrated", "virtual", "cpu", "other" */
     unsigned number;         /* among its backend's */
     uint64_t memory;         /* bytes; 0 where nobody says */
-    const char *caps;        /* what kernels ask of it, in words; "" */
+    const char *caps;        /* what kernels ask of it, and its driver, in words; "" */
+    bool is_gpu;             /* and not a processor that plays one */
 };
 
 struct stn_backend_row {

@@ -57,7 +57,8 @@ static enum stn_code make_network(struct job *job, struct stn_err *err)
     wanted = wanted < longest ? longest : wanted;
     struct stn_network_config config = {.max_tokens = wanted, .max_targets = wanted, .context = longest, .act_int8 = true,
                                         .n_threads = job->session.n_threads,
-                                        .backend = stn_session_backend(job->options->backend)};
+                                        .backend = stn_session_choose(&job->session, job->options->backend,
+                                                                    job->options->reading.memory_limit)};
     struct stn_fit fit;
     job->plan.base = stn_session_base(&job->session);
     enum stn_code code = stn_session_fit(&job->session, &config, longest, job->plan.base, job->options->reading.memory_limit,

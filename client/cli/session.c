@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "compute/backend.h"
+#include "compute/model/choose.h"
 #include "io/file.h"
 #include "io/usage.h"
 
@@ -25,6 +26,17 @@ const char *const stn_session_backwards[] = {"exact", "int8", NULL};
 const char *stn_session_backend(int backend)
 {
     return backend == STN_SESSION_AUTO ? NULL : stn_session_backends[backend];
+}
+
+const char *stn_session_choose(const struct stn_session *session, int backend, uint64_t memory_limit)
+{
+    char cache[STN_FILE_PATH_MAX];
+    struct stn_choose_result result;
+    if (backend != STN_SESSION_AUTO || memory_limit > 0) {
+        return stn_session_backend(backend);
+    }
+    stn_choose_backend(&result, session->model, session->n_threads, stn_session_cache(cache));
+    return result.backend;
 }
 
 enum stn_code stn_session_check_backend(int backend, struct stn_err *err)

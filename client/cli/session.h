@@ -48,6 +48,9 @@ struct stn_session {
 
 /* The backend's name for a network's config: NULL is the one that every machine has. */
 const char *stn_session_backend(int backend);
+/* The same for training and evaluation: "auto" is what a trial says (choose.h), or the processor under a memory limit, which a
+ * trial does not know. The model is open. */
+const char *stn_session_choose(const struct stn_session *session, int backend, uint64_t memory_limit);
 /* STN_UNSUPPORTED for a backend that this build does not have. */
 enum stn_code stn_session_check_backend(int backend, struct stn_err *err) STN_CHECKED;
 /* What --device and --profile say, to the backend of the networks that come: before the first. device NULL: the strongest. */

@@ -181,7 +181,7 @@ static void fill_config(struct stn_train_run *run, size_t longest)
     config->evaluates = run->held != NULL;
     config->backward = (enum stn_backward)o->backward;
     config->n_threads = run->session->n_threads;
-    config->backend = stn_session_backend(o->backend);
+    config->backend = stn_session_choose(run->session, o->backend, o->reading.memory_limit);
     config->seed = o->seed;
 }
 

@@ -288,7 +288,8 @@ static struct stn_work *new_work(struct stn_device *device, enum stn_work_kind k
     work->n_threads = (unsigned)device->owner.threads;
     work->memory = device->owner.memory;
     work->rank = (uint32_t)device->owner.rank;
-    work->backend = device->owner.backend == STN_OWNER_VULKAN ? "vulkan" : NULL;
+    work->backend = device->owner.backend == STN_OWNER_VULKAN ? "vulkan" : device->owner.backend == STN_OWNER_AUTO ? STN_WORK_AUTO : NULL;
+    (void)snprintf(work->folder, sizeof work->folder, "%s", device->owner.folder);
     memcpy(work->device.bytes, device->identity.pub, sizeof work->device.bytes);
     return work;
 }

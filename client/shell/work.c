@@ -7,6 +7,7 @@
 #include "client/shell/delta.h"
 #include "client/shell/desk.h"
 #include "client/shell/job.h"
+#include "compute/model/choose.h"
 #include "compute/model/fit.h"
 #include "crypto/entropy.h"
 #include "update/pack.h"
@@ -124,6 +125,13 @@ static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk
 {
     struct stn_delta delta = {.n_values = stn_slice_size(desk->adapter, stn_job_slice(&work->lease.train))};
     delta.values = stn_mem_new(desk->adapter->n_values, 2 * sizeof *delta.values);
+    if (work->backend != NULL && strcmp(work->backend, STN_WORK_AUTO) == 0) {
+        struct stn_choose_result chosen = {0};
+        if (work->memory == 0) { /* what a trial takes is not in the owner's limit */
+            stn_choose_backend(&chosen, desk->model, desk->n_threads, work->folder);
+        }
+        work->backend = chosen.backend;
+    }
     enum stn_code code = delta.values == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a delta")
                                               : train_on(work->backend, work, desk, &delta, err);
     if (code != STN_OK && delta.values != NULL && work->backend != NULL && !stopping(work)) {

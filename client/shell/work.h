@@ -22,6 +22,8 @@ enum stn_work_kind {
     STN_WORK_INSTALL  /* base, adapter, data -> out: the adapter in place. base "": put in place without a judgement */
 };
 
+#define STN_WORK_AUTO "auto"
+
 struct stn_work {
     struct stn_job job;
     enum stn_work_kind kind;
@@ -31,7 +33,8 @@ struct stn_work {
     unsigned n_threads;
     uint64_t memory; /* at most; 0: any */
     uint32_t rank;   /* TRAIN: at most; 0: any */
-    const char *backend;     /* TRAIN: as in stn_network_config; NULL: the processor */
+    const char *backend;     /* TRAIN: as in stn_network_config; NULL: the processor; STN_WORK_AUTO: what is faster (choose.h) */
+    char folder[STN_FILE_PATH_MAX]; /* TRAIN: where it is kept what that was */
     struct stn_err fell_back; /* TRAIN, given: why the backend did not, and the processor did; code STN_OK: it did */
     struct stn_msg_lease lease;         /* TRAIN, ENCODE */
     struct stn_msg_round_config config; /* ENCODE */

@@ -175,6 +175,8 @@ static void rows(struct maker *m)
     (void)NODE(NORM_BACK, x, gain, y);
     (void)NODE(QUANTISE, x);
     (void)NODE(QUANTISE_RANDOM, x, row_of_numbers(m, STN_DTYPE_I32, seed, 2));
+    (void)add(m, (struct stn_node){.op = STN_OP_DROPOUT, .scale = 1.4f, .eps = 0.3f, .out = STN_OP_NEW,
+                                   .in = {x, row_of_numbers(m, STN_DTYPE_I32, seed, 2)}});
     for (int gate = 0; gate < 2; gate++) {
         (void)add(m, (struct stn_node){.op = STN_OP_GATE, .gate = (enum stn_op_gate)gate, .out = STN_OP_NEW, .in = {x, y}});
         (void)add(m, (struct stn_node){.op = STN_OP_GATE_BACK, .gate = (enum stn_op_gate)gate, .out = STN_OP_NEW, .in = {x, y, floats(m, T, N)}});

@@ -14,8 +14,11 @@
 #include "compute/vulkan/tape.h"
 #include "compute/vulkan/vulkan_env.h"
 
-/* Multiplications of one submission on a device that also draws a screen: some tenths of a second on a slow one. */
-#define SPLIT ((uint64_t)100000000000)
+/* Multiplications of one submission, by who computes: some tenths of a second on a slow one of its kind. A device that also draws
+ * a screen must get to it; one that is silent for minutes is taken for lost (vram.c). */
+#define SPLIT_DISCRETE ((uint64_t)2000000000000)
+#define SPLIT_SHARED ((uint64_t)100000000000)
+#define SPLIT_EMULATED ((uint64_t)20000000000)
 
 #define RANGE_LEAST 1024
 
@@ -153,8 +156,11 @@ static struct stn_vram_span find(const void *user, uint32_t tensor, bool scales)
 
 static uint64_t split_of(const struct vulkan *vulkan)
 {
-    bool draws = vulkan->gpu->caps.type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
-    return vulkan->env.split > 0 ? vulkan->env.split : draws ? SPLIT : 0;
+    VkPhysicalDeviceType type = vulkan->gpu->caps.type;
+    return vulkan->env.split > 0                            ? vulkan->env.split
+           : type == VK_PHYSICAL_DEVICE_TYPE_CPU          ? SPLIT_EMULATED
+           : type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU ? SPLIT_DISCRETE
+                                                            : SPLIT_SHARED;
 }
 
 static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, struct stn_err *err)
@@ -335,6 +341,7 @@ struct seeing {
     void (*see)(void *user, const struct stn_backend_device *device);
     void *user;
     unsigned number;
+    bool emulated;
 };
 
 static void print_matrix(char *text, size_t size, const char *of, const struct stn_gpu_matrix *matrix)
@@ -350,23 +357,27 @@ static void see_caps(void *user, const struct stn_gpu_caps *caps)
     struct seeing *seeing = user;
     char text[256];
     (void)snprintf(text, sizeof text,
-                   "vulkan %u.%u, range %llu MiB, shared %u KiB, %u invocations, subgroup %u, %u buffers%s%s%s%s%s",
-                   VK_API_VERSION_MAJOR(caps->api), VK_API_VERSION_MINOR(caps->api), (unsigned long long)(caps->range >> 20),
+                   "vulkan %u.%u, driver %08x, range %llu MiB, shared %u KiB, %u invocations, subgroup %u, %u buffers%s%s%s%s%s",
+                   VK_API_VERSION_MAJOR(caps->api), VK_API_VERSION_MINOR(caps->api), caps->driver, (unsigned long long)(caps->range >> 20),
                    caps->shared >> 10, caps->invocations, caps->subgroup, caps->n_buffers, caps->storage16 ? ", storage16" : "",
                    caps->storage8 ? ", storage8" : "", caps->f16 ? ", f16" : "", caps->dot8 ? ", dot8" : "",
                    caps->unified ? ", unified" : "");
     print_matrix(text, sizeof text, "i8", &caps->matrix_i8);
     print_matrix(text, sizeof text, "f16", &caps->matrix_f16);
     const struct stn_backend_device device = {
-        .name = caps->name, .type = stn_gpu_caps_type(caps), .number = seeing->number++, .memory = caps->memory, .caps = text};
+        .name = caps->name, .type = stn_gpu_caps_type(caps), .number = seeing->number++, .memory = caps->memory, .caps = text,
+        .is_gpu = !caps->emulates || seeing->emulated};
     seeing->see(seeing->user, &device);
 }
 
 static enum stn_code vulkan_devices(void (*see)(void *user, const struct stn_backend_device *device), void *user,
                                     struct stn_err *err)
 {
-    struct seeing seeing = {see, user, 0};
-    return stn_gpu_list(see_caps, &seeing, err);
+    struct seeing seeing = {see, user, 0, false};
+    struct stn_vulkan_env env;
+    enum stn_code code = stn_vulkan_env_read(&env, err);
+    seeing.emulated = env.device.emulated;
+    return code != STN_OK ? code : stn_gpu_list(see_caps, &seeing, err);
 }
 
 const struct stn_backend_row stn_vulkan_backend = {

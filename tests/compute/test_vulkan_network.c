@@ -3,9 +3,13 @@
 #include "tests/compute/gpu.h"
 #include "tests/compute/pack.h"
 
-#include "compute/model/network_build.h"
+#include <dirent.h>
 
-enum { STEPS = 20, FEW_STEPS = 6, FED = 64 };
+#include "compute/model/choose.h"
+#include "compute/model/network_build.h"
+#include "io/file.h"
+
+enum { STEPS = 100, FEW_STEPS = 6, FED = 64 };
 
 static struct stn_network_config on(const char *backend)
 {
@@ -81,7 +85,8 @@ START_TEST(a_training_run_follows_the_cpus)
     pack_few(&p);
     struct stn_adapter *adapter = new_adapter(4, 8, 1, STN_ARCH_ALL);
     stn_adapter_init(adapter, 3);
-    size_t n_steps = _i == 0 ? STEPS : FEW_STEPS;
+    bool is_second = getenv("STERNA_VULKAN") != NULL && strstr(getenv("STERNA_VULKAN"), "floor") != NULL; /* the long run is made once */
+    size_t n_steps = _i == 0 && !is_second ? STEPS : FEW_STEPS;
     double loss[2][STEPS], norm;
     struct stn_network_update update = {.lr = 2e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1};
     for (size_t i = 0; i < 2; i++) {
@@ -96,11 +101,48 @@ START_TEST(a_training_run_follows_the_cpus)
         has_been_silent(network);
         stn_network_free(network);
     }
-    ck_assert_double_lt(loss[1][n_steps - 1], loss[1][0] - 0.1);
+    ck_assert_double_lt(loss[1][n_steps - 1], loss[1][0] - (n_steps == STEPS ? 0.5 : 0.02));
     for (size_t s = 0; s < n_steps; s++) {
-        ck_assert_msg(fabs(loss[0][s] - loss[1][s]) < 0.01 * loss[0][s], "step %zu: %g, the CPU's %g", s, loss[1][s], loss[0][s]);
+        ck_assert_msg(fabs(loss[0][s] - loss[1][s]) < 0.01 * loss[0][s] + 0.002, "step %zu: %g, the CPU's %g", s, loss[1][s], loss[0][s]);
     }
     stn_adapter_free(adapter);
+}
+END_TEST
+
+/* A GPU that a processor only plays is not tried; where it is asked for, both are timed, and the answer is kept. */
+START_TEST(what_is_faster_is_found_by_a_trial_and_remembered)
+{
+    char folder[] = "/tmp/sterna-choose-XXXXXX", path[STN_FILE_PATH_MAX] = "";
+    struct stn_choose_result result;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    if (getenv("STERNA_NO_VALIDATION") == NULL) { /* where there is no other than Mesa's */
+        stn_choose_backend(&result, model, 1, folder);
+        ck_assert_ptr_null(result.backend);
+        ck_assert(!result.was_known && result.cpu_s == 0 && result.gpu_s == 0);
+    }
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "emulated", 1), 0);
+    stn_choose_backend(&result, model, 1, folder);
+    ck_assert(!result.was_known && result.cpu_s > 0 && result.gpu_s > 0);
+    ck_assert((result.backend != NULL) == (result.gpu_s < result.cpu_s));
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (strncmp(entry->d_name, "backend-", 8) == 0) {
+            ck_assert_int_eq(stn_file_join(path, folder, entry->d_name, &err), STN_OK);
+        }
+    }
+    ck_assert_int_eq(closedir(dir), 0);
+    stn_choose_backend(&result, model, 1, folder);
+    ck_assert(result.was_known && result.cpu_s > 0 && result.gpu_s > 0);
+    ck_assert_int_eq(stn_file_replace(path, "vulkan 2 1\n", 11, STN_FILE_MODE, &err), STN_OK);
+    stn_choose_backend(&result, model, 1, folder);
+    ck_assert(result.was_known && result.cpu_s == 2 && result.gpu_s == 1);
+    ck_assert_str_eq(result.backend, "vulkan");
+    stn_choose_backend(&result, model, 2, folder); /* other threads, another question */
+    ck_assert(!result.was_known);
+    ck_assert_int_eq(stn_file_replace(path, "magic 2 1\n", 10, STN_FILE_MODE, &err), STN_OK);
+    stn_choose_backend(&result, model, 1, folder);
+    ck_assert(!result.was_known);
+    ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
 }
 END_TEST
 
@@ -185,6 +227,7 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(t, open_model, close_model);
     tcase_add_test(t, logits_losses_and_gradients_are_the_cpus);
     tcase_add_loop_test(t, a_training_run_follows_the_cpus, 0, 2);
+    tcase_add_test(t, what_is_faster_is_found_by_a_trial_and_remembered);
     tcase_add_test(t, a_step_is_one_submission_and_nothing_else_moves);
     tcase_add_test(t, greedy_words_are_the_cpus);
     tcase_add_test(t, a_step_cut_in_submissions_is_the_same_step);

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "compute/vulkan/pipeline.h"
+#include "compute/vulkan/specimen.h"
 
 enum { T = 5, N = 40, RANK = 8 };
 
@@ -66,6 +67,21 @@ static void proof_path(char path[static STN_FILE_PATH_MAX])
     ck_assert_int_eq(closedir(dir), 0);
     ck_assert_int_ne(path[0], '\0');
 }
+
+START_TEST(no_op_is_left_out)
+{
+    struct stn_specimen specimen;
+    bool is_there[STN_N_OPS] = {false};
+    ck_assert_int_eq(stn_specimen_init(&specimen, false, &err), STN_OK);
+    for (size_t n = 0; n < specimen.graph.passes[0].n_nodes; n++) {
+        is_there[specimen.graph.passes[0].nodes[n].op] = true;
+    }
+    for (int op = 0; op < STN_N_OPS; op++) {
+        ck_assert_msg(is_there[op], "%s is not tried", stn_op_row((enum stn_op)op)->name);
+    }
+    stn_specimen_fini(&specimen);
+}
+END_TEST
 
 START_TEST(every_kernel_of_this_device_is_right)
 {
@@ -174,6 +190,7 @@ Suite *suite(void)
     Suite *s = suite_create("vulkan proof");
     TCase *t = tcase_create("vulkan proof");
     tcase_set_timeout(t, 240);
+    tcase_add_test(t, no_op_is_left_out);
     tcase_add_test(t, every_kernel_of_this_device_is_right);
     tcase_add_loop_test(t, a_kernel_that_is_wrong_is_barred_and_the_next_is_taken, 0, 5);
     tcase_add_test(t, the_row_behind_a_barred_one_does_its_work);
