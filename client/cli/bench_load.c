@@ -21,6 +21,8 @@
 
 #define JOIN_MS 60000
 #define WATCH_MS 100
+#define FILES 4         /* that a device holds open, at most */
+#define FILES_BESIDE 256
 #define EXAMPLES 16 /* that each says it has */
 
 struct device {
@@ -282,13 +284,18 @@ static void on_closed(void *user) /* one device */
 /* ---- life ---- */
 
 /* A connection and a lock for each, and what an upload and a download hold open. */
-static void allow_files(uint32_t n)
+static enum stn_code allow_files(uint32_t n, struct stn_err *err)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)8 * n + 256) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit); /* opening says what is missing */
+    const rlim_t wanted = (rlim_t)FILES * n + FILES_BESIDE;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
+        return STN_OK;
     }
+    limit.rlim_cur = limit.rlim_max;
+    return limit.rlim_max >= wanted && setrlimit(RLIMIT_NOFILE, &limit) == 0
+               ? STN_OK
+               : stn_err_set(err, STN_LIMIT, "%u devices hold up to %llu files open, this process may %llu (ulimit -n)", n,
+                             (unsigned long long)wanted, (unsigned long long)limit.rlim_max);
 }
 
 enum stn_code stn_bench_load_new(struct stn_bench_load **ret, const struct stn_bench_load_config *config, const json_t *urls,
@@ -307,7 +314,7 @@ enum stn_code stn_bench_load_new(struct stn_bench_load **ret, const struct stn_b
                          : stn_str_copy(load->folder, sizeof load->folder, config->folder)
                              ? stn_file_make_folder(load->folder, 0700, err)
                              : stn_err_set(err, STN_LIMIT, "%.80s...: the path is too long", config->folder);
-    allow_files(config->n);
+    code = code == STN_OK ? allow_files(config->n, err) : code;
     code = code == STN_OK ? write_data(load, err) : code;
     code = code == STN_OK ? enrol_all(load, urls, err) : code;
     if (code != STN_OK) {
