@@ -1,6 +1,8 @@
 #include "client/cli/bench_load.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -21,35 +23,48 @@
 
 #define JOIN_MS 60000
 #define WATCH_MS 100
+#define GROUPS_MOST 64
 #define FILES 4         /* that a device holds open, at most */
 #define FILES_BESIDE 256
 #define EXAMPLES 16 /* that each says it has */
 
 struct device {
-    struct stn_bench_load *load;
+    struct group *group;
     struct stn_device *device;
     uint32_t phase;
     uint64_t lease;
     uint64_t version; /* in place */
 };
 
-struct stn_bench_load {
-    struct stn_bench_load_config config;
-    char folder[STN_FILE_PATH_MAX - 64];
+struct group { /* devices of one loop, which is a thread's alone */
+    struct stn_bench_load *load;
+    pthread_t thread;
+    bool has_thread;
     struct stn_loop *loop;
     struct stn_mailbox *mailbox;
     struct stn_worker *worker;
     struct stn_device_host host;
     struct stn_timer watch;
+    struct device *devices;
+    uint32_t n;
+    size_t n_open; /* on the loop */
+    bool is_ending;
+    struct stn_bench_load_round *rounds;
+};
+
+struct stn_bench_load {
+    struct stn_bench_load_config config;
+    char folder[STN_FILE_PATH_MAX - 64];
     struct stn_progress progress;
     struct device *devices;
-    size_t n_open; /* on the loop */
-    uint64_t n_there; /* devices with the last version in place */
-    uint64_t version; /* the newest that any has in place */
-    bool is_ending;
-    enum stn_code code;
-    struct stn_err err;
     struct stn_bench_load_round *rounds;
+    uint32_t n_groups;
+    struct group groups[GROUPS_MOST];
+    /* of all threads */
+    atomic_uint n_there;           /* devices with the last version in place */
+    atomic_uint_fast64_t version;  /* the newest that any has in place */
+    atomic_bool is_blamed, is_over; /* somebody has an error; err has it */
+    struct stn_err err;
 };
 
 /* ---- folders ---- */
@@ -196,17 +211,25 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void end(struct stn_bench_load *load, enum stn_code code)
+/* The first error is the load's. */
+static void fail(struct stn_bench_load *load, const struct stn_err *err)
 {
-    if (load->is_ending) {
+    if (!atomic_exchange(&load->is_blamed, true)) {
+        load->err = *err;
+        atomic_store(&load->is_over, true);
+    }
+}
+
+static void end(struct group *group)
+{
+    if (group->is_ending) {
         return;
     }
-    load->is_ending = true;
-    load->code = code;
-    stn_loop_disarm(load->loop, &load->watch);
-    for (uint32_t i = 0; i < load->config.n; i++) {
-        if (load->devices[i].device != NULL) {
-            stn_device_stop(load->devices[i].device);
+    group->is_ending = true;
+    stn_loop_disarm(group->loop, &group->watch);
+    for (uint32_t i = 0; i < group->n; i++) {
+        if (group->devices[i].device != NULL) {
+            stn_device_stop(group->devices[i].device);
         }
     }
 }
@@ -215,10 +238,10 @@ static void end(struct stn_bench_load *load, enum stn_code code)
 static void note_phase(struct device *device, const struct stn_agent_record *record)
 {
     uint64_t version = record->lease.version;
-    if (record->phase == STN_AGENT_IDLE || version >= device->load->config.last_version) {
+    if (record->phase == STN_AGENT_IDLE || version >= device->group->load->config.last_version) {
         return;
     }
-    struct stn_bench_load_round *round = &device->load->rounds[version];
+    struct stn_bench_load_round *round = &device->group->rounds[version];
     if (record->lease.lease != device->lease) {
         device->lease = record->lease.lease;
         round->leased_s = now_s();
@@ -230,55 +253,84 @@ static void note_phase(struct device *device, const struct stn_agent_record *rec
     }
 }
 
+/* Whoever comes first with a version tells of it. */
+static void note_version(struct stn_bench_load *load, uint64_t version)
+{
+    struct stn_err err;
+    uint_fast64_t newest = atomic_load(&load->version);
+    while (version > newest) {
+        if (atomic_compare_exchange_weak(&load->version, &newest, version)) {
+            if (load->config.released(load->config.user, version, &err) != STN_OK) {
+                fail(load, &err);
+            }
+            return;
+        }
+    }
+}
+
 static void on_changed(void *user)
 {
     struct device *device = user;
-    struct stn_bench_load *load = device->load;
+    struct stn_bench_load *load = device->group->load;
     const struct stn_agent_record *record = stn_agent_record(device->device->core);
-    uint64_t version = record->n_installed > 0 ? record->installed[0].version : 0;
+    const uint64_t version = record->n_installed > 0 ? record->installed[0].version : 0, last = load->config.last_version;
     if (record->phase != device->phase) {
         device->phase = record->phase;
         note_phase(device, record);
     }
     if (version > device->version) {
-        load->n_there += version >= load->config.last_version && device->version < load->config.last_version;
+        bool is_there = version >= last && device->version < last;
         device->version = version;
+        note_version(load, version);
+        if (is_there && atomic_fetch_add(&load->n_there, 1) + 1 == load->config.n) {
+            stn_loop_arm(device->group->loop, &device->group->watch, 0); /* not from within a device's step */
+        }
     }
-    if (version > load->version && load->code == STN_OK) {
-        load->version = version;
-        load->code = load->config.released(load->config.user, version, &load->err);
-    }
-    if (load->n_there == load->config.n || load->code != STN_OK) {
-        stn_loop_arm(load->loop, &load->watch, 0); /* not from within a device's step */
+}
+
+/* What one of them looks after for all. */
+static void look_after(struct stn_bench_load *load)
+{
+    struct stn_err err;
+    uint64_t version = atomic_load(&load->version);
+    if (stn_command_stopping()) {
+        (void)stn_err_set(&err, STN_CANCELLED, "stopped after %llu rounds", (unsigned long long)version);
+        fail(load, &err);
+    } else if (load->config.going_on(load->config.user, version, &err) != STN_OK) {
+        fail(load, &err);
+    } else {
+        stn_progress_at(&load->progress, version, "");
     }
 }
 
 static void on_watch(struct stn_timer *timer)
 {
-    struct stn_bench_load *load = STN_LIST_OF(timer, struct stn_bench_load, watch);
-    enum stn_code code;
-    if (load->n_there == load->config.n || load->code != STN_OK) {
-        end(load, load->code);
-    } else if (stn_command_stopping()) {
-        end(load, stn_err_set(&load->err, STN_CANCELLED, "stopped after %llu rounds", (unsigned long long)load->version));
-    } else if ((code = load->config.going_on(load->config.user, load->version, &load->err)) != STN_OK) {
-        end(load, code);
-    } else {
-        stn_progress_at(&load->progress, load->version, "");
-        stn_loop_arm(load->loop, &load->watch, WATCH_MS);
+    struct group *group = STN_LIST_OF(timer, struct group, watch);
+    struct stn_bench_load *load = group->load;
+    if (group == load->groups) {
+        look_after(load);
     }
+    if (atomic_load(&load->is_over) || atomic_load(&load->n_there) == load->config.n) {
+        end(group);
+    } else {
+        stn_loop_arm(group->loop, &group->watch, WATCH_MS);
+    }
+}
+
+static void close_threads(struct group *group)
+{
+    stn_worker_close(group->worker);
+    stn_mailbox_close(group->mailbox, NULL, NULL);
+    group->worker = NULL;
+    group->mailbox = NULL;
 }
 
 static void on_closed(void *user) /* one device */
 {
-    struct stn_bench_load *load = user;
-    if (--load->n_open > 0) {
-        return;
+    struct group *group = user;
+    if (--group->n_open == 0) {
+        close_threads(group);
     }
-    stn_worker_close(load->worker);
-    stn_mailbox_close(load->mailbox, NULL, NULL);
-    load->worker = NULL;
-    load->mailbox = NULL;
 }
 
 /* ---- life ---- */
@@ -306,10 +358,10 @@ enum stn_code stn_bench_load_new(struct stn_bench_load **ret, const struct stn_b
         return stn_err_set(err, STN_MEMORY, "no memory for a load");
     }
     load->config = *config;
-    load->host = (struct stn_device_host){.work = work, .closed = on_closed, .user = load};
-    load->watch.fire = on_watch;
+    load->n_groups = config->n_threads < GROUPS_MOST ? config->n_threads : GROUPS_MOST;
+    load->n_groups = load->n_groups < config->n ? load->n_groups : config->n;
     load->devices = stn_mem_new(config->n, sizeof *load->devices);
-    load->rounds = stn_mem_new((size_t)config->last_version, sizeof *load->rounds);
+    load->rounds = stn_mem_new((size_t)config->last_version * (load->n_groups + 1), sizeof *load->rounds);
     enum stn_code code = load->devices == NULL || load->rounds == NULL ? stn_err_set(err, STN_MEMORY, "no memory for %u devices", config->n)
                          : stn_str_copy(load->folder, sizeof load->folder, config->folder)
                              ? stn_file_make_folder(load->folder, 0700, err)
@@ -325,22 +377,29 @@ enum stn_code stn_bench_load_new(struct stn_bench_load **ret, const struct stn_b
     return STN_OK;
 }
 
-static enum stn_code open_all(struct stn_bench_load *load, struct stn_err *err)
+static enum stn_code open_group(struct stn_bench_load *load, uint32_t number, uint32_t first, uint32_t n, struct stn_err *err)
 {
     char config[STN_FILE_PATH_MAX];
-    enum stn_code code = stn_loop_open(&load->loop, err);
-    code = code == STN_OK ? stn_mailbox_open(&load->mailbox, load->loop, err) : code;
-    code = code == STN_OK ? stn_worker_open(&load->worker, load->mailbox, load->config.n_threads, err) : code;
-    load->host.loop = load->loop;
-    load->host.mailbox = load->mailbox;
-    load->host.worker = load->worker;
-    for (uint32_t i = 0; i < load->config.n && code == STN_OK; i++) {
-        struct device *device = &load->devices[i];
-        name_file(load, i, ".conf", config);
-        device->load = load;
-        code = stn_device_open_in(&device->device, &load->host, config, err);
+    struct group *group = &load->groups[number];
+    group->load = load;
+    group->devices = load->devices + first;
+    group->n = n;
+    group->rounds = load->rounds + (size_t)load->config.last_version * (number + 1);
+    group->watch.fire = on_watch;
+    enum stn_code code = stn_loop_open(&group->loop, err);
+    code = code == STN_OK ? stn_mailbox_open(&group->mailbox, group->loop, err) : code;
+    code = code == STN_OK ? stn_worker_open(&group->worker, group->mailbox,
+                                            (load->config.n_threads + load->n_groups - 1) / load->n_groups, err)
+                          : code;
+    group->host = (struct stn_device_host){.loop = group->loop, .mailbox = group->mailbox, .worker = group->worker,
+                                           .work = work, .closed = on_closed, .user = group};
+    for (uint32_t i = 0; i < n && code == STN_OK; i++) {
+        struct device *device = &group->devices[i];
+        name_file(load, first + i, ".conf", config);
+        device->group = group;
+        code = stn_device_open_in(&device->device, &group->host, config, err);
         if (code == STN_OK) {
-            load->n_open++;
+            group->n_open++;
             device->device->changed = on_changed;
             device->device->user = device;
         }
@@ -348,22 +407,87 @@ static enum stn_code open_all(struct stn_bench_load *load, struct stn_err *err)
     return code;
 }
 
+static void *run_group(void *user)
+{
+    struct group *group = user;
+    stn_loop_arm(group->loop, &group->watch, WATCH_MS);
+    for (uint32_t i = 0; i < group->n; i++) {
+        stn_device_start(group->devices[i].device);
+    }
+    stn_loop_run(group->loop);
+    return NULL;
+}
+
+/* The last of all groups. */
+static void join_rounds(struct stn_bench_load *load)
+{
+    for (uint64_t i = 0; i < load->config.last_version; i++) {
+        struct stn_bench_load_round *all = &load->rounds[i];
+        for (uint32_t g = 0; g < load->n_groups; g++) {
+            const struct stn_bench_load_round *one = &load->groups[g].rounds[i];
+            all->leased_s = fmax(all->leased_s, one->leased_s);
+            all->joined_s = fmax(all->joined_s, one->joined_s);
+            all->uploaded_s = fmax(all->uploaded_s, one->uploaded_s);
+        }
+    }
+}
+
+/* The first group is this thread's. */
+static enum stn_code run_all(struct stn_bench_load *load, struct stn_err *err)
+{
+    enum stn_code code = STN_OK;
+    for (uint32_t i = 1; i < load->n_groups && code == STN_OK; i++) {
+        int failed = pthread_create(&load->groups[i].thread, NULL, run_group, &load->groups[i]);
+        load->groups[i].has_thread = failed == 0;
+        code = failed == 0 ? STN_OK : stn_err_errno(err, failed, "a thread for devices");
+    }
+    if (code == STN_OK) {
+        (void)run_group(&load->groups[0]);
+    } else {
+        fail(load, err);
+    }
+    for (uint32_t i = 1; i < load->n_groups; i++) {
+        if (load->groups[i].has_thread) {
+            (void)pthread_join(load->groups[i].thread, NULL);
+        }
+    }
+    *err = load->err;
+    return load->err.code;
+}
+
 enum stn_code stn_bench_load_run(struct stn_bench_load *load, const struct stn_bench_load_round **ret_rounds, struct stn_err *err)
 {
-    enum stn_code code = open_all(load, err);
+    enum stn_code code = STN_OK;
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < load->n_groups && code == STN_OK; i++) {
+        uint32_t n = load->config.n / load->n_groups + (i < load->config.n % load->n_groups);
+        code = open_group(load, i, first, n, err);
+        first += n;
+    }
     if (code == STN_OK) {
         stn_progress_start(&load->progress, "round", load->config.last_version);
-        stn_loop_arm(load->loop, &load->watch, WATCH_MS);
-        for (uint32_t i = 0; i < load->config.n; i++) {
-            stn_device_start(load->devices[i].device);
-        }
-        stn_loop_run(load->loop);
+        code = run_all(load, err);
         stn_progress_end(&load->progress);
-        *err = load->err;
-        code = load->code;
+        join_rounds(load);
     }
     *ret_rounds = load->rounds;
     return code;
+}
+
+static void close_group(struct group *group)
+{
+    if (group->loop == NULL) {
+        return;
+    }
+    end(group);
+    if (group->n_open == 0) { /* none was opened, or all are closed */
+        close_threads(group);
+    }
+    stn_loop_run(group->loop);
+    for (uint32_t i = 0; i < group->n; i++) {
+        stn_device_close(group->devices[i].device);
+    }
+    stn_loop_close(group->loop);
 }
 
 void stn_bench_load_free(struct stn_bench_load *load)
@@ -371,18 +495,9 @@ void stn_bench_load_free(struct stn_bench_load *load)
     if (load == NULL) {
         return;
     }
-    if (load->loop != NULL) {
-        end(load, STN_OK);
-        if (load->n_open == 0) { /* none was opened, or all are closed */
-            stn_worker_close(load->worker);
-            stn_mailbox_close(load->mailbox, NULL, NULL);
-        }
-        stn_loop_run(load->loop);
+    for (uint32_t i = 0; i < load->n_groups; i++) {
+        close_group(&load->groups[i]);
     }
-    for (uint32_t i = 0; load->devices != NULL && i < load->config.n; i++) {
-        stn_device_close(load->devices[i].device);
-    }
-    stn_loop_close(load->loop);
     stn_mem_free(load->devices);
     stn_mem_free(load->rounds);
     stn_mem_free(load);

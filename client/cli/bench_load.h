@@ -1,6 +1,6 @@
 /* bench_load: many devices in this process, each with its folder, identity and connection. They are what agents are made
  * of and do all that agents do, but that a delta is drawn and not trained, and that an adapter is not judged and put in
- * place. They share a loop, and threads for the work. Thread: the main one. */
+ * place. Some of them share a loop, its thread, and one for the work. Thread: the main one. */
 #ifndef STN_CLIENT_CLI_BENCH_LOAD_H
 #define STN_CLIENT_CLI_BENCH_LOAD_H
 
@@ -20,11 +20,11 @@ struct stn_bench_load_config { /* borrowed */
     const char *task;
     uint32_t n;
     uint32_t n_min;            /* their floor */
-    unsigned n_threads;
+    unsigned n_threads;        /* loops, and as many threads for the work */
     uint64_t last_version;     /* it ends when all have put this one in place */
     /* Asked some times a second, with the newest version that a device has in place; other than STN_OK ends it. */
     enum stn_code (*going_on)(void *user, uint64_t version, struct stn_err *err);
-    /* The first device has put a version in place. */
+    /* The first device has put a version in place: on any thread, but never two at a time. */
     enum stn_code (*released)(void *user, uint64_t version, struct stn_err *err);
     void *user;
 };
