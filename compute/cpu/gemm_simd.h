@@ -256,8 +256,8 @@ static void dot(const struct stn_gemm_args *g)
         return;
     }
     size_t widest = SUMS;
-    if (g->m <= 4 && g->n * g->k > FAR) {
-        widest = 1; /* bound by memory: it likes one stream best */
+    if (g->m <= 4 && (g->b == NULL || g->n * g->k > FAR)) {
+        widest = 1; /* bound by memory, as the head always is, however its words are shared out: it likes one stream best */
     } else if (g->b == NULL && SUMS > 4 && g->m > 3) {
         widest = 4; /* halves are expanded once for each tile: more rows of a and fewer of b */
     }
