@@ -76,6 +76,7 @@ struct bench {
     double *took_s; /* by step */
     size_t n_measured;
     double loss_first, loss_last;
+    uint64_t ops_ns[STN_N_OPS]; /* by op, before what is measured */
     double cpu_s; /* of what was measured: what else runs here does not count in it */
     uint64_t n_allocations, peak_rss;
     int64_t rss_growth; /* bytes, from the first step's end to the last one's */
@@ -90,6 +91,14 @@ static enum stn_code finish(struct bench *b, enum stn_code code)
     stn_mem_free(b->weights);
     stn_mem_free(b->took_s);
     return code;
+}
+
+static void begin_times(struct bench *b)
+{
+    const struct stn_backend *backend = stn_network_measured(b->network);
+    for (int op = 0; op < STN_N_OPS && backend->row->time_ns != NULL; op++) {
+        b->ops_ns[op] = backend->row->time_ns(backend, (enum stn_op)op);
+    }
 }
 
 /* ---- bench train ---- */
@@ -153,6 +162,7 @@ static enum stn_code run_steps(struct bench *b, const struct stn_batch *batch, s
         if (i == 0) {
             allocations = stn_mem_count();
             b->rss_growth = -(int64_t)stn_session_rss();
+            begin_times(b);
             b->cpu_s = -stn_session_cpu_s();
         } else {
             b->took_s[b->n_measured++] = stn_session_now_s() - from_s;
@@ -176,14 +186,15 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* "ops": {name: milliseconds of all steps}, where the backend measures them. */
-static void add_times(json_t *result, const struct stn_backend *backend)
+/* "ops": {name: milliseconds a step or a token}, where the backend measures them. */
+static void add_times(json_t *result, const struct bench *b, uint64_t n)
 {
+    const struct stn_backend *backend = stn_network_measured(b->network);
     json_t *ops = result == NULL || backend->row->time_ns == NULL ? NULL : json_object();
     for (int op = 0; op < STN_N_OPS && ops != NULL; op++) {
-        uint64_t ns = backend->row->time_ns(backend, (enum stn_op)op);
+        uint64_t ns = backend->row->time_ns(backend, (enum stn_op)op) - b->ops_ns[op];
         if (ns > 0) {
-            (void)json_object_set_new(ops, stn_op_row((enum stn_op)op)->name, json_real((double)ns * 1e-6));
+            (void)json_object_set_new(ops, stn_op_row((enum stn_op)op)->name, json_real((double)ns * 1e-6 / (double)n));
         }
     }
     if (ops != NULL) {
@@ -227,7 +238,7 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         (void)json_object_update(result, object);
     }
     json_decref(object);
-    add_times(result, backend);
+    add_times(result, b, b->n_measured);
     return stn_bench_model_take_result(result, json, err);
 }
 
@@ -315,6 +326,7 @@ static enum stn_code run_infer(struct bench *b, double *ret_prefill_s, double *r
         *ret_prefill_s = round == 0 || took_s < *ret_prefill_s ? took_s : *ret_prefill_s;
         stn_progress_at(&b->progress, (round + 1) * o->prompt, "");
     }
+    begin_times(b);
     double from_s = stn_session_now_s();
     b->cpu_s = -stn_session_cpu_s();
     for (uint64_t i = 0; i < o->generate && code == STN_OK; i++) {
@@ -344,12 +356,14 @@ static enum stn_code report_infer(struct bench *b, double prefill_s, double deco
         json_decref(object);
         return code;
     }
-    size_t per_token = memory.weights - (arch->tied ? 0 : (size_t)arch->n_vocab * arch->n_embd * 2);
-    json_t *result = json_pack("{sf sf sI sf sf sf ss sI sI sI ss ss sI sI sI}", "prefill_tokens_per_s",
+    size_t cached = 2 * sizeof(float) * (size_t)arch->n_kv_heads * arch->head_dim * arch->n_layers; /* of a token that is past */
+    size_t per_token = memory.weights - (arch->tied ? 0 : (size_t)arch->n_vocab * arch->n_embd * 2) +
+                       cached * (size_t)(o->prompt + o->generate / 2);
+    json_t *result = json_pack("{sf sf sI sf sf sI sf ss sI sI sI ss ss sI sI sI}", "prefill_tokens_per_s",
                                (double)o->prompt / prefill_s, "decode_tokens_per_s", decoded, "peak_rss_bytes",
                                (json_int_t)b->peak_rss, "prefill_peak_fraction", macs / prefill_s / peak.integer,
                                "decode_memory_fraction", decoded * (double)per_token / peak.bytes,
-                               "decode_cpu_ms_per_token", b->cpu_s * 1e3 / (double)o->generate, "model", b->model.name,
+                               "decode_bytes_per_token", (json_int_t)per_token, "decode_cpu_ms_per_token", b->cpu_s * 1e3 / (double)o->generate, "model", b->model.name,
                                "prompt", (json_int_t)o->prompt, "count", (json_int_t)o->generate, "threads",
                                (json_int_t)b->model.n_threads, "backend", stn_network_backend(b->network), "kernel",
                                stn_network_kernel(b->network), "ternary_parameters",
@@ -358,6 +372,7 @@ static enum stn_code report_infer(struct bench *b, double prefill_s, double deco
     if (result != NULL) {
         (void)json_object_update(result, object);
     }
+    add_times(result, b, o->generate);
     json_decref(object);
     return stn_bench_model_take_result(result, json, err);
 }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "compute/cpu/kernel.h"
@@ -34,6 +35,7 @@ struct cpu {
     struct stn_ternary_room_size room_size;
     struct stn_matrix unpacked; /* the one that is in it */
     struct recording recordings[STN_GRAPH_PASSES];
+    uint64_t took_ns[STN_N_OPS];
 };
 
 static struct cpu *cpu_of(struct stn_backend *backend)
@@ -366,6 +368,13 @@ static void run_step(struct cpu *cpu, struct recording *recording, size_t first)
     }
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static void set_rows(const struct cpu *cpu, struct stn_kernel_view *views, const uint32_t *tensors, size_t n, size_t n_tokens,
                      size_t n_targets)
 {
@@ -388,8 +397,12 @@ static enum stn_code cpu_run(struct stn_backend *backend, size_t pass, size_t n_
         set_rows(cpu, call->in, call->node->in, row->n_inputs, n_tokens, n_targets);
         set_rows(cpu, call->out, call->node->out, row->n_outputs, n_tokens, n_targets);
     }
+    uint64_t then = now_ns();
     for (size_t n = 0; n < recording->n_calls; n += recording->lengths[n]) {
         run_step(cpu, recording, n);
+        uint64_t now = now_ns();
+        cpu->took_ns[recording->calls[n].node->op] += now - then; /* the op that a step begins with stands for all of it */
+        then = now;
     }
     return STN_OK;
 }
@@ -460,6 +473,11 @@ static const char *cpu_kernel(const struct stn_backend *backend)
     return stn_ternary_kernel();
 }
 
+static uint64_t cpu_time_ns(const struct stn_backend *backend, enum stn_op op)
+{
+    return ((const struct cpu *)(const void *)backend)->took_ns[op];
+}
+
 static enum stn_code cpu_devices(void (*see)(void *user, const struct stn_backend_device *device), void *user, struct stn_err *err)
 {
     (void)err; /* there is one */
@@ -478,5 +496,6 @@ const struct stn_backend_row stn_cpu_backend = {
     .memory = cpu_memory,
     .scratch = cpu_scratch,
     .kernel = cpu_kernel,
+    .time_ns = cpu_time_ns,
     .devices = cpu_devices,
 };
