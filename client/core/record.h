@@ -6,6 +6,8 @@
 #include "client/core/secagg_client.h"
 #include "proto/msg.h"
 
+#define STN_AGENT_ROUNDS 16 /* secure rounds that are remembered */
+
 enum stn_agent_phase {
     STN_AGENT_IDLE = 0,     /* nothing in hand: check in when it is time */
     STN_AGENT_FETCHING = 1, /* has a lease; the model or the adapter is still coming */
@@ -29,6 +31,9 @@ struct stn_agent_record {
     struct stn_digest config_digest;
     struct stn_secagg_client_record
         secure; /* of the last secure round that it said anything in: it stays when that is over */
+    uint64_t n_rounds; /* secure ones, ever: number i's config is in place i mod STN_AGENT_ROUNDS, and
+                          the device comes back into none of them */
+    struct stn_digest rounds[STN_AGENT_ROUNDS];
     struct stn_digest upload;
     uint64_t upload_size;
     uint64_t next_check_in_ms;

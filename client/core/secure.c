@@ -75,6 +75,16 @@ static enum stn_code step(struct stn_agent *agent, struct stn_state_turn *turn,
     return code;
 }
 
+static bool was_in(const struct stn_agent_record *record, const struct stn_digest *cfg)
+{
+    for (uint64_t i = 0; i < STN_AGENT_ROUNDS && i < record->n_rounds; i++) {
+        if (stn_digest_equal(&record->rounds[i], cfg)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum stn_code stn_secure_enter(struct stn_agent *agent, struct stn_state_turn *turn,
                                const struct stn_client_event *event)
 {
@@ -82,6 +92,9 @@ enum stn_code stn_secure_enter(struct stn_agent *agent, struct stn_state_turn *t
     size_t n;
     enum stn_code code =
         stn_terms_of(&event->reply.msg->round_config, &event->reply.config, &terms, NULL);
+    if (code == STN_OK && was_in(&agent->record, &terms.cfg)) {
+        code = STN_LATE;
+    }
     if (code != STN_OK) {
         return code;
     }
@@ -99,8 +112,10 @@ enum stn_code stn_secure_enter(struct stn_agent *agent, struct stn_state_turn *t
     if (code != STN_OK) {
         stn_secagg_client_free(agent->secure);
         agent->secure = NULL;
+        return code;
     }
-    return code;
+    agent->record.rounds[agent->record.n_rounds++ % STN_AGENT_ROUNDS] = terms.cfg;
+    return STN_OK;
 }
 
 bool stn_secure_hear(struct stn_agent *agent, struct stn_state_turn *turn, const struct stn_msg *msg)

@@ -10,7 +10,7 @@
 #include "crypto/digest.h"
 #include "proto/codec.h"
 
-#define MAGIC "stn-agt2"
+#define MAGIC "stn-agt3"
 #define MAGIC_SIZE 8
 #define STATE_MAX ((size_t)256 << 10)
 #define SPENT_MAX ((size_t)16 << 20)
@@ -46,6 +46,8 @@ static void put_numbers(struct stn_buf *buf, const struct stn_agent_record *reco
     (void)stn_buf_add(buf, record->secure.root.bytes, STN_DIGEST_SIZE);
     (void)stn_buf_add_u32(buf, record->secure.stage);
     (void)stn_buf_add(buf, record->secure.spoken.bytes, STN_DIGEST_SIZE);
+    (void)stn_buf_add_u64(buf, record->n_rounds);
+    (void)stn_buf_add(buf, record->rounds, sizeof record->rounds);
     (void)stn_buf_add(buf, record->upload.bytes, STN_DIGEST_SIZE);
     (void)stn_buf_add_u64(buf, record->upload_size);
     (void)stn_buf_add_u64(buf, record->next_check_in_ms);
@@ -109,6 +111,8 @@ static bool take(struct stn_cursor *cursor, struct stn_agent_record *record)
     take_bytes(cursor, record->secure.root.bytes, STN_DIGEST_SIZE);
     record->secure.stage = stn_buf_take_u32(cursor);
     take_bytes(cursor, record->secure.spoken.bytes, STN_DIGEST_SIZE);
+    record->n_rounds = stn_buf_take_u64(cursor);
+    take_bytes(cursor, record->rounds, sizeof record->rounds);
     take_bytes(cursor, record->upload.bytes, STN_DIGEST_SIZE);
     record->upload_size = stn_buf_take_u64(cursor);
     record->next_check_in_ms = stn_buf_take_u64(cursor);

@@ -256,6 +256,34 @@ START_TEST(a_restart_past_the_advert_leaves_the_cohort_and_never_comes_back)
 }
 END_TEST
 
+START_TEST(a_round_that_was_left_is_not_entered_again_after_others)
+{
+    until(STN_STAGE_ADVERTISE);
+    for (uint8_t i = 1; i < STN_AGENT_ROUNDS; i++) {
+        struct stn_msg other = secure_config();
+        struct stn_digest cfg = {{i}};
+        hears(1000 * i, secure_voided(STN_LIMIT));
+        time_comes();
+        other.round_config.round.bytes[0] ^= i;
+        hears_config(1000 * i + 500, other, &cfg);
+        ck_assert_int_eq(last_asked.type, STN_MSG_ADVERTISE);
+        struct stn_msg end = secure_voided(STN_LIMIT);
+        end.voided.round = other.round_config.round;
+        hears(1000 * i + 600, end);
+        time_comes();
+        if (i % 2 == 0) {
+            restart(1000 * i + 900);
+        }
+        ck_assert_int_eq(last_asked.type, STN_MSG_JOIN);
+        hears_config(1000 * i + 950, secure_config(), &stn_world.terms.cfg);
+        time_comes();
+        ck_assert_int_eq(last_asked.type, STN_MSG_LEAVE);
+        hears(1000 * i + 999, ok);
+        time_comes();
+    }
+}
+END_TEST
+
 START_TEST(what_was_said_is_on_disk_before_it_leaves)
 {
     until_config();
@@ -467,26 +495,12 @@ START_TEST(no_part_in_a_round_that_asks_for_less_than_the_owner)
         until_config();
         struct stn_msg msg = secure_config();
         struct stn_msg_round_config *c = &msg.round_config;
-        switch (i) {
-        case 0:
-            c->n_min = N_MIN - 1;
-            break;
-        case 1:
-            c->gamma = 0.05;
-            break;
-        case 2:
-            c->sigma = 40;
-            break;
-        case 3:
-            c->secure = false;
-            break;
-        case 4:
-            c->delta = 0.95; /* no threshold stands for that */
-            break;
-        default:
-            c->n_max = c->n_min - 1;
-            break;
-        }
+        c->n_min = i == 0 ? N_MIN - 1 : c->n_min;
+        c->gamma = i == 1 ? 0.05 : c->gamma;
+        c->sigma = i == 2 ? 40 : c->sigma;
+        c->secure = i != 3;
+        c->delta = i == 4 ? 0.95 : c->delta; /* no threshold stands for that */
+        c->n_max = i == 5 ? c->n_min - 1 : c->n_max;
         hears_config(110, msg, &stn_world.terms.cfg);
         ck_assert_msg(!was_said("advertise") && was_said("discard 1"), "%d", i);
         ck_assert_uint_ge(stn_agent_record(agent)->next_check_in_ms, 110 + 5000);
@@ -562,6 +576,7 @@ Suite *suite(void)
     tcase_add_test(t, a_device_sees_a_secure_round_through);
     tcase_add_loop_test(t, a_restart_past_the_advert_leaves_the_cohort_and_never_comes_back,
                         STN_STAGE_ADVERTISE, STN_STAGE_DONE);
+    tcase_add_test(t, a_round_that_was_left_is_not_entered_again_after_others);
     tcase_add_test(t, what_was_said_is_on_disk_before_it_leaves);
     tcase_add_test(t, what_found_no_reply_is_said_again_in_the_same_bytes);
     tcase_add_test(t, a_message_that_is_repeated_or_of_another_stage_is_no_answer);

@@ -43,6 +43,8 @@ static void setup(void)
     record.config.task_digest.bytes[0] = 3;
     record.config_digest.bytes[31] = 9;
     record.secure = (struct stn_secagg_client_record){.cfg = {{7}}, .root = {{8}}, .stage = STN_STAGE_UPLOAD, .spoken = {{9}}};
+    record.n_rounds = 3;
+    record.rounds[2].bytes[1] = 4;
     record.n_samples = 54;
     record.next_check_in_ms = 123456789;
     record.n_installed = 2;
@@ -84,6 +86,8 @@ START_TEST(what_was_saved_is_what_comes_back)
     ck_assert_mem_eq(&back.round, &record.round, sizeof back.round);
     ck_assert_mem_eq(&back.config_digest, &record.config_digest, sizeof back.config_digest);
     ck_assert_mem_eq(&back.secure, &record.secure, sizeof back.secure);
+    ck_assert_uint_eq(back.n_rounds, 3);
+    ck_assert_mem_eq(back.rounds, record.rounds, sizeof back.rounds);
     ck_assert_uint_eq(back.n_samples, 54);
     ck_assert_uint_eq(back.next_check_in_ms, 123456789);
     ck_assert_uint_eq(back.n_installed, 2);
@@ -247,6 +251,7 @@ Suite *suite(void)
 {
     Suite *s = suite_create("journal");
     TCase *c = tcase_create("journal");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, what_was_saved_is_what_comes_back);
     tcase_add_test(c, a_lease_of_the_same_number_elsewhere_is_another_one);
