@@ -220,6 +220,29 @@ static void asked(struct stn_job *job)
     stop();
 }
 
+START_TEST(a_device_that_lied_is_listed_with_the_time)
+{
+    struct asking asking = {.job = {.run = ask, .done = asked}};
+    struct stn_record record = {.type = STN_RECORD_QUARANTINE};
+    open_service();
+    for (uint8_t i = 1; i <= 2; i++) {
+        struct stn_store_device device = {.device = {.bytes = {i}}, .key = {i}, .enrolled_ms = 1700000000000};
+        ok(stn_store_add_device(service->store, &device, &err));
+    }
+    record.quarantine = (struct stn_quarantine_record){.device = {.bytes = {2}}, .since_ms = 1700000000123};
+    ok(stn_store_save(service->store, &record, &err));
+    stn_worker_submit(service->worker, &asking.job);
+    stn_loop_run(service->loop);
+    ok(asking.code);
+    const char *text = (const char *)asking.reply.data, *liar = strstr(text, "\"0200");
+    ck_assert_ptr_nonnull(liar);
+    ck_assert_ptr_nonnull(strstr(liar, "\"quarantined_ms\":1700000000123"));
+    ck_assert_ptr_eq(strstr(text, "quarantined_ms"), strstr(liar, "quarantined_ms"));
+    stn_buf_fini(&asking.reply);
+    stn_service_close(service);
+}
+END_TEST
+
 START_TEST(a_fleet_too_large_to_list_is_an_error_and_not_the_end)
 {
     struct asking asking = {.job = {.run = ask, .done = asked}};
@@ -258,6 +281,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_second_end_in_the_turn_of_a_refused_one_counts_no_bytes_that_go);
     tcase_add_test(t, a_stop_under_a_check_ends_at_once_and_counts_nothing);
+    tcase_add_test(t, a_device_that_lied_is_listed_with_the_time);
     tcase_add_test(t, a_fleet_too_large_to_list_is_an_error_and_not_the_end);
     suite_add_tcase(s, t);
     return s;
