@@ -364,6 +364,7 @@ static void resume(struct stn_secagg_server_turn *turn)
             effect->digest = member->upload;
         }
     }
+    stn_secagg_server_stage_renew(turn);
     stn_secagg_server_stage_set_wake(turn);
     if (server->stage == STN_STAGE_DONE) {
         stn_secagg_server_rebuild(turn);

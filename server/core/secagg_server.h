@@ -19,7 +19,8 @@
  *
  * Restart: records as SAVE gave them come back by RESTORE, by kind and then by index, then RESUME.
  * The survivors are those on disk, with the root that was signed, never others; masks come off
- * again from the sum as the snapshots have it. Memory that is not there ends the process. */
+ * again from the sum as the snapshots have it. A stage then lasts as long as it would from now on,
+ * 30 s at most, or until its deadline if that is later. Memory that is not there ends the process. */
 #ifndef STN_SERVER_CORE_SECAGG_SERVER_H
 #define STN_SERVER_CORE_SECAGG_SERVER_H
 

@@ -163,16 +163,35 @@ static bool is_full(const struct stn_secagg_server *server)
     return true;
 }
 
+/* How long a stage behind the roster may last. */
+static uint64_t length_ms(const struct stn_secagg_server *server, enum stn_stage stage)
+{
+    const struct stn_terms *terms = &server->config.terms;
+    return stage == STN_STAGE_SHARE    ? terms->share_ms
+           : stage == STN_STAGE_UPLOAD ? terms->upload_ms
+           : stage == STN_STAGE_ACK    ? terms->ack_ms
+                                       : terms->unmask_ms;
+}
+
+void stn_secagg_server_stage_renew(struct stn_secagg_server_turn *turn)
+{
+    struct stn_secagg_server *server = turn->server;
+    if (server->stage < STN_STAGE_SHARE || server->stage > STN_STAGE_UNMASK) {
+        return;
+    }
+    uint64_t length = length_ms(server, server->stage);
+    uint64_t least_ms = turn->now_ms + (length < UPLOAD_LEAST_MS ? length : UPLOAD_LEAST_MS);
+    if (server->deadline_ms < least_ms) {
+        server->deadline_ms = least_ms;
+    }
+}
+
 static void begin(struct stn_secagg_server_turn *turn, enum stn_stage stage)
 {
     struct stn_secagg_server *server = turn->server;
-    const struct stn_terms *terms = &server->config.terms;
     server->stage = stage;
     server->started_ms = turn->now_ms;
-    server->deadline_ms = turn->now_ms + (stage == STN_STAGE_SHARE    ? terms->share_ms
-                                          : stage == STN_STAGE_UPLOAD ? terms->upload_ms
-                                          : stage == STN_STAGE_ACK    ? terms->ack_ms
-                                                                      : terms->unmask_ms);
+    server->deadline_ms = turn->now_ms + length_ms(server, stage);
     stn_secagg_server_keep_stage(turn);
     stn_secagg_server_emit(turn, STN_SECAGG_SERVER_NEWS)->stage = stage;
     stn_secagg_server_stage_set_wake(turn);

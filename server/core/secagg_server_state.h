@@ -67,6 +67,8 @@ uint32_t stn_secagg_server_slot(const struct stn_secagg_server *server, uint32_t
 /* Ends and begins stages as sets are full or deadlines past. */
 void stn_secagg_server_stage_advance(struct stn_secagg_server_turn *turn);
 void stn_secagg_server_stage_set_wake(struct stn_secagg_server_turn *turn);
+/* After a restart: nobody could speak while the coordinator was away. */
+void stn_secagg_server_stage_renew(struct stn_secagg_server_turn *turn);
 /* Of a restored round: what follows from the records. False when they do not fit. */
 bool stn_secagg_server_stage_build_roster(struct stn_secagg_server *server);
 bool stn_secagg_server_stage_build_survivors(struct stn_secagg_server *server);

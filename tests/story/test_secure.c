@@ -157,6 +157,23 @@ START_TEST(a_restart_at_any_stage_goes_on_with_the_same_survivors)
 }
 END_TEST
 
+START_TEST(a_coordinator_that_was_away_for_long_gives_the_stage_its_time_again)
+{
+    begin(secure_task(7));
+    all_do_from(STN_STAGE_ADVERTISE, STN_STAGE_UPLOAD, 7, nobody);
+    all_do(400, STN_STAGE_ACK, 7, few);
+    restart(90000);
+    static const uint8_t others[] = {1, 2, 3, 0};
+    all_do(90500, STN_STAGE_ACK, 7, others);
+    all_do(90600, STN_STAGE_UNMASK, 7, nobody);
+    unmasked(90700);
+    assert_sum_is_clear();
+    ck_assert_uint_eq(tell_n_merges, 1);
+    expect("[90000] restart -> add 1, add 4, add 6, add 7, add 5, add 2, add 3, wake 91000\n"
+           "[90700] unmasked -> merge 7 from v0\n");
+}
+END_TEST
+
 START_TEST(a_restart_under_the_masks_takes_them_off_again_from_the_first)
 {
     begin(secure_task(7));
@@ -317,6 +334,7 @@ Suite *suite(void)
     tcase_add_test(t, a_round_is_void_when_fewer_than_a_quorum_acknowledge);
     tcase_add_test(t, a_round_is_void_when_fewer_than_a_quorum_unmask_and_nothing_is_opened);
     tcase_add_test(t, a_restart_at_any_stage_goes_on_with_the_same_survivors);
+    tcase_add_test(t, a_coordinator_that_was_away_for_long_gives_the_stage_its_time_again);
     tcase_add_test(t, a_restart_under_the_masks_takes_them_off_again_from_the_first);
     tcase_add_test(t, a_share_that_is_false_costs_its_holder_every_further_lease);
     tcase_add_test(t, what_comes_too_early_too_late_or_twice_gets_its_code);
