@@ -108,7 +108,8 @@ static enum stn_code add_one(double *sum, const struct stn_adapter *first, const
     return code;
 }
 
-/* The means of the factors, A and B apart, as a federation averages them; what the files say of themselves is left out. */
+/* The means of the factors, A and B apart, as a federation averages them; what the files say of themselves is left out, but
+ * for what their base is. */
 static enum stn_code average(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct options *o = parsed;
@@ -126,8 +127,11 @@ static enum stn_code average(const void *parsed, const struct stn_command_line *
         first->values[i] = (float)(sum[i] / line->n_args);
     }
     if (code == STN_OK) {
+        uint64_t scaled = 0;
+        bool is_scaled = stn_adapter_get_u64(first, STN_ADAPTER_SCALED, &scaled);
         first->n_notes = 0;
-        code = stn_adapter_file_save(first, o->output, err);
+        code = is_scaled ? stn_adapter_set_u64(first, STN_ADAPTER_SCALED, scaled, err) : STN_OK;
+        code = code != STN_OK ? code : stn_adapter_file_save(first, o->output, err);
     }
     code = code != STN_OK ? code : report(first, o->output, line, err);
     stn_mem_free(sum);

@@ -31,6 +31,7 @@ static const struct stn_option options[] = {
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
     STN_SESSION_READING(AT(reading)),
+    STN_SESSION_TEMPLATE(AT(reading)),
     {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {"memory-limit", 0, STN_OPTION_SIZE, AT(reading.memory_limit), "SIZE", "as 1.5G; passes are cut to fit"},

@@ -21,6 +21,7 @@
 const char *const stn_session_backends[] = {"auto", "cpu", "vulkan", NULL};
 const char *const stn_session_losses[] = {"completion", "all", NULL};
 const char *const stn_session_packings[] = {"x86", "arm", NULL};
+const char *const stn_session_templates[] = {"model", "chatml", "llama-2", "llama-3", "bitnet", "falcon", NULL};
 const char *const stn_session_backwards[] = {"exact", "int8", NULL};
 
 const char *stn_session_backend(int backend)
@@ -91,6 +92,9 @@ enum stn_code stn_session_open(struct stn_session *ret, const char *model, const
     session.model_rss = after > before ? after - before : 0;
     if (code == STN_OK) {
         code = stn_tokenizer_new(&session.tokenizer, stn_model_gguf(session.model), err);
+    }
+    if (code == STN_OK && reading->template > 0) {
+        code = stn_tokenizer_chat_use_template(session.tokenizer, stn_session_templates[reading->template], err);
     }
     if (code == STN_OK && adapter != NULL) {
         code = stn_adapter_file_load(&session.adapter, stn_model_arch(session.model), adapter, err);

@@ -25,18 +25,26 @@ extern const char *const stn_session_backends[];
 extern const char *const stn_session_losses[];    /* by enum stn_dataset_loss */
 extern const char *const stn_session_backwards[]; /* by enum stn_backward */
 
-/* How a model's file is read, among the options of the commands that load one; STN_SESSION_READING are the rows of them. */
+/* How a model's file is read, among the options of the commands that load one; STN_SESSION_READING are the rows of them,
+ * and STN_SESSION_TEMPLATE one more where conversations may be read or written. */
 struct stn_session_reading {
     bool ternarise;
-    int i2_s; /* of stn_session_packings */
+    int i2_s;     /* of stn_session_packings */
+    int template; /* of stn_session_templates */
     uint64_t memory_limit; /* where a command has one: weights that are more are not packed in memory at all. 0: none */
 };
 extern const char *const stn_session_packings[];
+extern const char *const stn_session_templates[]; /* the first is the model's own */
 #define STN_SESSION_READING(at)                                                                                        \
     {"ternarise", 0, STN_OPTION_FLAG, (at) + offsetof(struct stn_session_reading, ternarise), NULL,                    \
      "make float weights ternary by their mean magnitude; without, they must be ternary"},                             \
         {"i2s", 0, STN_OPTION_WORD, (at) + offsetof(struct stn_session_reading, i2_s), "x86|arm",                      \
          "for which kernels I2_S weights were packed: no file says so (x86)", .words = stn_session_packings}
+
+#define STN_SESSION_TEMPLATE(at)                                                                                       \
+    {"template", 0, STN_OPTION_WORD, (at) + offsetof(struct stn_session_reading, template),                            \
+     "model|chatml|llama-2|llama-3|bitnet|falcon", "how conversations are written (as the model's file says)",         \
+     .words = stn_session_templates}
 
 struct stn_session {
     struct stn_model *model;

@@ -86,6 +86,8 @@ struct stn_tokenizer_message {
 };
 /* The name of the template that the model's file or its special tokens point to. */
 const char *stn_tokenizer_chat_template(const struct stn_tokenizer *tokenizer);
+/* Another one from now on: before anyone shares the tokenizer. STN_NOT_FOUND, and nothing changed, for a name that is none. */
+enum stn_code stn_tokenizer_chat_use_template(struct stn_tokenizer *tokenizer, const char *name, struct stn_err *err) STN_CHECKED;
 /* Appends a conversation by the template of that name (chatml, llama-2, llama-3, bitnet, falcon; NULL: the model's).
  * Mask 1: what the assistant says and the token that ends it. prompt: ends with the opening of an assistant's turn.
  * Contents never become special tokens. STN_INVALID for another role, STN_NOT_FOUND for another template. */

@@ -103,6 +103,24 @@ const char *stn_tokenizer_chat_template(const struct stn_tokenizer *t)
     return t->chat;
 }
 
+static enum stn_code find_named(const struct template **ret, const char *name, struct stn_err *err)
+{
+    *ret = find(name);
+    return *ret != NULL ? STN_OK
+                        : stn_err_set(err, STN_NOT_FOUND, "no chat template %.40s: chatml, llama-2, llama-3, bitnet or falcon",
+                                      name);
+}
+
+enum stn_code stn_tokenizer_chat_use_template(struct stn_tokenizer *t, const char *name, struct stn_err *err)
+{
+    const struct template *template;
+    enum stn_code code = find_named(&template, name, err);
+    if (code == STN_OK) {
+        t->chat = template->name;
+    }
+    return code;
+}
+
 /* Text waits until a special token ends it, so that words form across the joints of a template, as they did when the
  * model was trained; who says which byte waits beside it. */
 struct render {
@@ -236,14 +254,14 @@ enum stn_code stn_tokenizer_chat(const struct stn_tokenizer *t, struct stn_token
                                  const char *name, const struct stn_tokenizer_message *messages, size_t n,
                                  bool prompt, struct stn_err *err)
 {
-    const struct template *template = find(name == NULL ? t->chat : name);
-    if (template == NULL) {
-        return stn_err_set(err, STN_NOT_FOUND,
-                           "no chat template %.40s: chatml, llama-2, llama-3, bitnet or falcon", name);
+    const struct template *template;
+    enum stn_code code = find_named(&template, name == NULL ? t->chat : name, err);
+    if (code != STN_OK) {
+        return code;
     }
     struct render r = {.t = t, .list = list, .text.limit = STN_TOKENIZER_TEXT};
     size_t n_before = list->n;
-    enum stn_code code = put_all(&r, template, messages, n, prompt, err);
+    code = put_all(&r, template, messages, n, prompt, err);
     if (code != STN_OK) {
         list->n = n_before;
     }

@@ -27,6 +27,13 @@ static void read_tensor(const struct stn_gguf *gguf, const struct stn_gguf_tenso
         (void)stn_quant_to_f32(tensor->type, x, tensor->data, n);
     }
     stn_mem_free(x);
+    n = (size_t)(tensor->ne[0] * tensor->ne[1] * tensor->ne[2] * tensor->ne[3]);
+    if (tensor->type == STN_QUANT_I2_S && n % STN_QUANT_I2_S_BLOCK == 0) {
+        int8_t q[STN_QUANT_I2_S_BLOCK + 1];
+        size_t at = n > sizeof q ? n - sizeof q : 0;
+        (void)stn_quant_i2_s_unpack(n % 256 == 0 ? STN_QUANT_I2_S_X86 : STN_QUANT_I2_S_ARM, q, tensor->data, at, n - at);
+        (void)stn_quant_i2_s_scale(tensor->data, n);
+    }
 }
 
 static void read_value(const struct stn_gguf *gguf, const char *key)

@@ -89,5 +89,16 @@ check "it does not fit another model" 1 "$("$sterna" adapter info "$dir/a1.gguf"
 check "it is itself" True "$("$sterna" adapter diff "$dir/a1.gguf" "$dir/a1.gguf" --json | field same)"
 check "another seed is another" False "$("$sterna" adapter diff "$dir/a1.gguf" "$dir/a2.gguf" --json | field same)"
 
+# scales beside the weights: a folder for PEFT needs them
+"$sterna" model random --arch bitnet --layers 1 --scales --vocab "$base" -o "$dir/scaled.gguf" > /dev/null || failed=$((failed + 1))
+"$sterna" train -m "$dir/scaled.gguf" -d "$dir/data.jsonl" --steps 1 --rank 2 -o "$dir/s.gguf" > /dev/null 2>&1 || failed=$((failed + 1))
+"$sterna" adapter average "$dir/s.gguf" -o "$dir/mean.gguf" > /dev/null || failed=$((failed + 1))
+"$sterna" adapter export "$dir/mean.gguf" "$dir/peft" 2> "$dir/err"
+check "a scaled model's adapter is exported with it" 1 "$(grep -c '^error: .*give the model, -m MODEL$' "$dir/err")"
+"$sterna" adapter export "$dir/s.gguf" "$dir/peft" -m "$dir/scaled.gguf" > /dev/null || failed=$((failed + 1))
+check "its products have their own alphas" 7 "$(grep -c '"layers.0.[a-z_.]*": ' "$dir/peft/adapter_config.json")"
+"$sterna" adapter import "$dir/peft" -o "$dir/back.gguf" > /dev/null || failed=$((failed + 1))
+check "and comes back" 0 "$(cmp "$dir/s.gguf" "$dir/back.gguf" > /dev/null; echo $?)"
+
 echo "$((100 * (n - failed) / n))%: Checks: $n, Failures: $failed, Errors: 0"
 [ "$failed" -eq 0 ]

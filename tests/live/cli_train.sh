@@ -108,6 +108,12 @@ check "a chat answers each line" sh -c '"$1" generate -m "$2" --chat -n 8 --json
     - "$sterna" "$model" "$dir"
 check "and keeps the conversation" test "$(grep -o '"role"' "$dir/out" | wc -l)" -eq 4
 
+printf '{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"}]}\n' >"$dir/chat.jsonl"
+check "a conversation by another template" ends 0 eval -m "$model" -d "$dir/chat.jsonl" --template chatml --json
+cp "$dir/out" "$dir/first"
+check "than the model's" ends 0 eval -m "$model" -d "$dir/chat.jsonl" --json
+check "is another text" test "$(grep -o '"loss": [0-9.]*' "$dir/out")" != "$(grep -o '"loss": [0-9.]*' "$dir/first")"
+
 check "data check counts" ends 0 data check "$dir/good.jsonl" -m "$model" --json
 check "fields and their values" says '"home": {"values": 3, "lines": 24}'
 check "data check refuses a broken line" fails "line 25.*1 of 25 lines are broken" data check "$dir/bad.jsonl"

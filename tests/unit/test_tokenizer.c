@@ -466,6 +466,16 @@ START_TEST(a_content_never_becomes_a_special_token)
     ck_assert_int_eq(stn_tokenizer_chat(t, &list, NULL, &other, 1, true, &err), STN_INVALID);
     ck_assert_int_eq(stn_tokenizer_chat(t, &list, "none", &message, 1, true, &err), STN_NOT_FOUND);
     ck_assert_uint_eq(list.n, n);
+    struct stn_tokenizer_list named = {0};
+    ck_assert_int_eq(stn_tokenizer_chat_use_template(t, "none", &err), STN_NOT_FOUND);
+    ck_assert_str_eq(stn_tokenizer_chat_template(t), "bitnet");
+    ck_assert_int_eq(stn_tokenizer_chat_use_template(t, "chatml", &err), STN_OK);
+    ck_assert_str_eq(stn_tokenizer_chat_template(t), "chatml");
+    list.n = 0;
+    ck_assert_int_eq(stn_tokenizer_chat(t, &list, NULL, &message, 1, true, &err), STN_OK);
+    ck_assert_int_eq(stn_tokenizer_chat(t, &named, "chatml", &message, 1, true, &err), STN_OK);
+    ck_assert(list.n == named.n && memcmp(list.ids, named.ids, list.n * sizeof *list.ids) == 0);
+    stn_tokenizer_list_fini(&named);
     stn_tokenizer_list_fini(&list);
     stn_tokenizer_free(t);
 }
