@@ -68,14 +68,14 @@ check "with the counts" says '"examples": 24, "truncated": 0, "truncated_tokens"
 check "and a line of metrics a step" test "$(wc -l <"$dir/metrics")" -eq "$(sed 's/.*"steps": \([0-9]*\).*/\1/' "$dir/out")"
 check "the plan is in it" says '"plan": {"weights_bytes": [0-9]*, "activations_bytes"'
 check "without a limit all is kept" ends 0 train -m "$model" -d "$dir/good.jsonl" -o "$dir/b.gguf" --steps 3 \
-    --batch-tokens 1024 --ctx 64 --json
+    --batch-tokens 1024 --ctx 64 --backend cpu --json
 check "as it says" says '"recompute_layers": 0'
 # a tenth of the activations less than it takes
 limit=$(sed 's/.*"plan": {\([^}]*\)}.*/\1/' "$dir/out" | tr ',' '\n' | awk '/_bytes/ { n += $2 } /activations/ { n -= $2 / 10 } END { printf "%d", n }')
 check "the plan is told first" sh -c '"$1" train -m "$2" -d "$3/good.jsonl" -o "$3/c.gguf" --steps 1 2>/dev/null | head -1 | grep -q "^plan "' \
     - "$sterna" "$model" "$dir"
 check "a tight limit computes activations again" ends 0 train -m "$model" -d "$dir/good.jsonl" -o "$dir/c.gguf" --steps 3 \
-    --batch-tokens 1024 --ctx 64 --memory-limit "$limit" --json
+    --batch-tokens 1024 --ctx 64 --backend cpu --memory-limit "$limit" --json
 check "as it says" says '"recompute_layers": [1-9]'
 check "and gives the same adapter" cmp "$dir/b.gguf" "$dir/c.gguf"
 check "eval of the base finds nothing right" ends 0 eval -m "$model" -d "$dir/good.jsonl" --json
