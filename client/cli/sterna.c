@@ -30,6 +30,7 @@ int main(int argc, char **argv)
         stn_cmd_bench_train,
         stn_cmd_bench_infer,
         stn_cmd_bench_devices,
+        stn_cmd_bench_roofline,
         stn_cmd_bench_secagg,
         stn_cmd_bench_coordinator,
         stn_cmd_status,

@@ -54,6 +54,13 @@ check "learns what it repeats" less "$(number loss_last)" "$(number loss_first)"
 check "allocates nothing in a step" grep -q '"allocations": 0,' "$dir/out"
 check "stays below the peak" less "$(number peak_fraction)" 1
 check "leaves no file behind" test -z "$(ls -A "$dir/tmp")"
+parameters=$(number ternary_parameters)
+check "bench roofline counts a step without computing it" ends 0 bench roofline --shape tiny --ctx 32 --tokens 64 --json
+check "in one object" is_object
+forward=$(sed 's/.*"ternary": {[^}]*"int8_macs": \([0-9.e+]*\).*/\1/' "$dir/out")
+check "a multiplication for each weight and token" awk "BEGIN { exit !($forward == 64 * $parameters) }"
+check "as a table too" ends 0 bench roofline --shape tiny --tokens 64
+check "with a line for each op" grep -q '^| attention_back |' "$dir/out"
 check "bench train measures a given model, exact, computed twice" ends 0 bench train -m "$model" --ctx 32 --tokens 64 --steps 2 \
     --backward exact --recompute --json
 check "by its name" grep -q '"model": "home-base.gguf"' "$dir/out"
