@@ -102,8 +102,8 @@ void stn_cohort_stage_tell_all(struct stn_cohort *cohort, struct stn_emit *emit)
 
 /* ---- from state to state ---- */
 
-/* The tier of the highest ranks that n_min members in this state have trained. */
-static uint32_t lowest_tier(const struct stn_cohort *cohort, enum stn_member_state state)
+/* The tier of the highest ranks that n_min members in this state have trained, also when only this share of them is left. */
+static uint32_t lowest_tier(const struct stn_cohort *cohort, enum stn_member_state state, double left)
 {
     const struct stn_msg_round_config *config = &cohort->record.config;
     uint32_t n[STN_MSG_HALVINGS + 1] = {0}, n_sum = 0, tier = 0;
@@ -111,7 +111,7 @@ static uint32_t lowest_tier(const struct stn_cohort *cohort, enum stn_member_sta
         const struct stn_member *member = cohort->members.entries[i].value;
         n[member->record.tier] += member->record.state == (uint32_t)state;
     }
-    for (n_sum = n[0]; tier < config->n_halvings && n_sum < config->n_min; n_sum += n[tier]) {
+    for (n_sum = n[0]; tier < config->n_halvings && left * n_sum < config->n_min; n_sum += n[tier]) {
         tier++;
     }
     return tier;
@@ -129,7 +129,7 @@ void stn_cohort_stage_upload(struct stn_cohort *cohort, struct stn_emit *emit, u
                              uint64_t deadline_ms)
 {
     cohort->record.n_roster = n_roster;
-    cohort->record.tier = lowest_tier(cohort, STN_MEMBER_ADVERTISED);
+    cohort->record.tier = lowest_tier(cohort, STN_MEMBER_ADVERTISED, 1 - cohort->task->record.spec.delta);
     set_round(cohort, emit, STN_ROUND_UPLOADING, deadline_ms);
     for (size_t i = 0; i < cohort->members.n; i++) {
         struct stn_member *member = cohort->members.entries[i].value;
@@ -164,7 +164,7 @@ void stn_cohort_stage_merge(const struct stn_cohort *cohort, struct stn_emit *em
     effect->merge.from = *from;
     effect->merge.spec = cohort->task->record.spec;
     effect->merge.n_included = cohort->n[STN_MEMBER_UPLOADED];
-    effect->merge.tier = lowest_tier(cohort, STN_MEMBER_UPLOADED);
+    effect->merge.tier = lowest_tier(cohort, STN_MEMBER_UPLOADED, 1);
 }
 
 void stn_cohort_stage_advance(struct stn_cohort *cohort, struct stn_emit *emit, bool is_over)

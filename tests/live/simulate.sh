@@ -79,6 +79,15 @@ printf '[task]\nname = t\n[model]\nbase = %s\nhalvings = 2\n[train]\nlocal_steps
 "$sterna" simulate --task "$dir/mixed.ini" --clients 8 --rounds 4 --latency 500 --json --threads 1 > "$dir/mixed"
 "$sterna" simulate --task "$dir/mixed.ini" --clients 8 --rounds 4 --latency 500 --json --threads 2 > "$dir/again"
 check "mixed ranks, factors in turn, stale deltas: the same numbers again" "$(numbers "$dir/mixed")" "$(numbers "$dir/again")"
+sed 's/staleness = 2/delta = 0.1/; s/n_min = 3/n_min = 5/; s/target = 4/target = 8/; s/halvings = 2/halvings = 1/' "$dir/mixed.ini" > "$dir/two.ini"
+for secure in on off; do
+    "$sterna" simulate --task "$dir/two.ini" --clients 8 --rounds 2 --secure $secure --json > "$dir/two-$secure"
+done
+digest_of() {
+    python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["adapter_digest"])' "$1"
+}
+check "mixed ranks under masks come to the same" "$(digest_of "$dir/two-on")" "$(digest_of "$dir/two-off")"
 check "and what comes of them learns" True "$(python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
 print(len(d["rounds"]) == 4 and d["rounds"][3]["eval_loss"] < d["base"]["loss"] - 1)' "$dir/mixed")"
