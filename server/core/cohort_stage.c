@@ -129,7 +129,10 @@ void stn_cohort_stage_upload(struct stn_cohort *cohort, struct stn_emit *emit, u
                              uint64_t deadline_ms)
 {
     cohort->record.n_roster = n_roster;
-    cohort->record.tier = lowest_tier(cohort, STN_MEMBER_ADVERTISED, 1 - cohort->task->record.spec.delta);
+    cohort->record.tier =
+        cohort->secure != NULL
+            ? stn_cohort_secure_view(cohort).tier
+            : lowest_tier(cohort, STN_MEMBER_ADVERTISED, 1 - cohort->task->record.spec.delta);
     set_round(cohort, emit, STN_ROUND_UPLOADING, deadline_ms);
     for (size_t i = 0; i < cohort->members.n; i++) {
         struct stn_member *member = cohort->members.entries[i].value;
@@ -164,7 +167,8 @@ void stn_cohort_stage_merge(const struct stn_cohort *cohort, struct stn_emit *em
     effect->merge.from = *from;
     effect->merge.spec = cohort->task->record.spec;
     effect->merge.n_included = cohort->n[STN_MEMBER_UPLOADED];
-    effect->merge.tier = lowest_tier(cohort, STN_MEMBER_UPLOADED, 1);
+    uint32_t tier = lowest_tier(cohort, STN_MEMBER_UPLOADED, 1);
+    effect->merge.tier = tier > cohort->record.tier ? tier : cohort->record.tier;
 }
 
 void stn_cohort_stage_advance(struct stn_cohort *cohort, struct stn_emit *emit, bool is_over)

@@ -85,7 +85,8 @@ struct stn_secagg_server_view stn_secagg_server_view(const struct stn_secagg_ser
                                            .n_shared = server->n_shared,
                                            .n_uploaded = server->n_uploaded,
                                            .n_acked = server->n_acked,
-                                           .n_opened = server->n_opened};
+                                           .n_opened = server->n_opened,
+                                           .tier = server->tier};
 }
 
 struct stn_secagg_server_effect *stn_secagg_server_emit(struct stn_secagg_server_turn *turn,

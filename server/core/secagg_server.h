@@ -146,6 +146,7 @@ struct stn_secagg_server_view {
     enum stn_stage stage;
     bool is_void;
     uint32_t n_roster, n_shared, n_uploaded, n_acked, n_opened;
+    uint32_t tier; /* of the roster */
 };
 struct stn_secagg_server_view stn_secagg_server_view(const struct stn_secagg_server *server);
 

@@ -18,10 +18,12 @@
 struct vector { /* a device's in a round */
     struct stn_digest digest;
     uint32_t x[N_VALUES], y[N_VALUES]; /* the delta; as it is uploaded */
+    uint32_t tier;                     /* of the ranks that are in it */
 };
 
 struct sum { /* a round's */
     uint32_t x[N_VALUES], y[N_VALUES], clear[N_VALUES];
+    uint32_t n_of_tier[STN_MSG_HALVINGS + 1];
 };
 
 struct key {
@@ -94,6 +96,7 @@ static enum stn_code encode(void *context, uint32_t device, const struct stn_cli
     for (int i = 0; i < N_VALUES; i++) {
         vector->x[i] = vector->y[i] = (uint32_t)stn_rng_u64(&swarm->rng);
     }
+    vector->tier = swarm->plants.keeps_ranks ? stn_world_agent(swarm->world, device)->record.tier : effect->round.tier;
     stn_mask_apply(vector->y, N_VALUES, 0, effect->round.masks, effect->round.n_masks);
     vector->digest = stn_digest_of(vector->y, sizeof vector->y);
     set(&swarm->vectors, &key, sizeof key, vector);
@@ -203,6 +206,7 @@ static void add_up(struct swarm *swarm, const struct stn_server_upload *upload)
         ck_assert_ptr_nonnull(sum);
         set(&swarm->sums, &upload->round, sizeof upload->round, sum);
     }
+    sum->n_of_tier[vector->tier]++;
     for (int i = 0; i < N_VALUES; i++) {
         sum->x[i] += vector->x[i];
         sum->y[i] += vector->y[i];
@@ -235,6 +239,26 @@ static void unmask(void *context, const struct stn_server_effect *effect)
                    swarm->plants.forgets_masks && n > 0 ? n - 1 : n);
 }
 
+/* No ranks that fewer than n_min members have trained are released; under masks nobody sees any in the sum. */
+static void look_at_tiers(struct swarm *swarm, const struct sum *sum, const struct stn_server_effect *effect)
+{
+    const struct stn_msg_round_config *config = &effect->merge.config;
+    uint32_t n = 0, highest = 0;
+    while (highest < config->n_halvings && sum->n_of_tier[highest] == 0) {
+        highest++;
+    }
+    for (uint32_t tier = 0; tier <= config->n_halvings; tier++) {
+        n += sum->n_of_tier[tier];
+        if (tier == effect->merge.tier && n < config->n_min) {
+            breaks(swarm, "ranks of fewer than n_min members are released");
+        }
+        if (tier == highest && config->secure && n < config->n_min) {
+            breaks(swarm, "a sum in clear has ranks of fewer than n_min members");
+        }
+    }
+    swarm->outcome.n_folded += highest > 0;
+}
+
 static void merge(void *context, const struct stn_server_effect *effect,
                   struct stn_server_event *event)
 {
@@ -243,6 +267,8 @@ static void merge(void *context, const struct stn_server_effect *effect,
     stn_promises_merge(&swarm->promises, effect);
     if (sum == NULL || memcmp(sum->x, sum->clear, sizeof sum->x) != 0) {
         breaks(swarm, "what is merged is not the sum of its deltas");
+    } else {
+        look_at_tiers(swarm, sum, effect);
     }
     event->merged.adapter =
         (struct stn_blob_ref){.digest = stn_digest_of(&effect->merge.round, 16), .size = 1000};
@@ -461,6 +487,7 @@ struct stn_swarm_outcome stn_swarm_run_all(const struct stn_swarm_kind *kind, ui
         all.n_void += outcome.n_void;
         all.n_self += outcome.n_self;
         all.n_mask += outcome.n_mask;
+        all.n_folded += outcome.n_folded;
         for (size_t i = 0; i < sizeof all.said / sizeof *all.said; i++) {
             all.said[i] += outcome.said[i];
         }

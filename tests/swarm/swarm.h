@@ -6,6 +6,7 @@
  *   nobody's self seed goes into two vectors;
  *   of no device are both secrets opened, by whomever;
  *   everybody of a round acknowledges the same survivors, and nobody has evidence;
+ *   no rank of fewer than n_min members is released, nor under masks in the sum that is seen;
  *   no round outlives its deadline. */
 #ifndef STN_TESTS_SWARM_SWARM_H
 #define STN_TESTS_SWARM_SWARM_H
@@ -21,6 +22,7 @@ struct stn_swarm_plants {
     bool forgets_to_lose; /* an accumulator outlives the crash, and ADD comes again */
     bool repeats_adds;    /* a retransmission is added again */
     bool forgets_masks;   /* one mask stays on a sum */
+    bool keeps_ranks;     /* a device leaves in its delta what the round has too few members for */
 };
 
 /* How worlds are drawn. */
@@ -33,6 +35,7 @@ struct stn_swarm_outcome {
     uint64_t transcript, end_ms, n_steps, n_checks;
     uint64_t n_merged, n_merged_members, n_void; /* versions, how many deltas are in them, void rounds */
     uint64_t n_self, n_mask; /* shares that were opened: of members that survived, and of lost ones */
+    uint64_t n_folded;       /* versions whose sums have not all ranks */
     uint64_t said[64];       /* messages by type */
     bool is_done;
     char text[256]; /* what is wrong, or nothing */

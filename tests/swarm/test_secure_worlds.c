@@ -97,6 +97,8 @@ START_TEST(every_secure_world_keeps_every_promise_and_comes_to_its_end)
     ck_assert_uint_gt(all.said[STN_MSG_ACK], all.said[STN_MSG_UNMASK]);
     ck_assert_uint_gt(all.n_self, all.n_mask);
     ck_assert_uint_gt(all.n_mask, 0);
+    ck_assert_uint_gt(all.n_folded, 0);
+    ck_assert_uint_lt(all.n_folded, all.n_merged);
 }
 END_TEST
 
@@ -125,6 +127,7 @@ START_TEST(what_is_planted_is_caught)
 {
     ck_assert_uint_eq(n_caught(&(struct stn_swarm_plants){.repeats_adds = true}, "counted twice"), 10);
     ck_assert_uint_eq(n_caught(&(struct stn_swarm_plants){.forgets_masks = true}, "not the sum of its deltas"), 10);
+    ck_assert_uint_gt(n_caught(&(struct stn_swarm_plants){.keeps_ranks = true}, "ranks of fewer than n_min"), 0);
 }
 END_TEST
 
