@@ -177,13 +177,28 @@ struct tile {
 static const struct tile broadcast_tiles[] = {BROADCAST_TILES(BROADCAST_ROW)};
 static const struct tile dot_tiles[] = {DOT_TILES(DOT_ROW)};
 
+/* Bytes that a later piece reads, and how many of them come closer with each row of this one. */
+struct later {
+    const char *from, *to;
+    size_t per_row;
+};
+
+INLINE void fetch(struct later *later, size_t n_rows)
+{
+    const char *stop = later->from + n_rows * later->per_row;
+    for (; later->from < stop && later->from < later->to; later->from += 64) {
+        __builtin_prefetch(later->from, 0, 2);
+    }
+}
+
 /* Runs a piece of any number of rows with the tiles of so many columns. */
-static void run_tiles(const struct tile *tiles, size_t n_cols, struct piece p, size_t m)
+TARGET static void run_tiles(const struct tile *tiles, size_t n_cols, struct piece p, size_t m, struct later later)
 {
     while (m > 0) {
         while (tiles->n_cols != n_cols || tiles->n_rows > m) {
             tiles++; /* every width has a tile of one row */
         }
+        fetch(&later, tiles->n_rows);
         tiles->run(&p);
         p.a += tiles->n_rows * p.a_row;
         p.c += tiles->n_rows * p.ldc;
@@ -200,7 +215,7 @@ static struct piece piece_at(const struct stn_gemm_args *g, size_t j, size_t k)
 static void run_broadcast(struct piece p, size_t m)
 {
     size_t n_vecs = p.width <= VEC ? 1 : p.width <= 2 * VEC ? 2 : WIDE;
-    run_tiles(broadcast_tiles, n_vecs, p, m);
+    run_tiles(broadcast_tiles, n_vecs, p, m, (struct later){.from = NULL});
 }
 
 static void broadcast(const struct stn_gemm_args *g)
@@ -249,6 +264,18 @@ static void dot_few_terms(const struct stn_gemm_args *g)
     }
 }
 
+/* The next columns' halves, which are the head's and come from memory: each row of a brings its share of them, so that they
+ * are there when the first needs them. */
+static struct later later_of(const struct stn_gemm_args *g, size_t j, size_t width)
+{
+    if (g->b != NULL || g->ldb != g->k || g->m <= 4 || j >= g->n) {
+        return (struct later){.from = NULL};
+    }
+    const char *from = (const void *)(g->b16 + j * g->ldb);
+    size_t size = (g->n - j < width ? g->n - j : width) * g->ldb * sizeof(uint16_t);
+    return (struct later){from, from + size, size / g->m + 1};
+}
+
 static void dot(const struct stn_gemm_args *g)
 {
     if (g->k < TRANSPOSED_K) {
@@ -268,7 +295,7 @@ static void dot(const struct stn_gemm_args *g)
         p.b16 = g->b != NULL ? NULL : g->b16 + j * g->ldb;
         p.n_k = g->k;
         p.width = width;
-        run_tiles(dot_tiles, width, p, g->m);
+        run_tiles(dot_tiles, width, p, g->m, later_of(g, j + width, width));
         j += width;
     }
 }
