@@ -216,11 +216,13 @@ static enum stn_code make_trainer(struct stn_train_run *run, struct stn_err *err
     }
     fill_config(run, longest);
     run->config.pass_tokens = min_of(stn_trainer_pass_tokens(&run->config), max_of(rows, longest));
-    /* the first values go when the network has them; a checkpoint writes three vectors, a watch keeps one */
+    /* the first values go when the network has them; a watch keeps the best, and a checkpoint has all four vectors */
     size_t vector = session->adapter->n_values * sizeof(float);
     uint64_t base = stn_session_base(session);
-    run->plan.base = (base > vector ? base - vector : 0) + (run->folder[0] == '\0' ? 0u : 3 * vector) +
-                     (run->held == NULL ? 0u : vector);
+    run->plan.base = (base > vector ? base - vector : 0) + (run->held == NULL ? 0u : vector) +
+                     (run->folder[0] == '\0' ? 0u
+                      : run->held == NULL      ? 3 * vector
+                                               : 4 * vector);
     const struct stn_network_config shape = stn_trainer_shape(&run->config);
     struct stn_fit fit;
     code = stn_session_fit(session, &shape, longest, run->plan.base, o->reading.memory_limit,

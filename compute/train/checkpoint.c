@@ -46,16 +46,22 @@ enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_chec
     return STN_OK;
 }
 
-/* A state with room for the trainer's values, the first of n_vectors in one block that the caller frees. */
-static float *new_state(struct stn_trainer_state *state, size_t n, size_t n_vectors)
+/* A state with room for the trainer's values, in one block that the caller frees. */
+static float *new_state(struct stn_trainer_state *state, size_t n)
 {
-    float *block = stn_mem_new(n, n_vectors * sizeof *block);
+    float *block = stn_mem_new(n, 3 * sizeof *block);
     *state = (struct stn_trainer_state){.values = block};
     if (block != NULL) {
         state->m = block + n;
         state->v = block + 2 * n;
     }
     return block;
+}
+
+/* Where the vectors begin behind so many bytes: as a map of the file has them aligned. */
+static size_t aligned(size_t size)
+{
+    return (size + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN;
 }
 
 static uint64_t bits_of(double x)
@@ -91,6 +97,9 @@ static bool put_head(struct stn_buf *buf, const char *identity, size_t n, const 
               stn_buf_add(buf, identity, size);
     for (size_t i = 0; ok && i < N_COUNTS + N_REALS; i++) {
         ok = stn_buf_add_u64(buf, words[i]);
+    }
+    for (size_t i = aligned(buf->size) - buf->size; ok && i > 0; i--) {
+        ok = stn_buf_add_u8(buf, 0);
     }
     return ok;
 }
@@ -148,7 +157,7 @@ enum stn_code stn_checkpoint_save(const char *folder, const char *identity, cons
     char path[STN_FILE_PATH_MAX];
     struct stn_buf head = {0};
     struct stn_trainer_state state;
-    void *block = new_state(&state, n, 3);
+    void *block = new_state(&state, n);
     enum stn_code code = stn_file_make_folder(folder, 0700, err);
     if (code == STN_OK) {
         code = stn_file_join(path, folder, STN_CHECKPOINT_NAME, err);
@@ -190,32 +199,26 @@ static enum stn_code check_identity(const char *theirs, size_t size, const char 
                        n > 90 ? 90 : (int)n, theirs + line, m > 90 ? 90 : (int)m, ours + line);
 }
 
-/* The state behind the identity; all of it, or nothing. */
+/* The state behind the identity; all of it, or nothing. Vectors are used where they lie in the file. */
 static enum stn_code read_state(struct stn_cursor *cursor, size_t body, struct stn_trainer *trainer, struct stn_watch *watch,
                                 struct stn_err *err)
 {
     size_t n = stn_trainer_n_values(trainer), n_vectors = watch == NULL ? 3 : 4;
-    struct stn_trainer_state state;
+    struct stn_trainer_state state = {0};
     struct stn_watch_state looks;
-    float *block = new_state(&state, n, n_vectors);
-    if (block == NULL) {
-        return stn_err_set(err, STN_MEMORY, "no memory for a checkpoint of %zu values", n);
-    }
-    enum stn_code code = STN_OK;
     uint64_t n_stated = take_state(&state, &looks, cursor);
-    if (n_stated != n || body - cursor->at != n * n_vectors * sizeof(float)) {
-        code = stn_err_set(err, STN_INVALID, "the checkpoint has %llu values, this run %zu",
-                           (unsigned long long)n_stated, n);
-    } else {
-        memcpy(block, cursor->data + cursor->at, n * n_vectors * sizeof(float));
-        code = stn_trainer_can_restore(trainer, &state, err);
+    size_t at = aligned(cursor->at);
+    if (n_stated != n || at > body || body - at != n * n_vectors * sizeof(float)) {
+        return stn_err_set(err, STN_INVALID, "the checkpoint has %llu values, this run %zu", (unsigned long long)n_stated, n);
     }
+    state.values = (float *)(uintptr_t)(cursor->data + at); /* nobody writes to it */
+    state.m = state.values + n;
+    state.v = state.values + 2 * n;
+    enum stn_code code = stn_trainer_can_restore(trainer, &state, err);
     if (code == STN_OK && watch != NULL) {
-        code = stn_watch_restore(watch, &looks, block + 3 * n, err);
+        code = stn_watch_restore(watch, &looks, state.values + 3 * n, err);
     }
-    code = code != STN_OK ? code : stn_trainer_restore(trainer, &state, err);
-    stn_mem_free(block);
-    return code;
+    return code != STN_OK ? code : stn_trainer_restore(trainer, &state, err);
 }
 
 static enum stn_code read_checkpoint(struct stn_cursor *cursor, const char *identity, struct stn_trainer *trainer,

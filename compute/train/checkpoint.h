@@ -3,8 +3,8 @@
  *
  * The file, numbers little endian: "STNCKPT2", u32 identity size, the identity, u64 n_values, steps done, steps,
  * epoch, index, updates, examples, rows, targets, firsts, lasts, and of the watch looks, worse, last step, best step; f64 first sum,
- * last sum, loss, and of the watch first, last, best loss, last and best accuracy; f32 values, m, v, and with a watch the best values
- * (n_values each); BLAKE2b-256 of all before it.
+ * last sum, loss, and of the watch first, last, best loss, last and best accuracy; zeroes to a multiple of 64; f32 values, m, v, and
+ * with a watch the best values (n_values each); BLAKE2b-256 of all before it.
  *
  * The identity is text, "NAME=VALUE" a line: everything that a run's result depends on besides the state. A checkpoint
  * whose identity is another is refused, and the first line that differs says why. Thread: the trainer's. */

@@ -74,6 +74,11 @@ check "and that does" train c.gguf --memory-limit "${least}M"
 check "within the limit" keeps $((least * 1048576))
 check "with weights streamed" grep -q '"streams": true' "$dir/out"
 check "in small passes" test "$(number pass_tokens)" -lt 256
+check "a checkpoint is in the plan" train g.gguf --checkpoint "$dir/kept"
+check "and kept to" keeps 99999999999
+check "and taken up again" train g.gguf --resume "$dir/kept"
+check "within the plan as well" keeps 99999999999
+check "to the same adapter" cmp "$dir/a.gguf" "$dir/g.gguf"
 # no folder for packed weights: they are packed anew from the model's file for each use
 export STERNA_TEST_CACHE=
 check "so much is too little" refuses e.gguf --memory-limit 1M
