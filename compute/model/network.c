@@ -403,8 +403,7 @@ enum stn_code stn_network_update(struct stn_network *network, const struct stn_n
     network->n_batches = 0;
     *ret_norm = sqrt(squares);
     if (!isfinite(*ret_norm)) {
-        return stn_err_set(err, STN_CORRUPT, "the gradient's norm is %g at step %llu", *ret_norm,
-                           (unsigned long long)network->n_steps + 1);
+        return stn_err_set(err, STN_CORRUPT, "the gradient's norm is %g: lower the rate", *ret_norm);
     }
     network->n_steps++;
     network->n_past = 0;

@@ -254,7 +254,7 @@ static void name_examples(const struct stn_trainer *trainer, struct stn_err *err
                          (unsigned long long)trainer->run.dataset->examples[spans[i].example].line);
         at += n > 0 ? (size_t)n : 0;
     }
-    (void)stn_err_prefix(err, "the %s of line %s", n_spans == 1 ? "example" : "examples", lines);
+    (void)stn_err_prefix(err, "the example%s %s", n_spans == 1 ? " of line" : "s of lines", lines);
 }
 
 /* After an update that failed: the step again, until a pass leaves a gradient that cannot be. */

@@ -214,7 +214,7 @@ START_TEST(a_gradient_that_is_not_finite_names_its_examples_and_leaves_the_adapt
     }
     stn_trainer_set_values(trainer, poisoned);
     ck_assert_int_eq(stn_trainer_step(trainer, &ret, &err), STN_CORRUPT);
-    ck_assert_msg(strncmp(err.text, "the examples of line ", 21) == 0, "%s", err.text);
+    ck_assert_msg(strncmp(err.text, "the examples of lines ", 22) == 0, "%s", err.text);
     ck_assert_msg(strstr(err.text, "step 1: the gradient's norm is inf") != NULL, "%s", err.text);
     float *after = values();
     ck_assert_mem_eq(poisoned, after, adapter->n_values * sizeof *after);

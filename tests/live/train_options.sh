@@ -28,7 +28,7 @@ train() { # an adapter's name, then options
 fails() { # words of the error, then as train
     words=$1
     shift
-    ! train "$@" && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -q "^error: .*$words" "$dir/err" && [ ! -e "$dir/$1" ]
+    ! train "$@" && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -q "^error: " "$dir/err" && grep -q "$words" "$dir/err" && [ ! -e "$dir/$1" ]
 }
 
 says() { # words on stdout
@@ -78,6 +78,9 @@ check "time ends a run" train d.gguf --epochs 5000 --time-limit 0.02 --checkpoin
 check "as a stop" says '"stopped": true, "end": "time"'
 check "that keeps its adapter" test -s "$dir/d.gguf"
 check "and goes on when it is told so" train d.gguf --epochs 5000 --time-limit 0.02 --resume "$dir/kept" --json
+
+check "a run that leaves all numbers ends" fails "^error: the example.* of line.* step [0-9]*: .*lower the rate" no.gguf --lr 10 \
+    --weight-decay 10 --clip 0 --schedule constant --warmup 0 --epochs 300 --checkpoint "$dir/none"
 
 # passes
 check "passes may be small" train e.gguf --steps 3 --pass-tokens 40 --backward exact --json
