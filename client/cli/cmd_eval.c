@@ -71,6 +71,7 @@ static enum stn_code make_network(struct job *job, struct stn_err *err)
     code = stn_network_new(&job->network, job->session.model, job->session.adapter, &config, err);
     if (code == STN_OK) {
         job->plan.memory = stn_network_memory(job->network);
+        job->plan.streams = stn_model_streams(job->session.model);
     }
     return code;
 }

@@ -78,7 +78,7 @@ START_TEST(logits_losses_and_gradients_are_the_cpus)
 }
 END_TEST
 
-/* _i: exact or int8 gradients, activations computed again or kept */
+/* _i: exact gradients and all kept; or int8, activations computed again, and dropout */
 START_TEST(a_training_run_follows_the_cpus)
 {
     struct pack p = {0};
@@ -93,6 +93,7 @@ START_TEST(a_training_run_follows_the_cpus)
         struct stn_network_config c = on(i == 0 ? "cpu" : "vulkan");
         c.backward = _i == 0 ? STN_BACKWARD_EXACT : STN_BACKWARD_INT8;
         c.recompute = _i != 0 ? STN_NETWORK_ALL : 0;
+        c.dropout = _i != 0 ? 0.2f : 0;
         struct stn_network *network = new_network(adapter, &c);
         for (size_t s = 0; s < n_steps; s++) {
             loss[i][s] = accumulate(network, &p);
