@@ -27,7 +27,7 @@ train() { # an adapter's name, then options
     out=$1
     shift
     STERNA_CACHE="${STERNA_TEST_CACHE-$dir/cache}" "$sterna" train -m "$dir/model.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --batch-tokens 512 --ctx 64 \
-        --steps 2 --threads 2 --validation-share 0.1 --json "$@" >"$dir/out" 2>"$dir/err" </dev/null
+        --steps 2 --threads 2 --backend cpu --validation-share 0.1 --json "$@" >"$dir/out" 2>"$dir/err" </dev/null
 }
 
 refuses() { # as train
