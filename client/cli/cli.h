@@ -18,6 +18,6 @@ extern const struct stn_command stn_cmd_task_create, stn_cmd_task_list, stn_cmd_
 extern const struct stn_command stn_cmd_status, stn_cmd_invite, stn_cmd_device_list, stn_cmd_adapter_list;
 extern const struct stn_command stn_cmd_join, stn_cmd_log_evidence;
 extern const struct stn_command stn_cmd_bench_train, stn_cmd_bench_infer, stn_cmd_bench_devices, stn_cmd_bench_secagg,
-    stn_cmd_bench_coordinator, stn_cmd_bench_roofline;
+    stn_cmd_bench_coordinator, stn_cmd_bench_roofline, stn_cmd_bench_wire;
 
 #endif

@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench train, infer, secagg and coordinator as scripts use them: one JSON object with the promised keys, a random model that leaves no
+# bench train, infer, secagg, wire and coordinator as scripts use them: one JSON object with the promised keys, a random model that leaves no
 # file behind, steps that allocate nothing.
 #   cli_bench.sh STERNA TOP
 set -eu
@@ -89,6 +89,10 @@ check "and is right" grep -q '"sum_error": 0,' "$dir/out"
 check "a round beyond the bound is void" ends 1 bench secagg --clients 100 --params 300 --dropout 0.4 --json
 check "in one line that says why" grep -q "^error: a device leaves the round, in which 40 of 100 are lost: limit$" "$dir/err"
 check "fewer members than a graph takes are wrong usage" ends 2 bench secagg --clients 4 --params 300 --json
+check "bench wire runs" ends 0 bench wire --seconds 0.2 --json
+check "says so in one object" is_object
+check "with its keys" has handshakes_per_s requests_per_s bytes_per_s loopback_round_trip_s loopback_bytes_per_s
+check "a handshake takes longer than a request" less "$(number request_cpu_s)" "$(number handshake_cpu_s)"
 coordinator="bench coordinator --clients 5 --params 1000 --rounds 2 --secure off"
 check "bench coordinator runs rounds of a real one, on a disk and in memory" ends 0 $coordinator --floor --json
 check "says so in one object" is_object
