@@ -217,6 +217,8 @@ static enum stn_code find_split(const struct vocabulary *v, const char **ret, st
          "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+;ByteLevel;",
          "llama-bpe"},
         {"Punctuation;ByteLevel+;Digits;Split:[0-9][0-9][0-9];", "falcon"},
+        {"Punctuation;ByteLevel+;Split:[0-9];", "falcon_e"},
+        {"Punctuation;ByteLevel+;Digits:1;", "falcon_e"}, /* other digits than these are single tokens there anyway */
         {"ByteLevel+;", "gpt-2"},
     };
     struct stn_buf steps = {0};

@@ -195,6 +195,19 @@ static size_t step_three_digits(const struct stn_tokenizer_split_point *p, size_
     return end;
 }
 
+/* [0-9] */
+static size_t step_digit(const struct stn_tokenizer_split_point *p, size_t from, size_t to)
+{
+    size_t end = from + 1;
+    if (code(p, from, to) >= '0' && code(p, from, to) <= '9') {
+        return end;
+    }
+    while (end < to && (code(p, end, to) < '0' || code(p, end, to) > '9')) {
+        end++;
+    }
+    return end;
+}
+
 static const struct stn_tokenizer_split splits[] = {
     {"gpt-2", false, false, {step_gpt2}},
     {"llama-bpe", true, true, {step_llama3}},
@@ -202,6 +215,7 @@ static const struct stn_tokenizer_split splits[] = {
     {"llama-v3", true, true, {step_llama3}},
     {"falcon3", true, true, {step_llama3}},
     {"falcon", false, false, {step_marks, step_gpt2, step_three_digits}},
+    {"falcon_e", false, false, {step_marks, step_gpt2, step_digit}},
     {"default", false, false, {step_marks_without_backtick, step_gpt2, step_numbers, step_three_digits}},
 };
 

@@ -280,6 +280,8 @@ START_TEST(a_pre_tokenizer_is_known_to_the_letter_or_refused)
          "llama-bpe", true},
         {SEQUENCE("{\"type\": \"Punctuation\", \"behavior\": \"Contiguous\"}, " BYTES "true}, {\"type\": \"Digits\", "
                   "\"individual_digits\": false}, " SPLIT "[0-9][0-9][0-9]\"}}"), "falcon", false},
+        {SEQUENCE("{\"type\": \"Punctuation\", \"behavior\": \"Contiguous\"}, " BYTES "true}, {\"type\": \"Digits\", "
+                  "\"individual_digits\": true}"), "falcon_e", false},
         {SEQUENCE(SPLIT "\\\\p{N}{1,3}\"}}, " BYTES "false}"), NULL, false},
         {"\"pre_tokenizer\": " BYTES "false}", NULL, false},
         {"\"normalizer\": {\"type\": \"NFC\"}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}", NULL, false},
