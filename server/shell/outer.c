@@ -87,12 +87,17 @@ static enum stn_code begin(struct stn_outer_moments *ret, const struct stn_outer
     return STN_OK;
 }
 
+_Static_assert(sizeof(float) == 4 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are copied as they lie in memory");
+
 static bool take_values(struct stn_cursor *cursor, float *values, size_t n, float least)
 {
-    for (size_t i = 0; values != NULL && i < n; i++) {
-        uint32_t bits = stn_buf_take_u32(cursor);
-        memcpy(&values[i], &bits, sizeof bits);
-        if (cursor->failed || !isfinite(values[i]) || values[i] < least) {
+    const uint8_t *from = values == NULL ? NULL : stn_buf_take(cursor, n * sizeof *values);
+    if (from == NULL) {
+        return values == NULL;
+    }
+    memcpy(values, from, n * sizeof *values);
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(values[i]) || values[i] < least) {
             return false;
         }
     }
@@ -155,10 +160,8 @@ enum stn_code stn_outer_read(struct stn_outer_state *ret, const struct stn_outer
 
 static void add_values(struct stn_buf *buf, const float *values, size_t n)
 {
-    for (size_t i = 0; values != NULL && i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        (void)stn_buf_add_u32(buf, bits);
+    if (values != NULL) {
+        (void)stn_buf_add(buf, values, n * sizeof *values);
     }
 }
 
