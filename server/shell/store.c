@@ -405,8 +405,15 @@ bool stn_store_find_device(struct stn_store *store, const uint8_t key[static 32]
 enum stn_code stn_store_saw_device(struct stn_store *store, const struct stn_id *device, uint64_t now_ms,
                                    struct stn_err *err)
 {
+    int64_t seen_ms = 0;
     const struct stn_db_value values[] = {stn_db_blob(device->bytes, sizeof device->bytes), stn_db_i64((int64_t)now_ms)};
-    return stn_db_run(store->db, "UPDATE device SET seen_ms = ?2 WHERE device = ?1", values, 2, NULL, NULL, err);
+    enum stn_code code = stn_db_number(store->db, "SELECT seen_ms FROM device WHERE device = ?1", values, 1, &seen_ms, err);
+    uint64_t last_ms = (uint64_t)seen_ms;
+    if (code == STN_NOT_FOUND || (code == STN_OK && last_ms > 0 && last_ms <= now_ms && now_ms - last_ms < STN_STORE_SEEN_MS)) {
+        return STN_OK;
+    }
+    return code == STN_OK ? stn_db_run(store->db, "UPDATE device SET seen_ms = ?2 WHERE device = ?1", values, 2, NULL, NULL, err)
+                          : code;
 }
 
 struct device_reading {

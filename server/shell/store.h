@@ -56,6 +56,8 @@ enum stn_code stn_store_add_device(struct stn_store *store, const struct stn_sto
                                    struct stn_err *err) STN_CHECKED;
 /* False: no enrolled device has this static key. */
 bool stn_store_find_device(struct stn_store *store, const uint8_t key[static 32], struct stn_id *ret);
+/* To the minute: a fleet that looks for work and finds none is to cost no commit for each of its devices. */
+#define STN_STORE_SEEN_MS 60000
 enum stn_code stn_store_saw_device(struct stn_store *store, const struct stn_id *device, uint64_t now_ms,
                                    struct stn_err *err) STN_CHECKED;
 enum stn_code stn_store_each_device(struct stn_store *store,

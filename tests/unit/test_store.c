@@ -226,6 +226,13 @@ START_TEST(a_device_is_found_by_its_key_and_enrols_once)
     ck_assert_uint_eq(n_devices, 1);
     ck_assert_uint_eq(last.enrolled_ms, 100);
     ck_assert_uint_eq(last.seen_ms, 300);
+    ok(stn_store_commit(store, &err));
+    ok(stn_store_saw_device(store, &device.device, 300 + STN_STORE_SEEN_MS - 1, &err));
+    ck_assert(!stn_store_is_dirty(store)); /* nothing to commit */
+    ok(stn_store_saw_device(store, &device.device, 300 + STN_STORE_SEEN_MS, &err));
+    ok(stn_store_saw_device(store, &device.device, 200, &err)); /* the clock was set back */
+    ok(stn_store_each_device(store, count_device, &last, &err));
+    ck_assert_uint_eq(last.seen_ms, 200);
     ck_assert_uint_eq(last.certificate[0], 7);
     device.device.bytes[31] ^= 0x80; /* another identity with the same image */
     ck_assert_int_eq(stn_store_add_device(store, &device, &err), STN_EXISTS);
