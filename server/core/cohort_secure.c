@@ -217,7 +217,6 @@ static void carry_out_one(const struct turn *turn, const struct stn_secagg_serve
         unmask(turn, effect);
         break;
     case STN_SECAGG_SERVER_CLEAR:
-        assert(effect->n == turn->cohort->n[STN_MEMBER_UPLOADED]);
         stn_cohort_stage_merge(turn->cohort, turn->emit);
         break;
     case STN_SECAGG_SERVER_SUSPECT:
@@ -249,12 +248,15 @@ static void step(const struct turn *turn, struct stn_secagg_server_event event)
     event.now_ms = turn->emit->now_ms;
     stn_secagg_server_step(secure->server, &event, effects);
     for (size_t i = 0; i < effects->n; i++) {
-        if (effects->items[i].type == STN_SECAGG_SERVER_VOID) {
-            make_void(turn, effects->items[i].code);
+        const struct stn_secagg_server_effect *effect = &effects->items[i];
+        bool is_other = effect->type == STN_SECAGG_SERVER_CLEAR &&
+                        effect->n != turn->cohort->n[STN_MEMBER_UPLOADED];
+        if (effect->type == STN_SECAGG_SERVER_VOID || is_other) { /* other: records do not fit */
+            make_void(turn, is_other ? STN_CORRUPT : effect->code);
             return;
         }
-        if (effects->items[i].type == STN_SECAGG_SERVER_WAKE) {
-            turn->cohort->record.deadline_ms = effects->items[i].at_ms;
+        if (effect->type == STN_SECAGG_SERVER_WAKE) {
+            turn->cohort->record.deadline_ms = effect->at_ms;
         }
     }
     for (size_t i = 0; i < effects->n; i++) {

@@ -1,6 +1,6 @@
 /* A coordinator of a secure task with seven devices that have keys and keep to SA1, until a byte says otherwise: two bytes are an
  * event, who and what. A device does the next thing that it would do; says it with a bit changed, or as another; is late, leaves,
- * starts again; the coordinator's process ends and another goes on from its records. Whatever happens: a ticket is answered once, a
+ * starts again; the coordinator's process ends and another goes on from its records, or from what a broken disk has left of them. Whatever happens: a ticket is answered once, a
  * sum that is merged is the plain sum of exactly the vectors that count, of at least n_min, among them all that were acknowledged,
  * and no honest device is quarantined for the lies of one. */
 #include "tests/lib/fuzz.h"
@@ -43,6 +43,7 @@ struct run {
     struct device devices[N];
     struct stn_round_id unmasking, merging;
     bool is_unmasking, is_merging;
+    bool is_broken; /* a record was changed: nothing is promised but an end */
     uint32_t sum[VALUES];
 };
 
@@ -95,7 +96,7 @@ static void client_step(struct run *run, struct device *device, struct stn_secag
             stn_mask_apply(device->y, VALUES, 0, effect->masks.items, effect->masks.n);
             has_masked = true;
         }
-        must(effect->type != STN_SECAGG_CLIENT_EVIDENCE); /* this coordinator is honest */
+        must(effect->type != STN_SECAGG_CLIENT_EVIDENCE || run->is_broken); /* this coordinator is honest */
         device->is_over = device->is_over || effect->type == STN_SECAGG_CLIENT_OVER;
     }
     if (has_masked) {
@@ -160,13 +161,14 @@ static void check_sum(struct run *run, const struct stn_server_effect *effect)
     for (int i = 0; i < N; i++) {
         const struct device *device = &run->devices[i];
         bool is_in = memcmp(&device->round, &effect->merge.round, sizeof device->round) == 0;
-        must(!is_in || device->counts || !device->is_acknowledged);
+        must(!is_in || device->counts || !device->is_acknowledged || run->is_broken);
         for (int k = 0; k < VALUES && is_in && device->counts; k++) {
             sum[k] += device->x[k];
         }
         n += is_in && device->counts;
     }
-    must(n == effect->merge.n_included && n >= N_MIN && memcmp(sum, run->sum, sizeof sum) == 0);
+    must(run->is_broken || (n == effect->merge.n_included && memcmp(sum, run->sum, sizeof sum) == 0));
+    must(effect->merge.n_included >= N_MIN);
 }
 
 static void unmask(struct run *run, const struct stn_server_effect *effect)
@@ -191,7 +193,7 @@ static void save(struct run *run, const struct stn_record *record)
         for (int i = 0; i < N; i++) {
             n_liars += run->devices[i].has_lied;
         }
-        must(n_liars > 1 || device_of(run, &record->quarantine.device)->has_lied);
+        must(run->is_broken || n_liars > 1 || device_of(run, &record->quarantine.device)->has_lied);
     }
 }
 
@@ -373,7 +375,21 @@ static void finish(struct run *run, bool fails)
     }
 }
 
-static void happen(struct run *run, struct device *device, uint8_t what)
+/* A bit of a record of the round, and the process starts. */
+static void break_disk(struct run *run, uint8_t at)
+{
+    for (size_t i = 0; i < run->disk.records.n; i++) {
+        struct stn_record *record = run->disk.records.entries[(i + at) % run->disk.records.n].value;
+        if (record->type == STN_RECORD_SECAGG) {
+            ((uint8_t *)(record + 1))[at * 7u % record->secagg.of.size] ^= (uint8_t)(1u << at % 8);
+            run->is_broken = true;
+            break;
+        }
+    }
+    start_server(run);
+}
+
+static void happen(struct run *run, struct device *device, uint8_t who, uint8_t what)
 {
     struct stn_msg leave = {.type = STN_MSG_LEAVE, .leave = {.round = device->round}};
     if (what < 144) {
@@ -394,6 +410,8 @@ static void happen(struct run *run, struct device *device, uint8_t what)
         end_round(device);
     } else if (what < 240) { /* a new process of the device knows nothing of the round */
         end_round(device);
+    } else if (what >= 252) {
+        break_disk(run, who);
     } else {
         stn_ticket ticket = run->n_tickets - what % 8u;
         (void)stn_map_remove(&run->tickets, &ticket, sizeof ticket);
@@ -432,7 +450,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < EVENTS_MOST && run->in.at + 1 < run->in.size; i++) {
         uint8_t who = stn_buf_take_u8(&run->in), what = stn_buf_take_u8(&run->in);
         run->now_ms += who / 64;
-        happen(run, &run->devices[who % N], what);
+        happen(run, &run->devices[who % N], who, what);
     }
     for (int i = 0; i < N; i++) {
         stn_secagg_client_free(run->devices[i].client);
