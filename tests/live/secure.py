@@ -224,6 +224,10 @@ def drive_beyond_the_bound(log):
     for name in victims:
         kill(name)
     print(f"{time.monotonic() - BEGAN:5.1f} s, round {number}: {len(victims)} of {n} are killed after share")
+    said = json.loads(run(sterna, "task", "show", "home", "--dir", fleet, "--json"))["task"]["round"]
+    check("the stage is shown", said["secure"]["stage"] == "upload" and said["secure"]["shared"] == n, said)
+    check("... and at a glance", f"round {number} uploading, secure: upload" in run(sterna, "status", "--dir", fleet))
+    check("nobody is listed as a liar", "quarantined_ms" not in run(sterna, "device", "list", "--dir", fleet, "--json"))
     until("the round ends", 120, lambda: log.news() is None or log.ends(number))
     late = [device for device in log.did("uploaded", number) if agents[device] in victims]
     check("nobody was too quick to be killed", not late, late)
