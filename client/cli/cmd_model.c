@@ -6,9 +6,11 @@
 
 #include "base/mem.h"
 #include "base/progress.h"
+#include "base/str.h"
 #include "client/cli/session.h"
 #include "compute/model/convert.h"
 #include "compute/model/random.h"
+#include "compute/model/repack.h"
 
 #define PIECE ((size_t)1 << 16) /* values looked at together: whole blocks of every format */
 
@@ -415,6 +417,7 @@ const struct stn_command stn_cmd_model_random = {
 
 struct convert_options {
     int type;
+    struct stn_session_reading reading;
     const char *out;
 };
 
@@ -424,6 +427,7 @@ static const char *const type_words[] = {"tq2_0", "tq1_0", NULL};
 static const struct stn_option convert_options[] = {
     {"type", 0, STN_OPTION_WORD, offsetof(struct convert_options, type), "tq2_0|tq1_0", "the format of the weights (tq2_0)",
      .words = type_words},
+    STN_SESSION_READING(offsetof(struct convert_options, reading)),
     {"output", 'o', STN_OPTION_STR, offsetof(struct convert_options, out), "MODEL.gguf", "the file to write", .required = true},
     {0},
 };
@@ -433,11 +437,14 @@ static enum stn_code convert(const void *parsed, const struct stn_command_line *
     const struct convert_options *o = parsed;
     struct contents c;
     struct stn_progress progress;
-    enum stn_code code = stn_session_can_write(o->out, NULL, 0, err);
+    const char *from = line->args[0];
+    const struct stn_model_reading reading = {.ternarise = o->reading.ternarise, .i2_s_arm = o->reading.i2_s == 1};
+    enum stn_quant_type type = stn_quant_named(type_words[o->type])->type;
+    enum stn_code code = stn_session_can_write(o->out, &from, 1, err);
     if (code == STN_OK) {
         stn_progress_start(&progress, "tensor", 0);
-        code = stn_convert_folder(line->args[0], o->out, stn_quant_named(type_words[o->type])->type, random_progress, &progress,
-                                  err);
+        code = stn_str_ends(from, ".gguf") ? stn_repack_file(from, &reading, o->out, type, random_progress, &progress, err)
+                                           : stn_convert_folder(from, o->out, type, random_progress, &progress, err);
         stn_progress_end(&progress);
     }
     code = code != STN_OK ? code : open_contents(&c, o->out, err);
@@ -449,8 +456,8 @@ static enum stn_code convert(const void *parsed, const struct stn_command_line *
 }
 
 const struct stn_command stn_cmd_model_convert = {
-    .name = "model convert", .args = "HF_DIR", .min_args = 1, .max_args = 1,
-    .summary = "write a checkpoint folder (safetensors, config.json, tokenizer.json) as one GGUF",
+    .name = "model convert", .args = "HF_DIR|MODEL.gguf", .min_args = 1, .max_args = 1,
+    .summary = "write a checkpoint folder (safetensors, config.json, tokenizer.json) as one GGUF, or a GGUF with ternary blocks",
     .example = "sterna model convert bitnet-2b -o base.gguf --type tq2_0",
     .options = convert_options, .defaults = &convert_defaults, .size = sizeof(struct convert_options), .run = convert,
 };

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "compute/model/network.h"
 #include "compute/model/random.h"
+#include "compute/model/repack.h"
 #include "io/file.h"
 
 /* What a model's file does not say, and the one who opens it does. */
@@ -20,10 +21,12 @@ enum { T = 7, E = 256, FF = 320, V = 1024 };
 static struct stn_err err;
 static char folder[32], path[64], other[64];
 static struct stn_gguf *vocab;
+static bool scaled; /* the models that are written have scales beside their weights */
 
 static void start(void)
 {
     char home[512];
+    scaled = false;
     (void)snprintf(folder, sizeof folder, "/tmp/stn_reading_XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     (void)snprintf(path, sizeof path, "%s/model.gguf", folder);
@@ -42,7 +45,8 @@ static void write_model(const char *to, enum stn_quant_type type, bool arm)
 {
     const struct stn_random_shape shape = {.name = "reading", .n_embd = E, .n_layers = 1, .n_heads = 4, .n_kv_heads = 2,
                                            .n_ff = FF};
-    const struct stn_random_kind kind = {.arch = "bitnet", .type = type, .table = STN_QUANT_F32, .i2_s_arm = arm};
+    const struct stn_random_kind kind = {.arch = "bitnet", .type = type, .table = STN_QUANT_F32, .i2_s_arm = arm,
+                                         .scaled = scaled};
     ck_assert_msg(stn_random_write(&shape, &kind, vocab, 3, to, NULL, NULL, &err) == STN_OK, "%s", err.text);
 }
 
@@ -143,6 +147,41 @@ START_TEST(what_is_ternary_stays_as_it_is_though_asked)
 }
 END_TEST
 
+START_TEST(a_model_written_again_in_blocks_is_the_same_model)
+{
+    static const struct {
+        enum stn_quant_type from, to;
+        bool arm, scaled;
+    } cases[] = {{STN_QUANT_I2_S, STN_QUANT_TQ2_0, true, false}, {STN_QUANT_TQ2_0, STN_QUANT_TQ1_0, false, true},
+                 {STN_QUANT_F32, STN_QUANT_TQ2_0, false, true}, {STN_QUANT_TQ1_0, STN_QUANT_TQ2_0, false, false}};
+    static float want[T * V], got[T * V];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct stn_model_reading reading = {.i2_s_arm = cases[i].arm};
+        struct stn_gguf *gguf = NULL;
+        scaled = cases[i].scaled;
+        write_model(path, cases[i].from, cases[i].arm);
+        logits_of(path, &reading, want);
+        ck_assert_msg(stn_repack_file(path, &reading, other, cases[i].to, NULL, NULL, &err) == STN_OK, "%s", err.text);
+        logits_of(other, &(struct stn_model_reading){0}, got);
+        ck_assert_mem_eq(want, got, sizeof want);
+        ck_assert_int_eq(stn_gguf_open(&gguf, other, &err), STN_OK);
+        ck_assert_int_eq(stn_gguf_tensor(gguf, "blk.0.attn_q.weight")->type, cases[i].to);
+        ck_assert_int_eq(stn_gguf_tensor(gguf, "blk.0.ffn_down.weight")->type, STN_QUANT_F16); /* 320 columns */
+        ck_assert_int_eq(stn_gguf_tensor(gguf, "token_embd.weight")->type, STN_QUANT_F32);
+        stn_gguf_close(gguf);
+    }
+    write_model(path, STN_QUANT_F32, false);
+    change(path, "blk.0.ffn_up.weight", blur, 0.04);
+    ck_assert_int_eq(unlink(other), 0);
+    ck_assert_int_eq(stn_repack_file(path, &(struct stn_model_reading){0}, other, STN_QUANT_TQ2_0, NULL, NULL, &err),
+                     STN_UNSUPPORTED);
+    ck_assert(!stn_file_exists(other));
+    ck_assert_int_eq(stn_repack_file(path, &(struct stn_model_reading){.ternarise = true}, other, STN_QUANT_TQ2_0, NULL, NULL,
+                                     &err), STN_OK);
+    logits_of(other, &(struct stn_model_reading){0}, got);
+}
+END_TEST
+
 static void break_it(float *x, size_t n, double of)
 {
     x[n / 2] = (float)of;
@@ -181,6 +220,7 @@ Suite *suite(void)
     tcase_add_test(t, i2_s_is_the_same_model_in_both_packings_and_in_blocks);
     tcase_add_test(t, floats_that_are_not_ternary_become_so_only_when_asked);
     tcase_add_test(t, what_is_ternary_stays_as_it_is_though_asked);
+    tcase_add_test(t, a_model_written_again_in_blocks_is_the_same_model);
     tcase_add_test(t, weights_that_are_no_numbers_are_refused_by_name);
     suite_add_tcase(s, t);
     return s;

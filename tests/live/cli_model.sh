@@ -77,6 +77,15 @@ END
 check "floats must be ternary" 1 "$(grep -c '^error: blk.0.ffn_down.weight (f32) is not ternary: .*--ternarise$' "$dir/err")"
 "$sterna" logits -m "$dir/f32.gguf" --ternarise --tokens 0,5 -o "$dir/x" > /dev/null
 check "or be made so" 0 $?
+"$sterna" model convert "$dir/f32.gguf" -o "$dir/x.gguf" 2> "$dir/err"
+check "nor is it written again unasked" 1 $?
+check "a model is written again in blocks" tq1_0 "$("$sterna" model convert "$dir/f32.gguf" --ternarise --type tq1_0 -o "$dir/x.gguf" \
+    --json | grep -o tq1_0)"
+"$sterna" model convert "$dir/arm.gguf" --i2s arm -o "$dir/x.gguf" > /dev/null || failed=$((failed + 1))
+"$sterna" logits -m "$dir/x.gguf" --tokens 0,5,324,841 -o "$dir/x.f32" > /dev/null || failed=$((failed + 1))
+check "so that nothing need be said of it" 0 "$(cmp "$dir/tq2_0.f32" "$dir/x.f32" > /dev/null; echo $?)"
+"$sterna" model convert "$dir/arm.gguf" -o "$dir/arm.gguf" 2> /dev/null
+check "and never over itself" 1 $?
 
 echo '{"prompt":"turn on","completion":" the light"}' > "$dir/data.jsonl"
 for seed in 1 2; do
