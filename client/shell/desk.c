@@ -64,18 +64,18 @@ enum stn_code stn_desk_judge(const struct stn_desk *desk, const struct stn_adapt
 
 enum stn_code stn_desk_base_of(const char *path, struct stn_digest *ret, struct stn_err *err)
 {
-    struct stn_adapter *adapter = NULL;
+    struct stn_gguf *gguf = NULL; /* its head alone is read */
     struct stn_gguf_str base = {0};
     char text[STN_DIGEST_TEXT] = "";
-    enum stn_code code = stn_adapter_file_load(&adapter, NULL, path, err);
+    enum stn_code code = stn_gguf_open(&gguf, path, err);
     if (code == STN_OK) {
-        bool ok = stn_adapter_get_str(adapter, "sterna.base", &base) && base.size == STN_DIGEST_TEXT - 1;
+        bool ok = stn_gguf_str(gguf, "sterna.base", &base, NULL) == STN_OK && base.size == STN_DIGEST_TEXT - 1;
         if (ok) {
             memcpy(text, base.p, base.size);
             ok = stn_digest_get_text(ret, text);
         }
         code = ok ? STN_OK : stn_err_set(err, STN_NOT_FOUND, "%s: it does not say which base model it is for", path);
     }
-    stn_adapter_free(adapter);
+    stn_gguf_close(gguf);
     return code;
 }

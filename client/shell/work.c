@@ -15,7 +15,6 @@
 
 #define PIECE ((size_t)1 << 19) /* elements that are packed at once: enough chunks to be hashed side by side */
 #define JUDGE_CONTEXT 512
-#define ADAPTER_MAX ((size_t)4 << 30)
 
 static bool stopping(void *context)
 {
@@ -313,11 +312,7 @@ static enum stn_code install(struct stn_work *work, struct stn_err *err)
     if (code != STN_OK || (work->has_holdout && work->holdout.kept_old)) {
         return code;
     }
-    struct stn_buf bytes = {0};
-    code = stn_file_read(work->adapter, ADAPTER_MAX, &bytes, err);
-    code = code == STN_OK ? stn_file_replace(work->out, bytes.data, bytes.size, STN_FILE_MODE, err) : code;
-    stn_buf_fini(&bytes);
-    return code;
+    return stn_file_copy(work->adapter, work->out, STN_FILE_MODE, err);
 }
 
 /* ---- all ---- */

@@ -38,6 +38,17 @@ struct sending {
     struct stn_buf bytes;
 };
 
+/* A reply's room is a later one's: memory that is given back is zeroed by the system before it comes again. */
+static void keep_room(struct stn_service *service, struct stn_buf *bytes)
+{
+    if (service->n_spare < STN_SERVICE_SPARE && !bytes->failed) {
+        stn_buf_clear(bytes);
+        service->spare[service->n_spare++] = *bytes;
+    } else {
+        stn_buf_fini(bytes);
+    }
+}
+
 static void send_now(struct stn_after *after)
 {
     struct sending *sending = STN_LIST_OF(after, struct sending, after);
@@ -48,7 +59,7 @@ static void send_now(struct stn_after *after)
     } else {
         stn_link_reply(sending->request, sending->bytes.data, sending->bytes.size);
     }
-    stn_buf_fini(&sending->bytes);
+    keep_room(sending->service, &sending->bytes);
     stn_mem_free(sending);
 }
 
@@ -114,10 +125,13 @@ static void free_ticket(struct ticket *ticket)
 void stn_inbox_reply(struct stn_service *service, stn_ticket number, const struct stn_msg *msg)
 {
     struct stn_err err;
-    struct stn_buf sealed = {0};
     struct ticket *ticket = stn_map_get(&service->tickets, &number, sizeof number);
     if (ticket == NULL) {
         return;
+    }
+    struct stn_buf sealed = {0};
+    if (service->n_spare > 0) {
+        sealed = service->spare[--service->n_spare];
     }
     stn_buf_clear(&service->plain);
     enum stn_code code = stn_codec_encode(msg, &service->plain, &err);

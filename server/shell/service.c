@@ -237,6 +237,9 @@ void stn_service_close(struct stn_service *service)
     stn_map_fini(&service->requests);
     stn_buf_fini(&service->frame);
     stn_buf_fini(&service->plain);
+    for (size_t i = 0; i < service->n_spare; i++) {
+        stn_buf_fini(&service->spare[i]);
+    }
     stn_loop_close(service->loop);
     stn_ident_fini(&service->identity);
     stn_file_close(service->lock);

@@ -26,6 +26,7 @@
 #include "server/shell/turn.h"
 
 #define STN_SERVICE_SOCKET "operator.sock" /* in the coordinator's folder */
+#define STN_SERVICE_SPARE 16                /* as many replies as may leave at the end of a turn */
 #define STN_SERVICE_ASK_MS 5000            /* how long the directory may take to answer */
 
 struct stn_service_round { /* what the shell itself needs to know of a round */
@@ -69,6 +70,8 @@ struct stn_service {
     struct stn_map requests; /* session, counter -> struct ticket */
     struct stn_list parked;  /* tickets that wait for news, the oldest first */
     struct stn_buf frame, plain;
+    size_t n_spare;
+    struct stn_buf spare[STN_SERVICE_SPARE]; /* what replies lay in */
 };
 
 /* Opens the folder of a config and everything in it, and listens. Errors name the file and say what to do: STN_EXISTS
