@@ -28,6 +28,19 @@ struct stn_backend_device {
     bool is_gpu;             /* and not a processor that plays one */
 };
 
+/* What a device has done so far, for those who measure it. */
+struct stn_backend_tally {
+    uint64_t n_submissions;         /* of passes */
+    uint64_t n_transfers;           /* submissions that moved bytes in or out, outside of passes */
+    uint64_t planned;               /* bytes that tensors have, of those taken from the device */
+    const char *forward, *backward; /* kernels of the ternary product; NULL: none yet */
+};
+
+/* MACs a second at best, in loops that do nothing else; 0: the device has no such instructions. */
+struct stn_backend_peak {
+    double f32, dot8, matrix_i8, matrix_f16;
+};
+
 struct stn_backend_row {
     const char *name;
     /* The graph is borrowed until free and may gain tensors and passes. */
@@ -47,6 +60,9 @@ struct stn_backend_row {
     const char *(*kernel)(const struct stn_backend *backend);
     /* Nanoseconds that an op has taken in all runs; NULL where nobody measures. */
     uint64_t (*time_ns)(const struct stn_backend *backend, enum stn_op op);
+    /* NULL where there is no device that is not the processor. peak measures, for some tenths of a second. */
+    void (*tally)(const struct stn_backend *backend, struct stn_backend_tally *ret);
+    enum stn_code (*peak)(struct stn_backend_peak *ret, struct stn_err *err);
     /* Calls SEE for each device, in the order of their numbers; what it sees is valid for the call. */
     enum stn_code (*devices)(void (*see)(void *user, const struct stn_backend_device *device), void *user, struct stn_err *err);
 };

@@ -7,12 +7,18 @@ set -eu
 pack() {
     build=$1 folder=$2
     mkdir -p "$folder/bin" "$folder/lib" "$folder/deploy/models"
-    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,network} "$build/client/sterna" "$folder/bin/"
+    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,proof,network} "$build/client/sterna" "$folder/bin/"
     cp "$(dirname "$0")/../deploy/models/home-base.gguf" "$folder/deploy/models/"
     cp "$0" "$folder/gpu.sh"
     # the C library and the loader belong to the driver's machine
     ldd "$folder"/bin/* | awk '$3 ~ /^\// {print $3}' | sort -u |
         grep -vE '/(libc|libm|libdl|libpthread|librt|libresolv|ld-linux[^/]*)\.so' | xargs -I{} cp -L {} "$folder/lib/"
+}
+
+# One pass for the whole step, as a strong card wants it; where there is no memory for it, as `train` does it.
+train() {
+    "$here/bin/sterna" bench train --shape "$1" --ctx 128 --tokens "$2" --pass-tokens "$2" --backend vulkan --profile --json ||
+        "$here/bin/sterna" bench train --shape "$1" --ctx 128 --tokens "$2" --backend vulkan --profile --json
 }
 
 run() {
@@ -29,9 +35,15 @@ run() {
     done
     for shape in "${@:-125m}"; do
         for tokens in 128 512 2048; do
-            "$here/bin/sterna" bench train --shape "$shape" --ctx 128 --tokens "$tokens" --backend vulkan --profile --json || status=1
+            train "$shape" "$tokens" || status=1
         done
         "$here/bin/sterna" bench infer --shape "$shape" --backend vulkan --json || status=1
+    done
+    # the kernels of the ternary product one after the other, the best barred first
+    words=emulated
+    for kernel in matrix_i8 matrix_f16 dot8 f16; do
+        words="$words,without=ternary_$kernel,without=ternary_back_$kernel"
+        STERNA_VULKAN=$words train "${1:-125m}" 2048 || break # this build has no such kernel
     done
     exit $status
 }

@@ -16,7 +16,7 @@
 struct options {
     struct stn_bench_model_options model;
     const char *targets;
-    uint64_t context, tokens, rank, steps, prompt, generate;
+    uint64_t context, tokens, pass, rank, steps, prompt, generate;
     int backend, backward;
     const char *device;
     bool recompute, profile;
@@ -49,6 +49,7 @@ static const struct stn_option train_options[] = {
     COMMON,
     {"ctx", 0, STN_OPTION_U64, AT(context), "N", "tokens of an example (128)", 2, 1 << 20},
     {"tokens", 0, STN_OPTION_U64, AT(tokens), "N", "tokens of a step, all with loss but each example's last (128)", 2, 1 << 24},
+    {"pass-tokens", 0, STN_OPTION_U64, AT(pass), "N", "computed at once, as in train (256, or an example)", 2, 1 << 24},
     {"rank", 0, STN_OPTION_U64, AT(rank), "N", "of the adapter (8)", 1, STN_ADAPTER_RANK},
     {"targets", 0, STN_OPTION_STR, AT(targets), "LIST", "all, or some of q,k,v,o,gate,up,down (all)"},
     {"steps", 0, STN_OPTION_U64, AT(steps), "N", "that are measured, after one that is not (10)", 1, 1e9},
@@ -77,6 +78,7 @@ struct bench {
     size_t n_measured;
     double loss_first, loss_last;
     uint64_t ops_ns[STN_N_OPS]; /* by op, before what is measured */
+    struct stn_backend_tally before; /* what is measured, on a device */
     double cpu_s; /* of what was measured: what else runs here does not count in it */
     uint64_t n_allocations, peak_rss;
     int64_t rss_growth; /* bytes, from the first step's end to the last one's */
@@ -98,6 +100,9 @@ static void begin_times(struct bench *b)
     const struct stn_backend *backend = stn_network_measured(b->network);
     for (int op = 0; op < STN_N_OPS && backend->row->time_ns != NULL; op++) {
         b->ops_ns[op] = backend->row->time_ns(backend, (enum stn_op)op);
+    }
+    if (backend->row->tally != NULL) {
+        backend->row->tally(backend, &b->before);
     }
 }
 
@@ -202,6 +207,38 @@ static void add_times(json_t *result, const struct bench *b, uint64_t n)
     }
 }
 
+static double greatest(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* "gpu": what moved in the steps that were measured, the plan, the kernels and the device's own peaks; the fraction is of the best of
+ * these, as the processor's is of its own. macs: a second. */
+static enum stn_code add_device(json_t *result, const struct bench *b, double macs, struct stn_err *err)
+{
+    const struct stn_backend *backend = stn_network_measured(b->network);
+    struct stn_backend_tally after;
+    struct stn_backend_peak peak;
+    if (result == NULL || backend->row->tally == NULL) {
+        return STN_OK;
+    }
+    backend->row->tally(backend, &after);
+    enum stn_code code = backend->row->peak(&peak, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    double best = greatest(greatest(peak.f32, peak.dot8), greatest(peak.matrix_i8, peak.matrix_f16));
+    json_t *gpu = json_pack("{sf sI sI ss* ss* sf sf sf sf}", "submissions_per_step",
+                            (double)(after.n_submissions - b->before.n_submissions) / (double)b->n_measured, "transfers",
+                            (json_int_t)(after.n_transfers - b->before.n_transfers), "planned_bytes", (json_int_t)after.planned,
+                            "forward_kernel", after.forward, "backward_kernel", after.backward, "f32_gmac_per_s",
+                            peak.f32 * 1e-9, "dot8_gmac_per_s", peak.dot8 * 1e-9, "matrix_i8_gmac_per_s", peak.matrix_i8 * 1e-9,
+                            "matrix_f16_gmac_per_s", peak.matrix_f16 * 1e-9);
+    (void)json_object_set_new(result, "gpu", gpu);
+    (void)json_object_set_new(result, "peak_fraction", json_real(best > 0 ? macs / best : 0));
+    return STN_OK;
+}
+
 static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pass, uint32_t targets, bool json,
                                   struct stn_err *err)
 {
@@ -239,6 +276,11 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
     }
     json_decref(object);
     add_times(result, b, b->n_measured);
+    code = add_device(result, b, macs * (double)n_tokens / median, err);
+    if (code != STN_OK) {
+        json_decref(result);
+        return code;
+    }
     return stn_bench_model_take_result(result, json, err);
 }
 
@@ -249,10 +291,14 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
     struct stn_adapter *adapter = NULL;
     struct stn_batch batch;
     uint32_t targets = 0;
-    const struct stn_trainer_config trainer = {.context = o->context, .batch_tokens = o->tokens};
+    const struct stn_trainer_config trainer = {.context = o->context, .batch_tokens = o->tokens, .pass_tokens = o->pass};
     if (o->tokens % o->context != 0) {
         return stn_err_set(err, STN_INVALID, "--tokens %llu are no whole number of examples of --ctx %llu",
                            (unsigned long long)o->tokens, (unsigned long long)o->context);
+    }
+    if (o->pass > 0 && (o->pass < o->context || o->pass > o->tokens)) {
+        return stn_err_set(err, STN_INVALID, "--pass-tokens is %llu: give at least %llu, the --ctx, and at most %llu, the --tokens",
+                           (unsigned long long)o->pass, (unsigned long long)o->context, (unsigned long long)o->tokens);
     }
     size_t n_pass = stn_trainer_pass_tokens(&trainer), n_passes = 0;
     for (n_pass -= n_pass % o->context; o->tokens % n_pass != 0;) {

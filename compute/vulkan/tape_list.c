@@ -217,7 +217,8 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
     d->tile_y = row->shape == STN_PIPELINE_HEAD ? d->constants[row->across == STN_PIPELINE_HEADS ? 1 : 2] : row->tile_y;
     d->groups_x = (uint32_t)least(ceiling(across(b, row, w), row->tile_x), caps->max_groups);
     d->groups_x = (b->place->spoilt & stn_pipeline_only(row)) != 0 ? 0 : d->groups_x;
-    d->cost = (uint64_t)w->count * d->groups_x * row->tile_x * (d->push.in_cols[0] > 0 ? d->push.in_cols[0] : 1);
+    bool is_cells = row->shape == STN_PIPELINE_GROUP && row->across != STN_PIPELINE_ONE; /* nothing is summed for them */
+    d->cost = (uint64_t)w->count * d->groups_x * row->tile_x * (is_cells || d->push.in_cols[0] == 0 ? 1 : d->push.in_cols[0]);
     b->list->n++;
     return STN_OK;
 }

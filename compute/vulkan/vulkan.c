@@ -10,6 +10,7 @@
 #include "compute/vulkan/gpu_caps.h"
 #include "compute/vulkan/pipeline.h"
 #include "compute/vulkan/proof.h"
+#include "compute/vulkan/speed.h"
 #include "compute/vulkan/tensors.h"
 #include "compute/vulkan/tape.h"
 #include "compute/vulkan/vulkan_env.h"
@@ -337,6 +338,43 @@ static uint64_t vulkan_time_ns(const struct stn_backend *backend, enum stn_op op
     return sum;
 }
 
+static const char *name_of(const struct stn_backend *backend, enum stn_op op)
+{
+    const struct stn_pipeline_row *row = stn_vulkan_row(backend, op);
+    return row == NULL ? NULL : row->name;
+}
+
+static void vulkan_tally(const struct stn_backend *backend, struct stn_backend_tally *ret)
+{
+    struct stn_vulkan_stats stats;
+    stn_vulkan_stats(backend, &stats);
+    *ret = (struct stn_backend_tally){.n_submissions = stats.n_submissions,
+                                      .n_transfers = stats.n_copies,
+                                      .planned = stats.planned_size,
+                                      .forward = name_of(backend, STN_OP_TERNARY),
+                                      .backward = name_of(backend, STN_OP_TERNARY_BACK)};
+}
+
+static enum stn_code vulkan_peak(struct stn_backend_peak *ret, struct stn_err *err)
+{
+    struct stn_vulkan_env env;
+    struct stn_graph graph;
+    struct stn_backend *backend;
+    struct stn_speed speed;
+    stn_graph_init(&graph, 1, 1);
+    enum stn_code code = stn_vulkan_env_read(&env, err);
+    code = code != STN_OK ? code : stn_vulkan_new_bare(&backend, &graph, &env, 0, err);
+    if (code == STN_OK) {
+        struct vulkan *vulkan = vulkan_of(backend);
+        code = stn_speed_measure(&speed, &vulkan->vram, &vulkan->pipelines, &vulkan->step, err);
+        vulkan_free(backend);
+    }
+    if (code == STN_OK) {
+        *ret = (struct stn_backend_peak){speed.f32, speed.dot8, speed.matrix_i8, speed.matrix_f16};
+    }
+    return code;
+}
+
 struct seeing {
     void (*see)(void *user, const struct stn_backend_device *device);
     void *user;
@@ -391,5 +429,7 @@ const struct stn_backend_row stn_vulkan_backend = {
     .memory = vulkan_memory,
     .kernel = vulkan_kernel,
     .time_ns = vulkan_time_ns,
+    .tally = vulkan_tally,
+    .peak = vulkan_peak,
     .devices = vulkan_devices,
 };

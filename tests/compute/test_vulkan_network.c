@@ -172,6 +172,24 @@ START_TEST(a_step_is_one_submission_and_nothing_else_moves)
 }
 END_TEST
 
+/* Blocks that are not full, staging, work groups: at most a seventh beside what tensors have. */
+START_TEST(a_device_gives_no_more_than_the_plan_says)
+{
+    struct stn_adapter *adapter = new_adapter(8, 16, 1, STN_ARCH_ALL);
+    struct stn_network_config c = on("vulkan");
+    struct stn_vulkan_stats stats;
+    c.max_tokens = c.max_targets = 4096;
+    struct stn_network *network = new_network(adapter, &c);
+    struct stn_network_memory memory = stn_network_memory(network);
+    stn_vulkan_stats(network->backend, &stats);
+    ck_assert_uint_gt(stats.planned_size, (uint64_t)100 << 20);
+    ck_assert_uint_le(stats.device_size, stats.planned_size + stats.planned_size * 15 / 100);
+    ck_assert_uint_le(stats.device_size, memory.activations + memory.adapter + memory.weights);
+    stn_network_free(network);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
 START_TEST(greedy_words_are_the_cpus)
 {
     int32_t words[2][FED];
@@ -230,6 +248,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, a_training_run_follows_the_cpus, 0, 2);
     tcase_add_test(t, what_is_faster_is_found_by_a_trial_and_remembered);
     tcase_add_test(t, a_step_is_one_submission_and_nothing_else_moves);
+    tcase_add_test(t, a_device_gives_no_more_than_the_plan_says);
     tcase_add_test(t, greedy_words_are_the_cpus);
     tcase_add_test(t, a_step_cut_in_submissions_is_the_same_step);
     if (gpu_is_there()) {

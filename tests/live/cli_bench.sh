@@ -61,10 +61,17 @@ forward=$(sed 's/.*"ternary": {[^}]*"int8_macs": \([0-9.e+]*\).*/\1/' "$dir/out"
 check "a multiplication for each weight and token" awk "BEGIN { exit !($forward == 64 * $parameters) }"
 check "as a table too" ends 0 bench roofline --shape tiny --tokens 64
 check "with a line for each op" grep -q '^| attention_back |' "$dir/out"
+if "$sterna" bench devices | grep -q '^vulkan *0'; then
+    check "bench train on a device" ends 0 bench train --shape tiny --ctx 16 --tokens 16 --steps 1 --backend vulkan --json
+    check "moves nothing in a step" grep -q '"transfers": 0,' "$dir/out"
+    check "says what it multiplies with, and what the device can do" has submissions_per_step planned_bytes f32_gmac_per_s
+    check "and what fraction of that it does" less 0 "$(number peak_fraction)"
+fi
 check "bench train measures a given model, exact, computed twice" ends 0 bench train -m "$model" --ctx 32 --tokens 64 --steps 2 \
     --backward exact --recompute --json
 check "by its name" grep -q '"model": "home-base.gguf"' "$dir/out"
 check "a step of broken examples is refused" ends 1 bench train --shape tiny --ctx 32 --tokens 40
+check "and passes shorter than an example" ends 1 bench train --shape tiny --ctx 32 --tokens 64 --pass-tokens 16
 check "with its numbers" grep -q "error: --tokens 40 are no whole number of examples of --ctx 32" "$dir/err"
 check "bench infer runs" ends 0 bench infer -m "$model" --prompt 64 -n 16 --json
 check "in one object" is_object
