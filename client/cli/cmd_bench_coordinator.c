@@ -66,17 +66,18 @@ static json_t *each(const double *values, uint32_t n)
 
 static json_t *json_rounds(const struct stn_bench_rounds *r)
 {
-    double wall_s = 0, updates = (double)r->n_updates, n = r->n;
+    double cohort_s[STN_BENCH_ROUNDS_MOST], wall_s = 0, updates = (double)r->n_updates, n = r->n;
     for (uint32_t i = 0; i < r->n; i++) {
         wall_s += r->round_s[i];
+        cohort_s[i] = r->round_s[i] - r->lease_s[i];
     }
     json_t *object = json_pack(
         "{sf sf sf sI sf}", "round_s", median(r->round_s, r->n), "updates_per_s", updates / wall_s, "bytes_per_s",
         (double)(r->n_bytes_in + r->n_bytes_out) / wall_s, "server_rss_bytes", (json_int_t)r->peak_rss,
         "server_cpu_s_per_update", updates > 0 ? r->cpu_s / updates : 0.0);
     json_t *more = json_pack(
-        "{ss sI sI so sf sf sf sf sf sf sf sf sf sf sf sf}", "state", r->is_memory ? "tmpfs" : "disk", "params", (json_int_t)r->n_params, "updates",
-        (json_int_t)r->n_updates, "rounds_s", each(r->round_s, r->n), "lease_s", median(r->lease_s, r->n), "join_s",
+        "{ss sI sI so sf sf sf sf sf sf sf sf sf sf sf sf sf}", "state", r->is_memory ? "tmpfs" : "disk", "params", (json_int_t)r->n_params, "updates",
+        (json_int_t)r->n_updates, "rounds_s", each(r->round_s, r->n), "cohort_s", median(cohort_s, r->n), "lease_s", median(r->lease_s, r->n), "join_s",
         median(r->join_s, r->n), "upload_s", median(r->upload_s, r->n), "merge_s", median(r->merge_s, r->n),
         "device_cpu_s_per_update", r->device_cpu_s / updates, "server_cpu_s_per_round", r->cpu_s / n, "server_commit_s_per_round", r->commit_s / n, "server_sync_s_per_round",
         r->sync_s / n, "server_commits_per_round", (double)r->n_commits / n, "server_syncs_per_round", (double)r->n_syncs / n,
