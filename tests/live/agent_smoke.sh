@@ -96,7 +96,7 @@ check "a key that others may read is refused" fails "others may read this key" "
 chmod 600 "$dir/a/keys/device.key"
 
 # -- no consent, no part --
-sed -i -e "s|^# threads = .*|threads = 1\nretry_ms = 100\nretry_most_ms = 1000|" "$conf"
+sed -i -e "s|^# threads = .*|threads = 1\nbackend = cpu\nretry_ms = 100\nretry_most_ms = 1000|" "$conf"
 start_agent
 check "it runs" until_true 30 says '"may_work": true'
 sleep 0.5

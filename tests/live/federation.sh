@@ -108,7 +108,7 @@ cp "$dir/out" "$dir/urls"
 i=0
 for url in $(cat "$dir/urls"); do
     check "device $i joins" ok "$sterna" join "$url" --dir "$dir/a$i"
-    sed -i -e "s|^# n_min = .*|n_min = 5\nallow_plain = yes\nretry_ms = 200\nretry_most_ms = 2000|" -e "s|^# threads = .*|threads = 1|" -e "s|^# upload_kbps = .*|upload_kbps = 1000|" \
+    sed -i -e "s|^# n_min = .*|n_min = 5\nallow_plain = yes\nretry_ms = 200\nretry_most_ms = 2000|" -e "s|^# threads = .*|threads = 1\nbackend = cpu|" -e "s|^# upload_kbps = .*|upload_kbps = 1000|" \
         -e "s|^# data.TASK = PATH|data.home = $dir/data/home-0$i.jsonl|" \
         "$dir/a$i/agent.conf"
     i=$((i + 1))

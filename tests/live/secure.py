@@ -114,7 +114,7 @@ unmask_s = 8
         path = f"{folder}/a{i}/agent.conf"
         text = open(path).read()
         text = re.sub("# n_min = .*", f"n_min = {min(N_MIN, 5)}\nretry_ms = 200\nretry_most_ms = 2000", text)
-        text = text.replace("# threads = 0", "threads = 1").replace("# upload_kbps = 0", "upload_kbps = 4000")
+        text = text.replace("# threads = 0", "threads = 1\nbackend = cpu").replace("# upload_kbps = 0", "upload_kbps = 4000")
         text = text.replace("# data.TASK = PATH", f"data.home = {folder}/data/home-{i:02d}.jsonl")
         open(path, "w").write(text.replace("[agent]\n", f"[agent]\nmodel = {base}\n", 1))
         with open(f"{folder}/a{i}/keys/device.key", "rb") as f:

@@ -339,7 +339,7 @@ static void write_conf(const char *model_path)
     stn_hex_put(directory_key, directory.pub, 32);
     (void)stn_buf_printf(&text,
                          "[server]\nurl = tcp://127.0.0.1:%u\nkey = %s\ndirectory = %s\n[agent]\ndir = %s\nmodel = %s\n"
-                         "n_min = %d\nthreads = 1\nretry_ms = 50\nretry_most_ms = 200\n[data]\nhome = %s\n",
+                         "n_min = %d\nthreads = 1\nbackend = cpu\nretry_ms = 50\nretry_most_ms = 200\n[data]\nhome = %s\n",
                          stn_link_port(link_), key, directory_key, folder, model_path, N_MIN, data);
     ok(stn_file_replace(conf, text.data, text.size, 0600, &err));
     stn_buf_fini(&text);
