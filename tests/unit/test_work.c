@@ -301,6 +301,25 @@ START_TEST(one_factor_makes_a_delta_and_an_upload_of_its_own_size)
 }
 END_TEST
 
+START_TEST(a_proximal_term_holds_the_delta_back)
+{
+    double norms[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        struct stn_delta delta = {0};
+        begin(STN_WORK_TRAIN, "first.gguf", i == 0 ? "a.delta" : "b.delta");
+        work.lease.train.local_steps = 8;
+        work.lease.train.fedprox = i == 0 ? 0 : 100;
+        must_run();
+        ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
+        for (size_t k = 0; k < delta.n_values; k++) {
+            norms[i] += (double)delta.values[k] * (double)delta.values[k];
+        }
+        stn_mem_free(delta.values);
+    }
+    ck_assert_double_lt(norms[1], 0.9 * norms[0]);
+}
+END_TEST
+
 START_TEST(the_owner_says_how_many_ranks_are_trained)
 {
     struct stn_delta delta = {0};
@@ -438,6 +457,7 @@ Suite *suite(void)
     tcase_add_test(c, where_the_gpu_fails_the_processor_trains_and_says_so);
     tcase_add_test(c, a_packed_vector_holds_the_delta);
     tcase_add_test(c, a_vector_under_masks_is_the_vector_once_they_are_off);
+    tcase_add_test(c, a_proximal_term_holds_the_delta_back);
     tcase_add_test(c, the_owner_says_how_many_ranks_are_trained);
     tcase_add_test(c, what_a_round_has_no_ranks_for_stays_at_home);
     tcase_add_test(c, one_factor_makes_a_delta_and_an_upload_of_its_own_size);
