@@ -77,6 +77,7 @@ static void end_round(struct device *device)
 {
     stn_secagg_client_free(device->client);
     device->client = NULL;
+    device->says = (struct stn_msg){.type = STN_MSG_NONE};
     device->lease = (struct stn_msg_lease){0};
 }
 
@@ -117,6 +118,7 @@ static void enter(struct run *run, struct device *device, const struct stn_msg_r
     memcpy(of.certificate.device, device->ident.pub, sizeof of.certificate.device);
     stn_ident_cert_sign(&of.certificate, &run->directory);
     stn_secagg_client_free(device->client);
+    device->says = (struct stn_msg){.type = STN_MSG_NONE};
     must(stn_secagg_client_new(&device->client, &of, NULL) == STN_OK);
     must(stn_signed_cfg(config, &cfg, NULL) == STN_OK && stn_terms_of(config, &cfg, &terms, NULL) == STN_OK);
     draw(run, &entropy, sizeof entropy);
@@ -329,7 +331,7 @@ static void lie(struct run *run, struct device *device, uint8_t how)
     struct stn_opened opened[N];
     struct device *other = &run->devices[how % N];
     struct stn_msg msg = how % 16 < 8 || other->client == NULL ? device->says : other->says;
-    if (device->client == NULL) {
+    if (device->client == NULL || msg.type == STN_MSG_NONE) {
         return;
     }
     if (msg.type == STN_MSG_UNMASK && msg.unmask.n_opened > 0) { /* what it shows is not signed */
