@@ -32,6 +32,7 @@ enum stn_code stn_checkpoint_identity(struct stn_buf *ret, const struct stn_chec
         struct stn_digest held = stn_dataset_digest(subject->watch->dataset);
         stn_digest_put_text(&held, data);
     }
+    (void)stn_buf_printf(ret, "backend=%s\n", c->backend == NULL ? "cpu" : c->backend);
     (void)stn_buf_printf(ret, "factors=%d\ndropout=%.9g\nvalidation=%s\nvalidation steps=%llu\npatience=%llu\n", (int)c->slice, (double)c->dropout,
                          subject->watch == NULL ? "none" : data,
                          (unsigned long long)(subject->watch == NULL ? 0 : subject->watch->every),

@@ -158,22 +158,25 @@ START_TEST(every_input_of_a_watched_run_is_in_its_identity)
     struct stn_trainer_config config = watched(), other = watched();
     struct stn_watch_config how = {.dataset = held, .every = 3, .patience = 2}, slower = how, elsewhere = how;
     const struct stn_trainer_run run = {.dataset = dataset, .n_epochs = 1};
-    struct stn_buf names[5] = {0};
+    struct stn_buf names[6] = {0};
+    struct stn_trainer_config elsewhere_too = watched();
     other.dropout = 0.2f;
+    elsewhere_too.backend = "vulkan";
     slower.patience = 3;
     elsewhere.dataset = dataset;
-    const struct stn_checkpoint_subject subjects[5] = {{.config = &config, .run = &run, .watch = &how},
+    const struct stn_checkpoint_subject subjects[6] = {{.config = &config, .run = &run, .watch = &how},
                                                        {.config = &other, .run = &run, .watch = &how},
                                                        {.config = &config, .run = &run, .watch = &slower},
                                                        {.config = &config, .run = &run, .watch = &elsewhere},
+                                                       {.config = &elsewhere_too, .run = &run, .watch = &how},
                                                        {.config = &config, .run = &run}};
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 6; i++) {
         ck_assert_int_eq(stn_checkpoint_identity(&names[i], &subjects[i], &err), STN_OK);
         for (size_t k = 0; k < i; k++) {
             ck_assert_str_ne((const char *)names[i].data, (const char *)names[k].data);
         }
     }
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 6; i++) {
         stn_buf_fini(&names[i]);
     }
 }

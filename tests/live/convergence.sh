@@ -31,7 +31,7 @@ holds() { # by awk, for fractions
 train() { # a model, data, the backward pass, then options
     model=$1 data=$2 backward=$3
     shift 3
-    "$sterna" train -m "$model" -d "$data" -o "$dir/$backward.gguf" --backward "$backward" --seed 1 --json "$@" \
+    "$sterna" train -m "$model" -d "$data" -o "$dir/$backward.gguf" --backward "$backward" --backend cpu --seed 1 --json "$@" \
         >"$dir/$backward.json" 2>"$dir/$backward.err" </dev/null
 }
 

@@ -21,7 +21,7 @@ check() { # what was claimed, then a command
 train() { # an adapter's name, then options
     out=$1
     shift
-    "$sterna" train -m "$model" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 --lr 3e-3 --batch-tokens 128 "$@" \
+    "$sterna" train -m "$model" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 --backend cpu --lr 3e-3 --batch-tokens 128 "$@" \
         >"$dir/out" 2>"$dir/err" </dev/null
 }
 

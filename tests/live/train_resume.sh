@@ -28,7 +28,7 @@ done >"$dir/data.jsonl"
 train() { # an adapter's name, then more options
     out=$1
     shift
-    "$sterna" train -m "$top/deploy/models/home-base.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 \
+    "$sterna" train -m "$top/deploy/models/home-base.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 --backend cpu \
         --lr 1e-3 --epochs 20 --batch-tokens 128 --dropout 0.1 --validation-share 0.1 --validation-steps 7 --patience 1000 \
         --metrics "$dir/$out.metrics" "$@" >"$dir/log" 2>&1
 }
