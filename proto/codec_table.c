@@ -103,6 +103,7 @@ static const struct stn_codec_row consent_rows[] = {
     U64(2, stn_consent, n_examples, UINT64_MAX),
     ONE_IF(3, stn_consent, holdout, has_holdout, holdout),
     U64(4, stn_consent, version, UINT64_MAX),
+    U64(5, stn_consent, spent, UINT64_MAX),
 };
 SHAPE(consent, consent, NULL);
 

@@ -130,6 +130,7 @@ struct stn_consent { /* a task that the device's owner allows, and what there is
     char task[STN_MSG_NAME];
     uint64_t n_examples;
     uint64_t version; /* the released one that is in place; 0: none */
+    uint64_t spent;   /* a lease whose delta has left the device, though the coordinator may not know; 0: none */
     bool has_holdout;
     struct stn_holdout holdout;
 };

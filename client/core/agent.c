@@ -196,6 +196,9 @@ static void trained(struct stn_agent *agent, struct stn_state_turn *turn,
             stn_state_back_off(agent, turn);
         }
     } else {
+        if (code == STN_LATE) { /* the coordinator does not know, or it would have given another */
+            agent->spent = agent->record.lease;
+        }
         stn_state_give_up(agent, turn, "training failed", code == STN_OK ? STN_INVALID : code);
     }
 }

@@ -58,6 +58,8 @@ static void check_in(struct stn_agent *agent, struct stn_state_turn *turn)
     for (uint32_t i = 0; i < agent->n_consents; i++) {
         msg.check_in.consents[i] = agent->consents[i];
         msg.check_in.consents[i].version = stn_state_installed(agent, agent->consents[i].task);
+        bool has_spent = strcmp(agent->consents[i].task, agent->spent.task) == 0;
+        msg.check_in.consents[i].spent = has_spent ? agent->spent.lease : 0;
     }
     ask(agent, turn, &msg);
 }

@@ -57,6 +57,7 @@ struct stn_agent {
 
     bool is_dropping; /* dropped is to be discarded once no job uses it */
     struct stn_msg_lease dropped;
+    struct stn_msg_lease spent; /* the last that came back although its delta had left */
 };
 
 struct stn_state_turn { /* one step: when it is, and where effects go */

@@ -201,6 +201,23 @@ static size_t first_task(const struct stn_coordinator *coordinator, const struct
     return best;
 }
 
+/* Leases whose deltas have left the device, though no upload of them has begun here: it was killed
+ * in between, or this process was. They are never offered again. */
+static void spend_leases(const struct stn_coordinator *coordinator, struct stn_emit *emit,
+                         const struct stn_id *device, const struct stn_msg_check_in *check_in)
+{
+    for (uint32_t i = 0; i < check_in->n_consents; i++) {
+        const struct stn_consent *consent = &check_in->consents[i];
+        struct stn_task *task = stn_coordinator_task(coordinator, consent->task);
+        const struct stn_lease *lease =
+            task == NULL ? NULL : stn_lease_get(&task->leases, consent->spent);
+        if (lease != NULL && !lease->held &&
+            memcmp(&lease->record.device, device, sizeof *device) == 0) {
+            stn_task_spend(task, emit, consent->spent);
+        }
+    }
+}
+
 static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit, stn_ticket ticket,
                      const struct stn_id *device, const struct stn_msg_check_in *check_in)
 {
@@ -208,6 +225,7 @@ static void check_in(struct stn_coordinator *coordinator, struct stn_emit *emit,
         stn_emit_refused(emit, ticket, STN_INVALID);
         return;
     }
+    spend_leases(coordinator, emit, device, check_in);
     size_t n = coordinator->tasks.n;
     struct stn_select_demand demand = {
         .at_ms = emit->now_ms + IDLE_MS, .n = IDLE_PER_S, .per_s = IDLE_PER_S};

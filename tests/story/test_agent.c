@@ -211,6 +211,17 @@ START_TEST(a_consent_that_is_withdrawn_ends_everything_at_once)
 }
 END_TEST
 
+START_TEST(a_lease_whose_delta_has_left_is_given_back)
+{
+    until_training(); /* lease 1: the coordinator was gone before the upload that spent it began */
+    stn_buf_clear(&text);
+    trained(60, 1, STN_LATE);
+    time_comes();
+    ck_assert_int_eq(last_asked.type, STN_MSG_CHECK_IN);
+    ck_assert_uint_eq(last_asked.check_in.consents[0].spent, 1);
+}
+END_TEST
+
 START_TEST(a_restart_goes_on_before_the_cohort_and_leaves_it_after)
 {
     until_training();
@@ -454,6 +465,7 @@ Suite *suite(void)
     tcase_add_test(t, training_stops_with_the_conditions_and_goes_on_with_them);
     tcase_add_test(t, a_cohort_is_left_when_the_device_may_not_work_but_not_past_the_roster);
     tcase_add_test(t, a_consent_that_is_withdrawn_ends_everything_at_once);
+    tcase_add_test(t, a_lease_whose_delta_has_left_is_given_back);
     tcase_add_test(t, a_restart_goes_on_before_the_cohort_and_leaves_it_after);
     tcase_add_test(t, an_upload_that_arrives_broken_is_sent_again_and_not_for_ever);
     tcase_add_test(t, an_upload_that_is_late_is_given_up);

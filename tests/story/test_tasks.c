@@ -62,6 +62,37 @@ START_TEST(a_factor_trains_alone_or_in_turn_as_the_task_says)
 }
 END_TEST
 
+/* checks in, and says of which lease the delta has left it */
+static void gives_back(uint64_t now_ms, uint8_t device, uint64_t spent)
+{
+    struct stn_msg msg = {.type = STN_MSG_CHECK_IN,
+                          .check_in = {.n_min_floor = 1,
+                                       .n_consents = 1,
+                                       .consents = {{.task = "t", .n_examples = 10, .spent = spent}}}};
+    asks(now_ms, device, msg);
+}
+
+START_TEST(a_lease_that_is_spent_elsewhere_is_not_offered_again)
+{
+    begin(task());
+    check_in(10, 1);
+    check_in(11, 2);
+    stn_buf_clear(&text);
+    check_in(20, 1);
+    gives_back(30, 1, 2); /* another device's */
+    gives_back(40, 1, 1);
+    check_in(50, 2);
+    join(60, 2, 2);
+    gives_back(70, 2, 2); /* in a round: it leaves that first */
+    expect("[   20] 1 check_in -> 1: lease 1 v0\n"
+           "[   30] 1 check_in -> 1: lease 1 v0\n"
+           "[   40] 1 check_in -> lease spent, task, lease, 1: lease 3 v0\n"
+           "[   50] 2 check_in -> 2: lease 2 v0\n"
+           "[   60] 2 join -> round open, member joined, 2: round_config, wake 1060\n"
+           "[   70] 2 check_in -> 2: lease 2 v0\n");
+}
+END_TEST
+
 START_TEST(a_restart_in_any_stage_goes_on_where_it_was)
 {
     begin(task());
@@ -440,6 +471,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_merge_that_fails_voids_the_round);
     tcase_add_loop_test(t, a_factor_trains_alone_or_in_turn_as_the_task_says, 0, 3);
+    tcase_add_test(t, a_lease_that_is_spent_elsewhere_is_not_offered_again);
     tcase_add_test(t, a_restart_in_any_stage_goes_on_where_it_was);
     tcase_add_test(t, a_stale_delta_joins_when_the_task_allows_it);
     tcase_add_loop_test(t, a_round_names_the_versions_that_its_deltas_may_start_from_and_what_they_weigh, 0, 2);
