@@ -61,7 +61,7 @@ struct stn_bench_load {
     uint32_t n_groups;
     struct group groups[GROUPS_MOST];
     /* of all threads */
-    atomic_uint n_there;           /* devices with the last version in place */
+    atomic_uint n_begun, n_there;  /* devices with version 1, and with the last one, in place */
     atomic_uint_fast64_t version;  /* the newest that any has in place */
     atomic_bool is_blamed, is_over; /* somebody has an error; err has it */
     struct stn_err err;
@@ -253,18 +253,15 @@ static void note_phase(struct device *device, const struct stn_agent_record *rec
     }
 }
 
-/* Whoever comes first with a version tells of it. */
-static void note_version(struct stn_bench_load *load, uint64_t version)
+static void note_version(struct stn_bench_load *load, uint64_t before, uint64_t version)
 {
     struct stn_err err;
     uint_fast64_t newest = atomic_load(&load->version);
-    while (version > newest) {
-        if (atomic_compare_exchange_weak(&load->version, &newest, version)) {
-            if (load->config.released(load->config.user, version, &err) != STN_OK) {
-                fail(load, &err);
-            }
-            return;
-        }
+    while (version > newest && !atomic_compare_exchange_weak(&load->version, &newest, version)) {
+    }
+    if (before == 0 && atomic_fetch_add(&load->n_begun, 1) + 1 == load->config.n &&
+        load->config.begun(load->config.user, &err) != STN_OK) {
+        fail(load, &err);
     }
 }
 
@@ -280,8 +277,8 @@ static void on_changed(void *user)
     }
     if (version > device->version) {
         bool is_there = version >= last && device->version < last;
+        note_version(load, device->version, version);
         device->version = version;
-        note_version(load, version);
         if (is_there && atomic_fetch_add(&load->n_there, 1) + 1 == load->config.n) {
             stn_loop_arm(device->group->loop, &device->group->watch, 0); /* not from within a device's step */
         }

@@ -24,8 +24,8 @@ struct stn_bench_load_config { /* borrowed */
     uint64_t last_version;     /* it ends when all have put this one in place */
     /* Asked some times a second, with the newest version that a device has in place; other than STN_OK ends it. */
     enum stn_code (*going_on)(void *user, uint64_t version, struct stn_err *err);
-    /* The first device has put a version in place: on any thread, but never two at a time. */
-    enum stn_code (*released)(void *user, uint64_t version, struct stn_err *err);
+    /* The last device has put version 1 in place, on its thread: what is measured begins, and ends as it began. */
+    enum stn_code (*begun)(void *user, struct stn_err *err);
     void *user;
 };
 

@@ -37,7 +37,7 @@ struct bench {
     uint64_t version;  /* that was seen last, */
     double version_s;  /* and when */
     double cpu_s;      /* of this process, and */
-    json_t *before;    /* the coordinator's status when the warm-up was released */
+    json_t *before;    /* the coordinator's status, when every device had what the warm-up released */
 };
 
 /* ---- folders ---- */
@@ -133,12 +133,9 @@ static enum stn_code going_on(void *user, uint64_t version, struct stn_err *err)
     return stn_bench_sternad_check(&bench->sternad, err);
 }
 
-static enum stn_code released(void *user, uint64_t version, struct stn_err *err)
+static enum stn_code begun(void *user, struct stn_err *err)
 {
     struct bench *bench = user;
-    if (version != 1) {
-        return STN_OK;
-    }
     bench->cpu_s = stn_session_cpu_s();
     return ask(bench, "status", &bench->before, err);
 }
@@ -222,7 +219,7 @@ static enum stn_code load(struct bench *bench, struct stn_err *err)
     const struct stn_bench_load_config devices = {.folder = bench->devices, .task = TASK, .n = config->n_clients,
                                                   .n_min = n_min(bench), .n_threads = config->n_threads,
                                                   .last_version = (uint64_t)config->n_rounds + 1, .going_on = going_on,
-                                                  .released = released, .user = bench};
+                                                  .begun = begun, .user = bench};
     enum stn_code code = stn_bench_sternad_ask(
         &bench->sternad, json_pack("{ss sI}", "command", "invite", "count", (json_int_t)config->n_clients), &reply, err);
     code = code == STN_OK ? stn_bench_load_new(&bench->load, &devices, json_object_get(reply, "urls"), err) : code;

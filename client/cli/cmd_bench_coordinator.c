@@ -34,7 +34,7 @@ static const struct stn_option options[] = {
     {"dir", 0, STN_OPTION_STR, AT(dir), "DIR",
      "where the coordinator's folder is made (default: on a disk, $TMPDIR or /tmp, and then in " MEMORY_FOLDER ")"},
     {"sternad", 0, STN_OPTION_STR, AT(sternad), "PATH", "the coordinator's program (default: the one beside this)"},
-    {"threads", 0, STN_OPTION_U64, AT(threads), "N", "of the devices' work, one a processor by default", 1, STN_SESSION_THREADS_MAX},
+    {"threads", 0, STN_OPTION_U64, AT(threads), "N", "loops of the devices, and as many for their work: one a processor by default", 1, STN_SESSION_THREADS_MAX},
     {"seed", 0, STN_OPTION_U64, AT(seed), "S", "of the deltas (1)"},
     {0},
 };
