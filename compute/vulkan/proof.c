@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "compute/vulkan/pipeline.h"
 #include "compute/vulkan/specimen.h"
@@ -69,6 +70,19 @@ static void remember(const char *path, const char *trial, uint64_t bad)
         }
     }
     stn_err_ignore(stn_file_replace(path, text, (size_t)n, STN_FILE_MODE, NULL)); /* then it is tried again next time */
+}
+
+/* Said when it is found, by the one who looks: whoever runs the device wants to know, and nothing fails that could say it. */
+static void say(const struct stn_gpu_caps *caps, uint64_t bad)
+{
+    char name[STN_LOG_QUOTED];
+    const struct stn_pipeline_row *row;
+    for (size_t i = 0; (row = stn_pipeline_at(i)) != NULL; i++) {
+        if ((bad >> i & 1) != 0) {
+            stn_log(STN_LOG_WARN, "gpu_kernel_barred", "device=%s driver=%08x kernel=%s", stn_log_quote(name, caps->name),
+                    caps->driver, row->name);
+        }
+    }
 }
 
 /* ---- a trial ---- */
@@ -167,6 +181,7 @@ enum stn_code stn_proof_find(uint64_t *ret_barred, const struct stn_gpu_caps *ca
     name_trial(caps, env, trial);
     if (!has_path || !recall(path, trial, &bad)) {
         code = try_all(&bad, caps, env, err);
+        say(caps, bad);
         if (code == STN_OK && has_path) {
             remember(path, trial, bad);
         }

@@ -116,6 +116,27 @@ START_TEST(a_kernel_that_is_wrong_is_barred_and_the_next_is_taken)
 }
 END_TEST
 
+START_TEST(what_is_barred_is_said_once)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_buf said = {0};
+    begin("spoil=narrow");
+    ck_assert_int_eq(stn_file_join(path, folder, "said", &err), STN_OK);
+    ck_assert_ptr_nonnull(freopen(path, "w", stderr));
+    (void)barred();
+    (void)barred();
+    (void)fflush(stderr);
+    ck_assert_int_eq(stn_file_read(path, 4096, &said, &err), STN_OK);
+    ck_assert(stn_buf_add_u8(&said, 0));
+    const char *line = strstr((const char *)said.data, "level=warn event=gpu_kernel_barred device=");
+    ck_assert_ptr_nonnull(line);
+    ck_assert_ptr_nonnull(strstr(line, "kernel=narrow\n"));
+    ck_assert_ptr_null(strstr(strchr(line, '\n'), "gpu_kernel_barred"));
+    stn_buf_fini(&said);
+    end();
+}
+END_TEST
+
 START_TEST(the_row_behind_a_barred_one_does_its_work)
 {
     static float x[T * N], w[RANK * N], y[T * RANK];
@@ -193,6 +214,7 @@ Suite *suite(void)
     tcase_add_test(t, no_op_is_left_out);
     tcase_add_test(t, every_kernel_of_this_device_is_right);
     tcase_add_loop_test(t, a_kernel_that_is_wrong_is_barred_and_the_next_is_taken, 0, 5);
+    tcase_add_test(t, what_is_barred_is_said_once);
     tcase_add_test(t, the_row_behind_a_barred_one_does_its_work);
     tcase_add_test(t, a_device_that_cannot_do_an_op_says_which);
     tcase_add_test(t, what_was_found_is_remembered);
