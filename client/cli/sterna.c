@@ -35,6 +35,7 @@ int main(int argc, char **argv)
         stn_cmd_bench_coordinator,
         stn_cmd_bench_wire,
         stn_cmd_status,
+        stn_cmd_privacy,
         stn_cmd_task_create,
         stn_cmd_task_list,
         stn_cmd_task_show,

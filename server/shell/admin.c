@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "channel/url.h"
 #include "io/usage.h"
+#include "server/shell/admin_privacy.h"
 #include "server/shell/admin_task.h"
 #include "server/shell/apply.h"
 #include "server/shell/enrol.h"
@@ -191,6 +192,7 @@ static const struct {
     {"task.resume", stn_admin_task_resume, NULL},
     {"adapter.list", stn_admin_task_adapters, NULL},
     {"device.list", do_device_list, NULL},
+    {"privacy", stn_admin_privacy, NULL},
     {"invite", NULL, start_invite},
 };
 

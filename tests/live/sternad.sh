@@ -119,6 +119,17 @@ check "the status has what the process took" ok "$sterna" status --dir "$fleet" 
 check "... memory" says "\"peak_rss_bytes\": [1-9]"
 check "... what it waited for the disk" says "\"commits\": [1-9]"
 check "... and what went over the wire" says "\"bytes_in\": [0-9]"
+check "what can be learned of a device is said" ok "$sterna" privacy --dir "$fleet"
+check "... of a task without secure rounds" says "task home: NOT secure"
+check "... and who can read the directory's key" says "its key CAN be read"
+sed 's/^name = home/name = away/; s/^secure = .*/secure = yes/; s/^n_min = .*/n_min = 5/; s/^target = .*/target = 20/' "$dir/home.ini" >"$dir/away.ini"
+check "a secure task is created" ok "$sterna" task create "$dir/away.ini" --dir "$fleet"
+check "what it promises is said" ok "$sterna" privacy --dir "$fleet"
+check "... of a full round" says "a full round of 20: holds against 2 of them, goes on without 2; 19 neighbours each, 12 open"
+mv "$fleet/directory/keys/directory.key" "$dir/elsewhere"
+check "a key that is out of reach is out of reach" ok "$sterna" privacy --dir "$fleet" --json
+check "... and said to be" says "\"key_is_readable\": false"
+mv "$dir/elsewhere" "$fleet/directory/keys/directory.key"
 check "devices are listed" ok "$sterna" device list --dir "$fleet" --json
 check "adapters are listed" ok "$sterna" adapter list home --dir "$fleet"
 
