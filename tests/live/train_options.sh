@@ -63,7 +63,7 @@ check "and better than the last" holds "$best < $(number loss_last)"
 check "the metrics say which was best" sh -c 'grep "\"best\": true" "$1" | tail -1 | grep -q "\"step\": $2,"' - "$dir/a.metrics" "$best_step"
 check "a file does as well" train b.gguf --epochs 3 --validation "$dir/other.jsonl" --json
 check "and is said so" says '"validation": {"examples": 9, "looks": 1[0-9],'
-check "what was written is what did best" sh -c '"$1" eval -m "$2" -a "$3/b.gguf" -d "$3/other.jsonl" --json >"$3/eval"' - "$sterna" "$model" "$dir"
+check "what was written is what did best" sh -c '"$1" eval -m "$2" -a "$3/b.gguf" -d "$3/other.jsonl" --backend cpu --json >"$3/eval"' - "$sterna" "$model" "$dir"
 evaluated=$(sed 's/.*"loss": \([0-9.e+-]*\).*/\1/' "$dir/eval")
 check "by its loss" holds "($evaluated - $(number loss_best))^2 < 1e-10"
 check "patience without validation is refused" fails "patience needs --validation" no.gguf --patience 2
