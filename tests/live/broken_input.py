@@ -55,18 +55,18 @@ def files():
         check(f"a model with flipped bits never crashes ({i})", not crashed(r) and (r.returncode == 0 or one_error(r)), r.stderr)
     made = run(sterna, "data", "demo", "-o", folder + "/homes", "--devices", "2")
     data = folder + "/homes/home-00.jsonl"
-    made = run(sterna, "train", "-m", base, "-d", data, "-o", folder + "/a.gguf", "--steps", "1", "--rank", "2", "--batch-tokens", "64", "--ctx", "64")
+    made = run(sterna, "train", "-m", base, "-d", data, "-o", folder + "/a.gguf", "--backend", "cpu", "--steps", "1", "--rank", "2", "--batch-tokens", "64", "--ctx", "64")
     check("a small adapter is trained", made.returncode == 0, made.stderr)
     adapter = open(folder + "/a.gguf", "rb").read()
     for size in (0, 4, 40, 300, len(adapter) // 2, len(adapter) - 1):
         r = run(sterna, "adapter", "info", path("cut-a.gguf", adapter[:size]))
         check(f"an adapter cut to {size} bytes is one error", one_error(r) and "cut-a.gguf" in r.stderr, r.stderr)
     for i in range(30):
-        r = run(sterna, "eval", "-m", base, "-a", path("flip-a.gguf", flipped(adapter, 3000)), "-d", data)
+        r = run(sterna, "eval", "-m", base, "-a", path("flip-a.gguf", flipped(adapter, 3000)), "-d", data, "--backend", "cpu")
         check(f"an adapter with flipped bits never crashes ({i})", not crashed(r) and (r.returncode == 0 or one_error(r)), r.stderr)
     other = folder + "/other.gguf"
     run(sterna, "model", "random", "--shape", "tiny", "--type", "tq2_0", "--vocab", base, "--seed", "1", "-o", other)
-    r = run(sterna, "eval", "-m", other, "-a", folder + "/a.gguf", "-d", data)
+    r = run(sterna, "eval", "-m", other, "-a", folder + "/a.gguf", "-d", data, "--backend", "cpu")
     check("an adapter of another model is one error", one_error(r) and "a.gguf" in r.stderr, r.stderr)
     text = open(data, "rb").read()
     for i in range(30):
@@ -84,7 +84,7 @@ def full_disk(data):
         print("skipped: a full disk needs the right to mount a tmpfs")
         return
     try:
-        r = run(sterna, "train", "-m", base, "-d", data, "-o", mount + "/a.gguf", "--steps", "1", "--batch-tokens", "64", "--ctx", "64")
+        r = run(sterna, "train", "-m", base, "-d", data, "-o", mount + "/a.gguf", "--backend", "cpu", "--steps", "1", "--batch-tokens", "64", "--ctx", "64")
         check("a full disk is one error", r.returncode == 1 and r.stderr.count("error: ") == 1 and "No space left" in r.stderr, r.stderr)
         check("nothing is left behind on a full disk", os.listdir(mount) == [], str(os.listdir(mount)))
         r = run(sternad, "init", mount + "/fleet")

@@ -89,7 +89,7 @@ check "and never over itself" 1 $?
 
 echo '{"prompt":"turn on","completion":" the light"}' > "$dir/data.jsonl"
 for seed in 1 2; do
-    "$sterna" train -m "$base" -d "$dir/data.jsonl" --steps 1 --rank 2 --seed $seed -o "$dir/a$seed.gguf" > /dev/null 2>&1 ||
+    "$sterna" train -m "$base" -d "$dir/data.jsonl" --backend cpu --steps 1 --rank 2 --seed $seed -o "$dir/a$seed.gguf" > /dev/null 2>&1 ||
         failed=$((failed + 1))
 done
 check "an adapter has its rank" 2 "$("$sterna" adapter info "$dir/a1.gguf" -m "$base" --json | field rank)"
@@ -100,7 +100,7 @@ check "another seed is another" False "$("$sterna" adapter diff "$dir/a1.gguf" "
 
 # scales beside the weights: a folder for PEFT needs them
 "$sterna" model random --arch bitnet --layers 1 --scales --vocab "$base" -o "$dir/scaled.gguf" > /dev/null || failed=$((failed + 1))
-"$sterna" train -m "$dir/scaled.gguf" -d "$dir/data.jsonl" --steps 1 --rank 2 -o "$dir/s.gguf" > /dev/null 2>&1 || failed=$((failed + 1))
+"$sterna" train -m "$dir/scaled.gguf" -d "$dir/data.jsonl" --backend cpu --steps 1 --rank 2 -o "$dir/s.gguf" > /dev/null 2>&1 || failed=$((failed + 1))
 "$sterna" adapter average "$dir/s.gguf" -o "$dir/mean.gguf" > /dev/null || failed=$((failed + 1))
 "$sterna" adapter export "$dir/mean.gguf" "$dir/peft" 2> "$dir/err"
 check "a scaled model's adapter is exported with it" 1 "$(grep -c '^error: .*give the model, -m MODEL$' "$dir/err")"
