@@ -459,7 +459,7 @@ void stn_coordinator_tell(struct stn_coordinator *coordinator, const struct stn_
     enum stn_code code =
         member == NULL ? STN_NOT_FOUND : stn_cohort_secure_message(member, tell->stage, ret);
     if (code != STN_OK) {
-        *ret = (struct stn_msg){.type = STN_MSG_REFUSED, .refused = {.code = code}};
+        *ret = (struct stn_msg){.type = STN_MSG_WAIT};
     }
 }
 

@@ -41,7 +41,8 @@ bool stn_coordinator_may_get(const struct stn_coordinator *coordinator,
 bool stn_coordinator_may_put(const struct stn_coordinator *coordinator,
                              const struct stn_round_id *round, const struct stn_id *device);
 
-/* The message of a TELL: pointers in it last until the next call or step. */
+/* The message of a TELL: pointers in it last until the next call or step. WAIT when steps since then
+ * have left nothing of it to say: who asks again is told what there is. */
 void stn_coordinator_tell(struct stn_coordinator *coordinator, const struct stn_server_tell *tell,
                           struct stn_msg *ret);
 

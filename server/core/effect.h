@@ -10,8 +10,8 @@ enum stn_server_effect_type {
     STN_SERVER_SAVE,   /* record: write or replace it */
     STN_SERVER_FORGET, /* record (its key alone matters): delete it */
     STN_SERVER_REPLY,  /* ticket, msg; the shell signs round_config, roster and result */
-    STN_SERVER_TELL,   /* ticket, tell: as REPLY, with what stn_coordinator_tell says now: it is
-                          signed already, and too large for all of them to be kept */
+    STN_SERVER_TELL,   /* ticket, tell: as REPLY, with what stn_coordinator_tell says, now or later: it
+                          is signed already, and too large for all of them to be made at once */
     STN_SERVER_ANSWER, /* ticket, code: an operator's command is done */
     STN_SERVER_WAKE,   /* at_ms: send TIME then; replaces an earlier WAKE. UINT64_MAX: never */
     STN_SERVER_SPOOL,  /* ticket, upload (digest not known yet): make the spool if it is not there,

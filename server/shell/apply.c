@@ -78,13 +78,6 @@ static void reply(struct stn_service *service, stn_ticket ticket, const struct s
     stn_inbox_reply(service, ticket, &said);
 }
 
-static void tell(struct stn_service *service, const struct stn_server_effect *effect)
-{
-    struct stn_msg msg;
-    stn_coordinator_tell(service->coordinator, &effect->tell, &msg);
-    stn_inbox_reply(service, effect->ticket, &msg);
-}
-
 static void refuse(struct stn_service *service, stn_ticket ticket, enum stn_code code, uint64_t retry_after_ms)
 {
     struct stn_msg msg = {.type = STN_MSG_REFUSED,
@@ -266,7 +259,7 @@ static void apply(struct stn_service *service, const struct stn_server_effect *e
         reply(service, effect->ticket, &effect->msg);
         break;
     case STN_SERVER_TELL:
-        tell(service, effect);
+        stn_inbox_tell(service, effect->ticket, &effect->tell);
         break;
     case STN_SERVER_ANSWER:
         service->answer = effect->code;

@@ -15,7 +15,7 @@
 #define FREE_SHARE 16  /* one in so many of the link's requests is kept free of those that wait */
 
 struct ticket {
-    struct stn_list link; /* of service->parked, or of nothing */
+    struct stn_list link; /* of service->parked, of service->pace, or of nothing */
     stn_ticket number;
     struct stn_service *service;
     uint64_t session, counter;
@@ -23,6 +23,8 @@ struct ticket {
     struct stn_id device;
     enum stn_msg_type type;
     struct stn_timer timer;
+    bool is_told; /* by the pace, and not by the time that it has waited */
+    struct stn_server_tell tell;
 };
 
 struct key { /* of service->requests */
@@ -122,13 +124,11 @@ static void free_ticket(struct ticket *ticket)
     stn_mem_free(ticket);
 }
 
-void stn_inbox_reply(struct stn_service *service, stn_ticket number, const struct stn_msg *msg)
+/* The one reply, and the end of the ticket; how many bytes leave. */
+static size_t reply(struct ticket *ticket, const struct stn_msg *msg)
 {
     struct stn_err err;
-    struct ticket *ticket = stn_map_get(&service->tickets, &number, sizeof number);
-    if (ticket == NULL) {
-        return;
-    }
+    struct stn_service *service = ticket->service;
     struct stn_buf sealed = {0};
     if (service->n_spare > 0) {
         sealed = service->spare[--service->n_spare];
@@ -146,8 +146,38 @@ void stn_inbox_reply(struct stn_service *service, stn_ticket number, const struc
     if (code != STN_OK) {
         sealed.size = 0;
     }
+    size_t size = sealed.size;
     stn_inbox_send(service, ticket->request, &sealed);
     free_ticket(ticket);
+    return size;
+}
+
+void stn_inbox_reply(struct stn_service *service, stn_ticket number, const struct stn_msg *msg)
+{
+    struct ticket *ticket = stn_map_get(&service->tickets, &number, sizeof number);
+    if (ticket != NULL) {
+        (void)reply(ticket, msg);
+    }
+}
+
+void stn_inbox_tell(struct stn_service *service, stn_ticket number, const struct stn_server_tell *tell)
+{
+    struct ticket *ticket = stn_map_get(&service->tickets, &number, sizeof number);
+    if (ticket != NULL) {
+        stn_loop_disarm(service->loop, &ticket->timer);
+        stn_list_remove(&ticket->link);
+        ticket->is_told = true;
+        ticket->tell = *tell;
+        stn_pace_add(&service->pace, &ticket->link);
+    }
+}
+
+size_t stn_inbox_told(struct stn_list *answer)
+{
+    struct ticket *ticket = STN_LIST_OF(answer, struct ticket, link);
+    struct stn_msg msg;
+    stn_coordinator_tell(ticket->service->coordinator, &ticket->tell, &msg);
+    return reply(ticket, &msg);
 }
 
 /* Nobody waits for it any more. */
@@ -319,7 +349,7 @@ static void ask_core(struct stn_service *service, struct ticket *ticket, const s
     event.request.msg = msg;
     stn_apply_event(service, &event);
     ticket = stn_map_get(&service->tickets, &number, sizeof number);
-    if (ticket != NULL) {
+    if (ticket != NULL && !ticket->is_told) {
         park(ticket);
     }
 }

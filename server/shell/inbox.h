@@ -16,6 +16,10 @@ void stn_inbox_take(void *service, struct stn_link_request *request);
 /* The one reply to a ticket. A ticket that is gone needs none. */
 void stn_inbox_reply(struct stn_service *service, stn_ticket ticket, const struct stn_msg *msg);
 
+/* The same with what the core says of a TELL when its turn has come (pace.h). */
+void stn_inbox_tell(struct stn_service *service, stn_ticket ticket, const struct stn_server_tell *tell);
+size_t stn_inbox_told(struct stn_list *answer); /* for stn_pace_open */
+
 /* Sends the bytes after the commit, and takes them out of *bytes; nothing at all drops the request. */
 void stn_inbox_send(struct stn_service *service, struct stn_link_request *request, struct stn_buf *bytes);
 

@@ -182,6 +182,7 @@ static enum stn_code open_all(struct stn_service *service, const char *config, s
     code = code == STN_OK ? stn_loop_open(&service->loop, err) : code;
     if (code == STN_OK) {
         stn_turn_open(&service->turn, service->loop, service->store);
+        stn_pace_open(&service->pace, service->loop, stn_inbox_told);
         code = stn_loop_catch(service->loop, on_signal, service, err);
     }
     code = code == STN_OK ? stn_mailbox_open(&service->mailbox, service->loop, err) : code;

@@ -20,6 +20,7 @@
 #include "io/worker.h"
 #include "server/core/coordinator.h"
 #include "server/shell/adder.h"
+#include "server/shell/pace.h"
 #include "server/shell/settings.h"
 #include "server/shell/spool.h"
 #include "server/shell/store.h"
@@ -69,6 +70,7 @@ struct stn_service {
     struct stn_map tickets;  /* ticket -> struct ticket */
     struct stn_map requests; /* session, counter -> struct ticket */
     struct stn_list parked;  /* tickets that wait for news, the oldest first */
+    struct stn_pace pace;    /* tickets that are about to be told */
     struct stn_buf frame, plain;
     size_t n_spare;
     struct stn_buf spare[STN_SERVICE_SPARE]; /* what replies lay in */

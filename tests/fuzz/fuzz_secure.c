@@ -214,7 +214,7 @@ static void carry_out(struct run *run, const struct stn_server_effect *effect)
         break;
     case STN_SERVER_TELL:
         stn_coordinator_tell(run->coordinator, &effect->tell, &msg);
-        must(msg.type != STN_MSG_REFUSED);
+        must(msg.type != STN_MSG_WAIT);
         answer(run, effect->ticket, &msg);
         break;
     case STN_SERVER_SPOOL:

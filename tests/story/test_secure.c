@@ -225,6 +225,23 @@ START_TEST(a_share_that_is_false_costs_its_holder_every_further_lease)
 }
 END_TEST
 
+/* Large answers leave one after the other, and the round may end meanwhile. */
+START_TEST(an_answer_that_is_not_true_any_more_when_it_is_made_is_to_wait_and_ask_again)
+{
+    struct stn_msg msg;
+    begin(secure_task(5));
+    all_do_from(STN_STAGE_ADVERTISE, STN_STAGE_ADVERTISE, 5, nobody);
+    const struct stn_server_tell roster = {.round = round_id, .device = id(1), .stage = STN_STAGE_ADVERTISE};
+    stn_coordinator_tell(core, &roster, &msg);
+    ck_assert_int_eq(msg.type, STN_MSG_ROSTER);
+    time_comes(last_wake_ms); /* nobody has shared */
+    stn_coordinator_tell(core, &roster, &msg);
+    ck_assert_int_eq(msg.type, STN_MSG_WAIT);
+    hears(3000, 1, STN_STAGE_ADVERTISE);
+    ck_assert_int_eq(last.type, STN_MSG_VOIDED);
+}
+END_TEST
+
 START_TEST(what_comes_too_early_too_late_or_twice_gets_its_code)
 {
     begin(secure_task(5));
@@ -337,6 +354,7 @@ Suite *suite(void)
     tcase_add_test(t, a_coordinator_that_was_away_for_long_gives_the_stage_its_time_again);
     tcase_add_test(t, a_restart_under_the_masks_takes_them_off_again_from_the_first);
     tcase_add_test(t, a_share_that_is_false_costs_its_holder_every_further_lease);
+    tcase_add_test(t, an_answer_that_is_not_true_any_more_when_it_is_made_is_to_wait_and_ask_again);
     tcase_add_test(t, what_comes_too_early_too_late_or_twice_gets_its_code);
     tcase_add_test(t, a_vector_that_comes_after_the_survivors_are_known_is_not_looked_at);
     tcase_add_test(t, who_leaves_is_not_waited_for_and_what_it_has_given_counts);
