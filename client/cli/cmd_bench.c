@@ -41,7 +41,7 @@ static const struct options defaults = {
         {"threads", 0, STN_OPTION_U64, AT(model.threads), "N", "one a processor by default", 1,                        \
          STN_SESSION_THREADS_MAX},                                                                                     \
         STN_SESSION_READING(AT(model.reading)),                                                                        \
-        {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)",                        \
+        {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: the cpu)",                        \
          .words = stn_session_backends},                                                                               \
         {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"}
 
@@ -284,14 +284,11 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
     return stn_bench_model_take_result(result, json, err);
 }
 
-static enum stn_code train(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+static enum stn_code check_train(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct options *o = parsed;
-    struct bench b = {.options = o};
-    struct stn_adapter *adapter = NULL;
-    struct stn_batch batch;
-    uint32_t targets = 0;
-    const struct stn_trainer_config trainer = {.context = o->context, .batch_tokens = o->tokens, .pass_tokens = o->pass};
+    uint32_t targets;
+    (void)line;
     if (o->tokens % o->context != 0) {
         return stn_err_set(err, STN_INVALID, "--tokens %llu are no whole number of examples of --ctx %llu",
                            (unsigned long long)o->tokens, (unsigned long long)o->context);
@@ -300,6 +297,17 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
         return stn_err_set(err, STN_INVALID, "--pass-tokens is %llu: give at least %llu, the --ctx, and at most %llu, the --tokens",
                            (unsigned long long)o->pass, (unsigned long long)o->context, (unsigned long long)o->tokens);
     }
+    return stn_arch_targets(o->targets, &targets, err);
+}
+
+static enum stn_code train(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct options *o = parsed;
+    struct bench b = {.options = o};
+    struct stn_adapter *adapter = NULL;
+    struct stn_batch batch;
+    uint32_t targets = 0;
+    const struct stn_trainer_config trainer = {.context = o->context, .batch_tokens = o->tokens, .pass_tokens = o->pass};
     size_t n_pass = stn_trainer_pass_tokens(&trainer), n_passes = 0;
     for (n_pass -= n_pass % o->context; o->tokens % n_pass != 0;) {
         n_pass -= o->context; /* passes of one length: one batch serves all */
@@ -337,7 +345,8 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
 const struct stn_command stn_cmd_bench_train = {
     .name = "bench train", .args = "", .summary = "how fast and in how much memory this machine trains, beside its own peak",
     .example = "sterna bench train --shape 125m --ctx 128 --tokens 128 --steps 10 --json",
-    .options = train_options, .defaults = &defaults, .size = sizeof(struct options), .run = train,
+    .options = train_options, .defaults = &defaults, .size = sizeof(struct options),
+    .check = check_train, .run = train,
 };
 
 /* ---- bench infer ---- */

@@ -101,8 +101,7 @@ static enum stn_code secagg(const void *parsed, const struct stn_command_line *l
 
 const struct stn_command stn_cmd_bench_secagg = {
     .name = "bench secagg", .args = "",
-    .summary = "what a secure round costs one device and the coordinator. All of the coordinator's work is real; uploads leave "
-               "out what would cancel in their sum, so that one machine can play many devices",
+    .summary = "what a secure round costs one device and the coordinator",
     .example = "sterna bench secagg --clients 1000 --params 1048576 --dropout 0.02 --json",
     .options = options, .defaults = &defaults, .size = sizeof(struct options), .run = secagg,
 };

@@ -40,7 +40,7 @@ static const struct stn_option options[] = {
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
     STN_SESSION_READING(AT(reading)),
-    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "where to compute (auto)", .words = stn_session_backends},
+    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: the cpu)", .words = stn_session_backends},
     {0},
 };
 
@@ -75,6 +75,16 @@ static enum stn_code parse(struct job *job, struct stn_err *err)
     if (code == STN_OK && o->mask != NULL && job->n_mask != job->n) {
         code = stn_err_set(err, STN_INVALID, "--mask has %zu numbers for %zu tokens: give one for each", job->n_mask, job->n);
     }
+    return code;
+}
+
+static enum stn_code check(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    struct job job = {.options = parsed};
+    (void)line;
+    enum stn_code code = parse(&job, err);
+    stn_mem_free(job.tokens);
+    stn_mem_free(job.mask);
     return code;
 }
 
@@ -269,5 +279,5 @@ const struct stn_command stn_cmd_check_gradients = {
     .name = "check gradients", .args = "",
     .summary = "loss, logits and LoRA gradients of one example, to compare with another program",
     .example = "sterna check gradients -m base.gguf --tokens 0,324,841,283 --json",
-    .options = options, .defaults = &defaults, .size = sizeof(struct options), .run = run,
+    .options = options, .defaults = &defaults, .size = sizeof(struct options), .check = check, .run = run,
 };

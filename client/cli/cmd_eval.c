@@ -32,7 +32,7 @@ static const struct stn_option options[] = {
      STN_SESSION_THREADS_MAX},
     STN_SESSION_READING(AT(reading)),
     STN_SESSION_TEMPLATE(AT(reading)),
-    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
+    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: what is faster here)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {"memory-limit", 0, STN_OPTION_SIZE, AT(reading.memory_limit), "SIZE", "as 1.5G; passes are cut to fit"},
     {0},

@@ -33,7 +33,7 @@ static const struct stn_option options[] = {
     {"prompt", 'p', STN_OPTION_STR, AT(prompt), "TEXT", "what the text goes on from; with --chat, the first question"},
     {"chat", 0, STN_OPTION_FLAG, AT(chat), NULL, "a conversation: a question a line on stdin, the model's chat template"},
     {"system", 0, STN_OPTION_STR, AT(system), "TEXT", "what a conversation begins with (nothing)"},
-    {"n", 'n', STN_OPTION_U64, AT(n), "N", "most tokens of an answer (128)", 1, 1 << 24},
+    {"count", 'n', STN_OPTION_U64, AT(n), "N", "most tokens of an answer (128)", 1, 1 << 24},
     {"temperature", 0, STN_OPTION_F64, AT(temperature), "X", "0 takes the most likely token always (0.8)", 0, 100},
     {"top-p", 0, STN_OPTION_F64, AT(top_p), "P", "draw from the fewest tokens that are so likely together (0.95)", 1e-6, 1},
     {"seed", 0, STN_OPTION_U64, AT(seed), "S", "the same seed gives the same text (0)"},
@@ -42,7 +42,7 @@ static const struct stn_option options[] = {
      STN_SESSION_THREADS_MAX},
     STN_SESSION_READING(AT(reading)),
     STN_SESSION_TEMPLATE(AT(reading)),
-    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
+    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: the cpu)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {0},
 };
@@ -277,13 +277,18 @@ static enum stn_code print_json(const struct job *job, struct stn_err *err)
     return stn_session_take_json(object, err);
 }
 
+static enum stn_code check(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct options *o = parsed;
+    (void)line;
+    return o->prompt != NULL || o->chat ? STN_OK
+                                        : stn_err_set(err, STN_INVALID, "nothing to go on from: give -p TEXT, or --chat");
+}
+
 static enum stn_code run(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct options *o = parsed;
     struct job job = {.options = o, .json = line->json};
-    if (o->prompt == NULL && !o->chat) {
-        return stn_err_set(err, STN_INVALID, "nothing to go on from: give -p TEXT, or --chat");
-    }
     enum stn_code code = stn_session_use_device(o->device, false, err);
     code = code != STN_OK ? code : stn_session_open(&job.session, o->model, &o->reading, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : o->chat ? converse(&job, err) : complete(&job, err);
@@ -307,5 +312,5 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
 const struct stn_command stn_cmd_generate = {
     .name = "generate", .args = "", .summary = "let a model, with or without an adapter, write",
     .example = "sterna generate -m base.gguf -a notes.gguf -p \"switch off the fan ->\" -n 16 --temperature 0",
-    .options = options, .defaults = &defaults, .size = sizeof(struct options), .run = run,
+    .options = options, .defaults = &defaults, .size = sizeof(struct options), .check = check, .run = run,
 };

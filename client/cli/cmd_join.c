@@ -3,8 +3,10 @@
 #include <stdio.h>
 
 #include "base/hex.h"
+#include "channel/url.h"
 #include "client/cli/session.h"
 #include "client/shell/joining.h"
+#include "crypto/entropy.h"
 
 struct options {
     const char *dir, *config;
@@ -21,6 +23,15 @@ static const struct stn_option options[] = {
     {"timeout", 0, STN_OPTION_U64, AT(timeout_s), "SECONDS", "how long to wait for the coordinator (15)", 1, 3600},
     {0},
 };
+
+static enum stn_code check(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    struct stn_url url;
+    (void)parsed;
+    enum stn_code code = stn_url_get(&url, line->args[0], err);
+    stn_entropy_wipe(&url, sizeof url); /* it has the token */
+    return code;
+}
 
 static enum stn_code join(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
@@ -52,5 +63,5 @@ const struct stn_command stn_cmd_join = {
     .name = "join", .args = "URL", .min_args = 1, .max_args = 1,
     .summary = "enrol this device in a fleet, with the URL of an invite",
     .example = "sterna join 'sterna://fleet.example.org:7740/?key=...&dir=...&token=...'",
-    .options = options, .defaults = &defaults, .size = sizeof(struct options), .run = join,
+    .options = options, .defaults = &defaults, .size = sizeof(struct options), .check = check, .run = join,
 };

@@ -25,7 +25,7 @@ static const struct stn_option options[] = {
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_SESSION_THREADS_MAX},
     STN_SESSION_READING(AT(reading)),
-    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "where to compute (auto)", .words = stn_session_backends},
+    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: the cpu)", .words = stn_session_backends},
     {0},
 };
 
@@ -48,6 +48,13 @@ static enum stn_code compute(const struct options *o, const struct stn_session *
     stn_network_free(network);
     stn_mem_free(logits);
     return code;
+}
+
+static enum stn_code check(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct options *o = parsed;
+    (void)line;
+    return stn_tokens_check(o->tokens, "--tokens", err);
 }
 
 static enum stn_code run(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
@@ -78,5 +85,5 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
 const struct stn_command stn_cmd_logits = {
     .name = "logits", .args = "", .summary = "write what a model predicts behind each of some tokens",
     .example = "sterna logits -m base.gguf --tokens 0,324,841 -o logits.f32",
-    .options = options, .size = sizeof(struct options), .run = run,
+    .options = options, .size = sizeof(struct options), .check = check, .run = run,
 };

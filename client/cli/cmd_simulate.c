@@ -63,7 +63,7 @@ static const struct stn_option options[] = {
     {"threads", 0, STN_OPTION_U64, AT(threads), "N", "one a processor by default; no result depends on it", 1,
      STN_POOL_THREADS_MAX},
     STN_SESSION_READING(AT(reading)),
-    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
+    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: the cpu)", .words = stn_session_backends},
     {"compare", 0, STN_OPTION_FLAG, AT(compare), NULL, "with each device alone and with all data in one place"},
     {"report", 0, STN_OPTION_STR, AT(report), "FILE.html", "write the result as a page with curves"},
     {"adapter-out", 0, STN_OPTION_STR, AT(adapter_out), "FILE.gguf", "write the merged adapter"},
@@ -301,6 +301,14 @@ static enum stn_code say(const struct job *job, struct stn_err *err)
     return code;
 }
 
+static enum stn_code check_words(const void *p, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct options *o = p;
+    struct stn_partition partition;
+    (void)line;
+    return o->partition == NULL ? STN_OK : stn_partition_parse(&partition, o->partition, err);
+}
+
 static enum stn_code run(const void *p, const struct stn_command_line *line, struct stn_err *err)
 {
     struct job *job = stn_mem_new(1, sizeof *job);
@@ -330,5 +338,6 @@ const struct stn_command stn_cmd_simulate = {
     .options = options,
     .defaults = &defaults,
     .size = sizeof defaults,
+    .check = check_words,
     .run = run,
 };

@@ -150,15 +150,20 @@ static enum stn_code encode(const struct options *o, const struct stn_command_li
     return code;
 }
 
+static enum stn_code check(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct options *o = parsed;
+    (void)line;
+    return o->prompt == NULL || o->file == NULL ? STN_OK
+                                                : stn_err_set(err, STN_INVALID, "--prompt and --file: one text at a time");
+}
+
 static enum stn_code tokenize(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct options *o = parsed;
     struct stn_gguf *gguf = NULL;
     struct stn_tokenizer *tokenizer = NULL;
     struct stn_buf input = {0};
-    if (o->prompt != NULL && o->file != NULL) {
-        return stn_err_set(err, STN_INVALID, "--prompt and --file: one text at a time");
-    }
     enum stn_code code = stn_gguf_open(&gguf, o->model, err);
     code = code != STN_OK ? code : stn_tokenizer_new(&tokenizer, gguf, err);
     code = code != STN_OK ? code : read_input(o, &input, err);
@@ -173,5 +178,5 @@ const struct stn_command stn_cmd_tokenize = {
     .name = "tokenize", .args = "",
     .summary = "print the token ids of a text, or the text of token ids",
     .example = "sterna tokenize -m base.gguf -p \"turn on the light\"",
-    .options = options, .defaults = &defaults, .size = sizeof(struct options), .run = tokenize,
+    .options = options, .defaults = &defaults, .size = sizeof(struct options), .check = check, .run = tokenize,
 };

@@ -56,7 +56,7 @@ static const struct stn_option options[] = {
      STN_SESSION_THREADS_MAX},
     STN_SESSION_READING(AT(reading)),
     STN_SESSION_TEMPLATE(AT(reading)),
-    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto)", .words = stn_session_backends},
+    {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: what is faster here)", .words = stn_session_backends},
     {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"},
     {"backward", 0, STN_OPTION_WORD, AT(backward), "exact|int8", "precision of the gradients (int8)",
      .words = stn_session_backwards},
@@ -75,12 +75,10 @@ struct job {
     json_t *said; /* what came of each, for --json */
 };
 
-/* -d and -o, then what stands behind the options in pairs. */
-static enum stn_code check(struct job *job, struct stn_err *err)
+static enum stn_code check(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
-    const struct stn_train_run_options *o = job->options;
-    const struct stn_command_line *line = job->line;
-    double deadline_s = o->time_limit > 0 ? stn_session_now_s() + 60 * o->time_limit : 0;
+    const struct stn_train_run_options *o = parsed;
+    uint32_t targets;
     if (line->n_args % 2 != 0) {
         return stn_err_set(err, STN_INVALID, "%.100s stands alone: further adapters are given as DATA ADAPTER, in pairs",
                            line->args[line->n_args - 1]);
@@ -92,6 +90,15 @@ static enum stn_code check(struct job *job, struct stn_err *err)
         return stn_err_set(err, STN_INVALID, "%s needs --validation or --validation-share",
                            o->patience > 0 ? "--patience" : "--validation-steps");
     }
+    return stn_arch_targets(o->targets, &targets, err);
+}
+
+/* -d and -o, then what stands behind the options in pairs. */
+static enum stn_code check_places(struct job *job, struct stn_err *err)
+{
+    const struct stn_train_run_options *o = job->options;
+    const struct stn_command_line *line = job->line;
+    double deadline_s = o->time_limit > 0 ? stn_session_now_s() + 60 * o->time_limit : 0;
     for (int i = 0; i <= line->n_args / 2; i++) {
         const struct stn_train_run_place place = {.data = i == 0 ? o->data : line->args[2 * i - 2],
                                                   .output = i == 0 ? o->output : line->args[2 * i - 1],
@@ -143,7 +150,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     struct job job = {.options = parsed, .line = line, .said = json_array()};
     const struct stn_train_run_options *o = job.options;
     bool is_stopped = false;
-    enum stn_code code = check(&job, err);
+    enum stn_code code = check_places(&job, err);
     code = code != STN_OK ? code : stn_session_use_device(o->device, false, err);
     code = code != STN_OK ? code : stn_session_open(&job.session, o->model, &o->reading, NULL, o->backend, o->threads, err);
     for (size_t i = 0; i < job.n_runs && code == STN_OK; i++) {
@@ -170,5 +177,6 @@ const struct stn_command stn_cmd_train = {
     .name = "train", .args = "[DATA ADAPTER]...", .max_args = 2 * (MOST_ADAPTERS - 1),
     .summary = "train LoRA adapters beside a ternary base model",
     .example = "sterna train -m base.gguf -d notes.jsonl -o notes.gguf --epochs 2 --lr 3e-4 --validation-share 0.1",
-    .options = options, .defaults = &defaults, .size = sizeof(struct stn_train_run_options), .run = run,
+    .options = options, .defaults = &defaults, .size = sizeof(struct stn_train_run_options),
+    .check = check, .run = run,
 };

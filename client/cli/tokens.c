@@ -38,3 +38,12 @@ enum stn_code stn_tokens_parse(int32_t **ret, size_t *ret_n, const char *text, c
     *ret_n = n;
     return STN_OK;
 }
+
+enum stn_code stn_tokens_check(const char *text, const char *what, struct stn_err *err)
+{
+    int32_t *list = NULL;
+    size_t n = 0;
+    enum stn_code code = stn_tokens_parse(&list, &n, text, what, err);
+    stn_mem_free(list);
+    return code;
+}

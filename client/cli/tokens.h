@@ -12,4 +12,7 @@
 /* Numbers below 2^31 between commas. The caller frees *ret with stn_mem_free. what stands for the option in errors. */
 enum stn_code stn_tokens_parse(int32_t **ret, size_t *ret_n, const char *text, const char *what, struct stn_err *err) STN_CHECKED;
 
+/* Whether it could be parsed. */
+enum stn_code stn_tokens_check(const char *text, const char *what, struct stn_err *err) STN_CHECKED;
+
 #endif

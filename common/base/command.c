@@ -12,6 +12,7 @@
 
 #define N_OPTIONS 64
 #define EXIT_USAGE 2
+#define HELP_COLUMN 34
 
 static volatile sig_atomic_t n_signals;
 
@@ -33,6 +34,16 @@ static const char *value_of(const struct stn_option *option)
     return option->type == STN_OPTION_SWITCH ? "on|off" : option->value == NULL ? "VALUE" : option->value;
 }
 
+/* What an option says begins in one column, on a line of its own where the option reaches into it. */
+static void print_row(const char *left, const char *help, bool required)
+{
+    (void)printf("  %-*s", HELP_COLUMN, left);
+    if (strlen(left) > HELP_COLUMN) {
+        (void)printf("\n  %-*s", HELP_COLUMN, "");
+    }
+    (void)printf(" %s%s\n", help, required ? " (required)" : "");
+}
+
 static void print_help(const char *program, const struct stn_command *command)
 {
     (void)printf("Usage: %s %s [options]%s%s\n\n%s\n\nOptions:\n", program, command->name,
@@ -45,10 +56,10 @@ static void print_help(const char *program, const struct stn_command *command)
         bool flag = o->type == STN_OPTION_FLAG;
         (void)snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, flag ? "" : " ",
                        flag ? "" : value_of(o));
-        (void)printf("  %-34s %s%s\n", left, o->help, o->required ? " (required)" : "");
+        print_row(left, o->help, o->required);
     }
-    (void)printf("  %-34s %s\n  %-34s %s\n", "    --json", "print one JSON object and nothing else",
-                 "-h, --help", "print this");
+    print_row("    --json", "print one JSON object and nothing else", false);
+    print_row("-h, --help", "print this", false);
     (void)printf("\nExample:\n  %s\n", command->example);
 }
 
@@ -262,9 +273,13 @@ static int run(const char *program, const struct stn_command *command, int argc,
     if (command->defaults != NULL) {
         memcpy(options, command->defaults, command->size);
     }
+    struct stn_err err = {0};
     int exit_code = parse(program, command, options, &line, argc, argv);
+    if (exit_code == 0 && command->check != NULL && command->check(options, &line, &err) != STN_OK) {
+        (void)fprintf(stderr, "error: %s\n", err.text);
+        exit_code = EXIT_USAGE;
+    }
     if (exit_code == 0) {
-        struct stn_err err = {0};
         struct sigaction action = {.sa_handler = on_signal};
         (void)sigaction(SIGINT, &action, NULL);
         (void)sigaction(SIGTERM, &action, NULL);
@@ -282,6 +297,34 @@ static int run(const char *program, const struct stn_command *command, int argc,
     return exit_code < 0 ? EXIT_SUCCESS : exit_code;
 }
 
+/* word is no command, in a group or in none; NULL: the group stands alone. */
+static int unknown(const char *program, const char *group, const char *word)
+{
+    const char *blank = group == NULL ? "" : " ", *in = group == NULL ? "" : group;
+    if (word == NULL) {
+        (void)fprintf(stderr, "error: %s %s what? (%s %s --help lists its commands)\n", program, in, program, in);
+    } else {
+        (void)fprintf(stderr, "error: %s%s%s has no command %s (%s%s%s --help lists them)\n", program, blank, in, word,
+                      program, blank, in);
+    }
+    return EXIT_USAGE;
+}
+
+/* "help train", "help model info", "help model". */
+static int help(const char *program, const char *summary, const struct stn_command *commands, int argc, char **argv)
+{
+    int words = 0;
+    const struct stn_command *command = find(commands, argc, argv, &words);
+    if (command != NULL) {
+        print_help(program, command);
+    } else if (is_group(commands, argv[0])) {
+        print_list(program, summary, commands, argv[0], stdout);
+    } else {
+        return unknown(program, NULL, argv[0]);
+    }
+    return EXIT_SUCCESS;
+}
+
 int stn_command_main(const char *program, const char *summary, const struct stn_command *commands,
                      int argc, char **argv)
 {
@@ -290,24 +333,22 @@ int stn_command_main(const char *program, const char *summary, const struct stn_
         (void)printf("%s %s\n", program, STN_VERSION);
         return EXIT_SUCCESS;
     }
+    int words = 0;
+    if (argc > 2 && strcmp(word, "help") == 0) {
+        return help(program, summary, commands, argc - 2, argv + 2);
+    }
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
         print_list(program, summary, commands, "", argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_USAGE : EXIT_SUCCESS;
     }
-    int words = 0;
     const struct stn_command *command = find(commands, argc - 1, argv + 1, &words);
     if (command != NULL) {
         return run(program, command, argc - words, argv + words);
     }
-    if (is_group(commands, word)) {
-        if (argc > 2 && strcmp(argv[2], "--help") == 0) {
-            print_list(program, summary, commands, word, stdout);
-            return EXIT_SUCCESS;
-        }
-        (void)fprintf(stderr, "error: %s %s has no command %s (%s %s --help lists them)\n", program, word,
-                      argc > 2 ? argv[2] : "without a name", program, word);
-        return EXIT_USAGE;
+    bool group = is_group(commands, word);
+    if (group && argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
+        print_list(program, summary, commands, word, stdout);
+        return EXIT_SUCCESS;
     }
-    (void)fprintf(stderr, "error: %s has no command %s (%s --help lists them)\n", program, word, program);
-    return EXIT_USAGE;
+    return unknown(program, group ? word : NULL, !group ? word : argc > 2 ? argv[2] : NULL);
 }

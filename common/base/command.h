@@ -49,11 +49,13 @@ struct stn_command {
     const struct stn_option *options; /* ended by a row whose name is NULL; NULL: none */
     const void *defaults; /* the options struct before parsing; copied */
     size_t size;          /* of it */
+    /* NULL, or what no row can say: options and arguments that do not go together. An error is wrong usage. */
+    enum stn_code (*check)(const void *options, const struct stn_command_line *line, struct stn_err *err);
     enum stn_code (*run)(const void *options, const struct stn_command_line *line, struct stn_err *err);
 };
 
 /* The whole of main: finds the subcommand, parses, runs, prints errors. commands end with a row whose name is NULL.
- * Returns the exit code. */
+ * "help train" is "train --help". Returns the exit code. */
 int stn_command_main(const char *program, const char *summary, const struct stn_command *commands,
                      int argc, char **argv);
 

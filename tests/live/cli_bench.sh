@@ -70,9 +70,9 @@ fi
 check "bench train measures a given model, exact, computed twice" ends 0 bench train -m "$model" --ctx 32 --tokens 64 --steps 2 \
     --backward exact --recompute --json
 check "by its name" grep -q '"model": "home-base.gguf"' "$dir/out"
-check "a step of broken examples is refused" ends 1 bench train --shape tiny --ctx 32 --tokens 40
+check "a step of broken examples is refused" ends 2 bench train --shape tiny --ctx 32 --tokens 40
 check "with its numbers" grep -q "error: --tokens 40 are no whole number of examples of --ctx 32" "$dir/err"
-check "and passes shorter than an example" ends 1 bench train --shape tiny --ctx 32 --tokens 64 --pass-tokens 16
+check "and passes shorter than an example" ends 2 bench train --shape tiny --ctx 32 --tokens 64 --pass-tokens 16
 check "bench infer runs" ends 0 bench infer -m "$model" --prompt 64 -n 16 --json
 check "in one object" is_object
 check "with the promised keys" has prefill_tokens_per_s decode_tokens_per_s peak_rss_bytes decode_memory_fraction

@@ -27,10 +27,15 @@ ends() { # an exit code, then a command line
     [ $code -eq "$wanted" ]
 }
 
-fails() { # words of the error, then a command line: exit 1, nothing on stdout, one line on stderr
-    words=$1
-    shift
-    ends 1 "$@" && [ ! -s "$dir/out" ] && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -q "^error: .*$words" "$dir/err"
+complains() { # an exit code, words of the error, then a command line: nothing on stdout, one line on stderr
+    wrong=$1
+    words=$2
+    shift 2
+    ends "$wrong" "$@" && [ ! -s "$dir/out" ] && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -q "^error: .*$words" "$dir/err"
+}
+
+fails() {
+    complains 1 "$@"
 }
 
 says() { # words on stdout of the last command
@@ -50,6 +55,12 @@ done >"$dir/good.jsonl"
 
 check "train without its options is wrong usage" ends 2 train
 check "an option's word that is none is wrong usage" ends 2 train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --schedule step
+check "targets that are none are wrong usage" complains 2 "q,k,v,o,gate,up,down" \
+    train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --targets q,x
+check "options that do not go together are wrong usage" complains 2 "give one" \
+    train -m "$model" -d "$dir/good.jsonl" -o "$dir/a" --validation "$dir/good.jsonl" --validation-share 0.1
+check "so are tokens that are no numbers" complains 2 "\"x\" is no whole number" logits -m "$model" --tokens 1,x -o "$dir/a"
+check "so is a URL that is none" complains 2 "begins with sterna://" join foo
 check "a missing model is named" fails "/nowhere.gguf" train -m /nowhere.gguf -d "$dir/good.jsonl" -o "$dir/a"
 check "missing data are named" fails "/nowhere.jsonl" train -m "$model" -d /nowhere.jsonl -o "$dir/a"
 check "a folder that is not there is found out first" fails "cannot be written" train -m "$model" -d "$dir/good.jsonl" -o "$dir/no/a"
@@ -102,7 +113,7 @@ check "generate draws again" ends 0 generate -m "$model" -p "The" -n 24 --seed 7
 check "the same seed gives the same text" cmp "$dir/first" "$dir/out"
 check "another seed draws" ends 0 generate -m "$model" -p "The" -n 24 --seed 8
 check "another text" test "$(cat "$dir/out")" != "$(cat "$dir/first")"
-check "generate without a prompt is told what to give" fails "give -p TEXT, or --chat" generate -m "$model"
+check "generate without a prompt is told what to give" complains 2 "give -p TEXT, or --chat" generate -m "$model"
 printf 'hello\nand then?\n' >"$dir/questions"
 check "a chat answers each line" sh -c '"$1" generate -m "$2" --chat -n 8 --json <"$3/questions" >"$3/out" 2>"$3/err"' \
     - "$sterna" "$model" "$dir"

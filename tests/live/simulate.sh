@@ -109,7 +109,7 @@ fails() {
     check "exit of $*" "$code" "$?"
     check "one line for $*" 1 "$(grep -c "^error: .*$text" "$dir/err")"
 }
-fails 1 'expected iid, dirichlet:ALPHA or by:FIELD' --partition odd -d "$dir/all.jsonl"
+fails 2 'expected iid, dirichlet:ALPHA or by:FIELD' --partition odd -d "$dir/all.jsonl"
 fails 1 'cohort of 9 is more than the 4 clients' --clients 4 --cohort 9
 fails 1 'secure round has 5 devices at least' --clients 4
 fails 1 'no-such.gguf' -m no-such.gguf
