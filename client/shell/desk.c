@@ -9,13 +9,14 @@
 #define PASS_ROWS 512
 
 enum stn_code stn_desk_open(struct stn_desk *ret, const struct stn_desk_paths *paths, const struct stn_dataset_config *data,
-                            const struct stn_id *device, unsigned n_threads, struct stn_err *err)
+                            const struct stn_id *device, uint64_t memory, unsigned n_threads, struct stn_err *err)
 {
+    const struct stn_model_reading reading = {.folder = paths->packed, .most = memory};
     struct stn_dataset *all = NULL;
     long n_processors = sysconf(_SC_NPROCESSORS_ONLN);
     struct stn_desk desk = {.n_threads = n_threads > 0 ? n_threads : n_processors > 0 ? (unsigned)n_processors : 1};
     desk.n_threads = desk.n_threads < THREADS_MAX ? desk.n_threads : THREADS_MAX;
-    enum stn_code code = stn_model_open(&desk.model, paths->base, err);
+    enum stn_code code = stn_model_open_with(&desk.model, paths->base, &reading, err);
     code = code == STN_OK ? stn_tokenizer_new(&desk.tokenizer, stn_model_gguf(desk.model), err) : code;
     code = code == STN_OK ? stn_adapter_file_load(&desk.adapter, stn_model_arch(desk.model), paths->adapter, err) : code;
     code = code == STN_OK ? stn_dataset_open(&all, paths->data, desk.tokenizer, data, err) : code;

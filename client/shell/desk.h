@@ -24,11 +24,12 @@ struct stn_desk {
 
 struct stn_desk_paths {
     const char *base, *adapter, *data;
+    const char *packed; /* the folder in which a large base lies packed for the next time; NULL: in memory */
 };
 
-/* n_threads 0: one a processor. The caller closes *ret; zeroed is fine there. */
+/* A base of more than memory (0: any) is streamed. n_threads 0: one a processor. The caller closes *ret; zeroed is fine there. */
 enum stn_code stn_desk_open(struct stn_desk *ret, const struct stn_desk_paths *paths, const struct stn_dataset_config *data,
-                            const struct stn_id *device, unsigned n_threads, struct stn_err *err) STN_CHECKED;
+                            const struct stn_id *device, uint64_t memory, unsigned n_threads, struct stn_err *err) STN_CHECKED;
 void stn_desk_close(struct stn_desk *desk);
 
 /* How the held-out tenth is predicted with an adapter; NULL: by the base alone. STN_CANCELLED when at stopped it. */

@@ -22,6 +22,14 @@ static bool stopping(void *context)
     return stn_worker_is_cancelled(&work->job);
 }
 
+/* Packed weights lie beside the models, and go with them. path has the room of one. */
+static struct stn_desk_paths paths_of(const struct stn_work *work, char path[static STN_FILE_PATH_MAX])
+{
+    int n = snprintf(path, STN_FILE_PATH_MAX, "%s/models", work->folder);
+    bool has_folder = work->folder[0] != '\0' && n < STN_FILE_PATH_MAX;
+    return (struct stn_desk_paths){work->base, work->adapter, work->data, has_folder ? path : NULL};
+}
+
 /* ---- train ---- */
 
 static enum stn_code check_lease(const struct stn_msg_lease *lease, struct stn_err *err)
@@ -34,13 +42,24 @@ static enum stn_code check_lease(const struct stn_msg_lease *lease, struct stn_e
     return STN_OK;
 }
 
-/* What a training takes: memory beside the weights, with the longest passes that fit. rows 0: it does not. */
+/* Bytes beside the weights. */
+static size_t room_of(const struct stn_work *work, const struct stn_desk *desk)
+{
+    size_t weights = stn_model_size(desk->model);
+    return work->memory > weights ? (size_t)(work->memory - weights) : 0;
+}
+
+/* What a training takes: memory beside the weights, with the longest passes that fit; weights are streamed where nothing
+ * fits beside them. rows 0: it does not fit. */
 static enum stn_code fit(const struct stn_work *work, const struct stn_desk *desk, const struct stn_adapter *shape,
                          struct stn_trainer_config *config, struct stn_fit *ret, struct stn_err *err)
 {
     const struct stn_network_config network = stn_trainer_shape(config);
-    size_t weights = stn_model_size(desk->model), room = work->memory > weights ? (size_t)(work->memory - weights) : 0;
-    enum stn_code code = stn_fit_find(ret, desk->model, shape, &network, config->context, room, err);
+    enum stn_code code = stn_fit_find(ret, desk->model, shape, &network, config->context, room_of(work, desk), err);
+    if (code == STN_OK && ret->rows == 0 && !stn_model_streams(desk->model)) {
+        code = stn_model_stream(desk->model, err);
+        code = code == STN_OK ? stn_fit_find(ret, desk->model, shape, &network, config->context, room_of(work, desk), err) : code;
+    }
     if (code == STN_OK && ret->rows > 0) {
         config->pass_tokens = ret->rows;
         config->recompute = ret->recompute;
@@ -49,7 +68,7 @@ static enum stn_code fit(const struct stn_work *work, const struct stn_desk *des
 }
 
 /* The most ranks that the owner allows and that fit into the memory: activations are computed again, then passes cut, then
- * ranks halved, before a task is refused. *ret_shape is the caller's to free; NULL: it is the adapter itself. */
+ * weights streamed, then ranks halved, before a task is refused. *ret_shape is the caller's to free; NULL: it is the adapter itself. */
 static enum stn_code choose_ranks(struct stn_work *work, const struct stn_desk *desk, struct stn_trainer_config *config,
                                   struct stn_adapter **ret_shape, struct stn_err *err)
 {
@@ -146,6 +165,7 @@ static enum stn_code train(struct stn_work *work, struct stn_err *err)
 {
     struct stn_desk desk = {0};
     struct stn_delta made = {0};
+    char packed[STN_FILE_PATH_MAX];
     if (stn_delta_read(&made, work->out, &work->lease, NULL) == STN_OK) { /* before a restart */
         work->n_samples = made.info.n_samples;
         work->tier = made.info.tier;
@@ -154,10 +174,10 @@ static enum stn_code train(struct stn_work *work, struct stn_err *err)
         return STN_OK;
     }
     enum stn_code code = check_lease(&work->lease, err);
-    const struct stn_desk_paths paths = {work->base, work->adapter, work->data};
+    const struct stn_desk_paths paths = paths_of(work, packed);
     const struct stn_dataset_config data = {.context = work->lease.train.ctx,
                                             .loss = work->lease.train.loss_all ? STN_DATASET_ALL : STN_DATASET_COMPLETION};
-    code = code == STN_OK ? stn_desk_open(&desk, &paths, &data, &work->device, work->n_threads, err) : code;
+    code = code == STN_OK ? stn_desk_open(&desk, &paths, &data, &work->device, work->memory, work->n_threads, err) : code;
     code = code == STN_OK ? train_at(work, &desk, err) : code;
     stn_desk_close(&desk);
     return code;
@@ -303,9 +323,10 @@ static enum stn_code install(struct stn_work *work, struct stn_err *err)
     enum stn_code code = STN_OK;
     if (work->base[0] != '\0') {
         struct stn_desk desk = {0};
-        const struct stn_desk_paths paths = {work->base, work->adapter, work->data};
+        char packed[STN_FILE_PATH_MAX];
+        const struct stn_desk_paths paths = paths_of(work, packed);
         const struct stn_dataset_config data = {.context = JUDGE_CONTEXT, .loss = STN_DATASET_COMPLETION};
-        code = stn_desk_open(&desk, &paths, &data, &work->device, work->n_threads, err);
+        code = stn_desk_open(&desk, &paths, &data, &work->device, work->memory, work->n_threads, err);
         code = code == STN_OK ? judge(work, &desk, err) : code;
         stn_desk_close(&desk);
     }

@@ -34,7 +34,7 @@ struct stn_work {
     uint64_t memory; /* at most; 0: any */
     uint32_t rank;   /* TRAIN: at most; 0: any */
     const char *backend;     /* TRAIN: as in stn_network_config; NULL: the processor; STN_WORK_AUTO: what is faster (choose.h) */
-    char folder[STN_FILE_PATH_MAX]; /* TRAIN: where it is kept what that was */
+    char folder[STN_FILE_PATH_MAX]; /* the device's: what AUTO took, and in models/ a large base packed; "": neither is kept */
     struct stn_err fell_back; /* TRAIN, given: why the backend did not, and the processor did; code STN_OK: it did */
     struct stn_msg_lease lease;         /* TRAIN, ENCODE */
     struct stn_msg_round_config config; /* ENCODE */

@@ -8,8 +8,10 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "client/shell/delta.h"
+#include "client/shell/job.h"
 #include "client/shell/work.h"
 #include "compute/model/adapter.h"
+#include "compute/model/fit.h"
 #include "compute/model/network.h"
 #include "crypto/entropy.h"
 #include "update/pack.h"
@@ -165,6 +167,49 @@ START_TEST(broken_data_are_named)
     run();
     ck_assert_int_eq(work.code, STN_INVALID);
     ck_assert_ptr_nonnull(strstr(work.err.text, "data.jsonl"));
+}
+END_TEST
+
+/* The fewest bytes in which the lease is trained: weights that are streamed, and the smallest training beside them. With
+ * weights that stay it takes more. */
+static size_t least_memory(void)
+{
+    struct stn_model *model = NULL;
+    struct stn_adapter *adapter = NULL;
+    struct stn_fit fit;
+    char path[STN_FILE_PATH_MAX];
+    const struct stn_trainer_config config = stn_job_trainer_config(&work.lease.train, STN_BACKWARD_INT8, 1);
+    const struct stn_network_config shape = stn_trainer_shape(&config);
+    path_of("first.gguf", path);
+    ck_assert_int_eq(stn_model_open(&model, work.base, &err), STN_OK);
+    ck_assert_int_eq(stn_adapter_file_load(&adapter, stn_model_arch(model), path, &err), STN_OK);
+    size_t whole = stn_model_size(model);
+    ck_assert_int_eq(stn_model_stream(model, &err), STN_OK);
+    size_t streamed = stn_model_size(model);
+    ck_assert_uint_lt(streamed, whole);
+    ck_assert_int_eq(stn_fit_find(&fit, model, adapter, &shape, config.context, 0, &err), STN_OK);
+    ck_assert_uint_eq(fit.rows, 0);
+    stn_adapter_free(adapter);
+    stn_model_close(model);
+    return streamed + fit.memory.activations + fit.memory.adapter + fit.memory.scratch;
+}
+
+START_TEST(where_the_weights_do_not_fit_they_are_streamed)
+{
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    work.lease.train.batch_tokens = work.lease.train.ctx; /* one pass a step: no fewer */
+    size_t least = least_memory();
+    must_run();
+    begin(STN_WORK_TRAIN, "first.gguf", "b.delta");
+    work.lease.train.batch_tokens = work.lease.train.ctx;
+    work.memory = least;
+    must_run();
+    ck_assert(is_same("a.delta", "b.delta"));
+    begin(STN_WORK_TRAIN, "first.gguf", "c.delta");
+    work.memory = least - 1;
+    run();
+    ck_assert_int_eq(work.code, STN_LIMIT);
+    ck_assert_ptr_nonnull(strstr(work.err.text, "the owner allows"));
 }
 END_TEST
 
@@ -454,6 +499,7 @@ Suite *suite(void)
     tcase_add_test(c, what_is_cancelled_leaves_nothing);
     tcase_add_test(c, the_owners_memory_is_the_limit);
     tcase_add_test(c, broken_data_are_named);
+    tcase_add_test(c, where_the_weights_do_not_fit_they_are_streamed);
     tcase_add_test(c, where_the_gpu_fails_the_processor_trains_and_says_so);
     tcase_add_test(c, a_packed_vector_holds_the_delta);
     tcase_add_test(c, a_vector_under_masks_is_the_vector_once_they_are_off);
