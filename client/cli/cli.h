@@ -15,7 +15,8 @@ extern const struct stn_command stn_cmd_adapter_info, stn_cmd_adapter_diff;
 extern const struct stn_command stn_cmd_adapter_export, stn_cmd_adapter_import, stn_cmd_adapter_average;
 extern const struct stn_command stn_cmd_task_create, stn_cmd_task_list, stn_cmd_task_show, stn_cmd_task_pause,
     stn_cmd_task_resume;
-extern const struct stn_command stn_cmd_status, stn_cmd_privacy, stn_cmd_invite, stn_cmd_device_list, stn_cmd_adapter_list;
+extern const struct stn_command stn_cmd_status, stn_cmd_privacy, stn_cmd_invite, stn_cmd_device_list,
+    stn_cmd_device_release, stn_cmd_adapter_list;
 extern const struct stn_command stn_cmd_join, stn_cmd_log_evidence;
 extern const struct stn_command stn_cmd_bench_train, stn_cmd_bench_infer, stn_cmd_bench_devices, stn_cmd_bench_secagg,
     stn_cmd_bench_coordinator, stn_cmd_bench_roofline, stn_cmd_bench_wire;

@@ -28,6 +28,18 @@ static enum stn_code list(const void *parsed, const struct stn_command_line *lin
     return STN_OK;
 }
 
+static enum stn_code release(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    json_t *reply = NULL, *request = json_pack("{ss ss}", "command", "device.release", "device", line->args[0]);
+    enum stn_code code = stn_operator_ask(parsed, request, STN_OPERATOR_MS, &reply, err);
+    if (code != STN_OK || line->json) {
+        return code != STN_OK ? code : stn_session_take_json(reply, err);
+    }
+    json_decref(reply);
+    (void)printf("device %s may take part again\n", line->args[0]);
+    return STN_OK;
+}
+
 static enum stn_code adapters(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     json_t *reply = NULL, *request = json_pack("{ss}", "command", "adapter.list");
@@ -55,6 +67,11 @@ const struct stn_command stn_cmd_device_list = {
     .name = "device list", .args = "", .summary = "every enrolled device, when it was last seen, and who lied in a round",
     .example = "sterna device list --dir /var/lib/sterna", .options = options, .defaults = &defaults,
     .size = sizeof defaults, .run = list,
+};
+const struct stn_command stn_cmd_device_release = {
+    .name = "device release", .args = "DEVICE", .min_args = 1, .max_args = 1,
+    .summary = "let a quarantined device take part again", .example = "sterna device release 3f9c... --dir /var/lib/sterna",
+    .options = options, .defaults = &defaults, .size = sizeof defaults, .run = release,
 };
 const struct stn_command stn_cmd_adapter_list = {
     .name = "adapter list", .args = "[TASK]", .max_args = 1, .summary = "the versions that the fleet has made",

@@ -42,6 +42,7 @@ int main(int argc, char **argv)
         stn_cmd_task_pause,
         stn_cmd_task_resume,
         stn_cmd_device_list,
+        stn_cmd_device_release,
         stn_cmd_invite,
         stn_cmd_adapter_list,
         stn_cmd_join,

@@ -349,6 +349,15 @@ static void set_wake(struct stn_coordinator *coordinator, struct stn_emit *emit)
     }
 }
 
+static void release_device(struct stn_emit *emit, const struct stn_server_event *event)
+{
+    enum stn_code code = stn_quarantine_remove(emit, &event->device);
+    if (code == STN_OK) {
+        stn_emit_trace(emit, "quarantine over", "", &event->device, 0, STN_OK);
+    }
+    stn_emit_answer(emit, event->ticket, code);
+}
+
 static void dispatch(struct stn_coordinator *coordinator, struct stn_emit *emit,
                      const struct stn_server_event *event)
 {
@@ -369,6 +378,9 @@ static void dispatch(struct stn_coordinator *coordinator, struct stn_emit *emit,
         break;
     case STN_SERVER_TASK_RESUME:
         pause_task(coordinator, emit, event, STN_TASK_RUNNING);
+        break;
+    case STN_SERVER_DEVICE_RELEASE:
+        release_device(emit, event);
         break;
     case STN_SERVER_REQUEST:
         request(coordinator, emit, event);

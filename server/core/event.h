@@ -20,6 +20,7 @@ enum stn_server_event_type {
                                that cannot be STN_INVALID */
     STN_SERVER_TASK_PAUSE,  /* no new leases and cohorts; what is under way ends */
     STN_SERVER_TASK_RESUME,
+    STN_SERVER_DEVICE_RELEASE, /* an operator lets a quarantined device back; answered by ANSWER */
     STN_SERVER_REQUEST,        /* from an enrolled device */
     STN_SERVER_TICKET_LOST,    /* who asked is gone: its parked request needs no reply */
     STN_SERVER_UPLOAD_CHECKED, /* after CHECK: the spool has (STN_OK) or has not the bytes of the
@@ -39,6 +40,7 @@ struct stn_server_event {
             struct stn_blob_ref adapter; /* version 0 */
         } create;                        /* TASK_CREATE */
         const char *task;                /* TASK_PAUSE, TASK_RESUME */
+        struct stn_id device;            /* DEVICE_RELEASE */
         struct {
             struct stn_id device;
             const struct stn_msg *msg;

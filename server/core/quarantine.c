@@ -25,6 +25,17 @@ void stn_quarantine_add(struct stn_emit *emit, const struct stn_quarantine_recor
     }
 }
 
+enum stn_code stn_quarantine_remove(struct stn_emit *emit, const struct stn_id *device)
+{
+    struct stn_quarantine_record *record = stn_map_remove(emit->quarantine, device, sizeof *device);
+    if (record == NULL) {
+        return STN_NOT_FOUND;
+    }
+    stn_emit_forget(emit, &(struct stn_record){.type = STN_RECORD_QUARANTINE, .quarantine = *record});
+    stn_mem_free(record);
+    return STN_OK;
+}
+
 void stn_quarantine_fini(struct stn_map *quarantine)
 {
     for (size_t i = 0; i < quarantine->n; i++) {

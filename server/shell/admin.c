@@ -125,6 +125,20 @@ static enum stn_code do_device_list(struct stn_service *service, const json_t *r
     return code;
 }
 
+static enum stn_code do_device_release(struct stn_service *service, const json_t *request, json_t *reply,
+                                       struct stn_err *err)
+{
+    (void)reply;
+    struct stn_server_event event = {.type = STN_SERVER_DEVICE_RELEASE};
+    const char *name = json_string_value(json_object_get(request, "device"));
+    if (name == NULL || !stn_hex_get(event.device.bytes, sizeof event.device.bytes, name)) {
+        return stn_err_set(err, STN_INVALID, "expected a device's identity: %zu hex digits, as device list has them",
+                           2 * sizeof event.device.bytes);
+    }
+    enum stn_code code = stn_apply_command(service, &event);
+    return code == STN_OK ? STN_OK : stn_err_set(err, code, "device %.64s is not in quarantine", name);
+}
+
 /* ---- invites ---- */
 
 /* The join URL of one token. */
@@ -192,6 +206,7 @@ static const struct {
     {"task.resume", stn_admin_task_resume, NULL},
     {"adapter.list", stn_admin_task_adapters, NULL},
     {"device.list", do_device_list, NULL},
+    {"device.release", do_device_release, NULL},
     {"privacy", stn_admin_privacy, NULL},
     {"invite", NULL, start_invite},
 };

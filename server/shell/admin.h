@@ -10,6 +10,7 @@
  *   {"command":"task.pause"|"task.resume","task"} {"ok":true,"task":TASK}
  *   {"command":"adapter.list","task"}            {"ok":true,"adapters":[...]}   task: left out, of all
  *   {"command":"device.list"}                    {"ok":true,"devices":[...]}   quarantined_ms: since it was seen to lie
+ *   {"command":"device.release","device"}        {"ok":true}   device: the whole identity, quarantined until now
  *   {"command":"invite","count"}                 {"ok":true,"urls":[...],"expires_s"}
  * or {"error":{"code":"not_found","text":"..."}}. Thread: the loop's. */
 #ifndef STN_SERVER_SHELL_ADMIN_H

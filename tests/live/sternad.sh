@@ -9,6 +9,7 @@ pids=
 trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; umount "$dir/small" 2>/dev/null || true; rm -rf "$dir"' EXIT
 n_checks=0
 port=$((20000 + $$ % 20000))
+id=$(printf %064d 7)
 
 check() { # what was claimed, then a command
     claim=$1
@@ -131,6 +132,8 @@ check "a key that is out of reach is out of reach" ok "$sterna" privacy --dir "$
 check "... and said to be" says "\"key_is_readable\": false"
 mv "$dir/elsewhere" "$fleet/directory/keys/directory.key"
 check "devices are listed" ok "$sterna" device list --dir "$fleet" --json
+check "who is in no quarantine is not let out of it" fails 1 "device $id is not in quarantine" "$sterna" device release $id --dir "$fleet"
+check "what is no device is said" fails 1 "64 hex digits" "$sterna" device release 0123 --dir "$fleet"
 check "adapters are listed" ok "$sterna" adapter list home --dir "$fleet"
 
 kill -9 "$coordinator"

@@ -1,5 +1,6 @@
 #include "tests/lib/run.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "client/simulate/disk.h"
@@ -222,6 +223,17 @@ START_TEST(a_share_that_is_false_costs_its_holder_every_further_lease)
     check_in_from(1000, liar, 5, version);
     ck_assert_int_eq(last.type, STN_MSG_REFUSED);
     ck_assert_uint_eq(last.refused.code, STN_DENIED);
+    struct stn_server_event back = {.type = STN_SERVER_DEVICE_RELEASE, .ticket = 1000, .device = id(liar)};
+    stn_buf_clear(&text);
+    happens(1100, "back", back);
+    happens(1200, "back", back); /* once is enough */
+    char back_and_back[128];
+    (void)snprintf(back_and_back, sizeof back_and_back,
+                   "[ 1100] back -> -quarantine %u, answer ok\n[ 1200] back -> answer not-found\n", liar);
+    expect(back_and_back);
+    restart(1300);
+    check_in_from(1400, liar, 5, 0);
+    ck_assert_int_eq(last.type, STN_MSG_LEASE);
 }
 END_TEST
 
