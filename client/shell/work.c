@@ -251,6 +251,10 @@ static enum stn_code encode_delta(struct stn_work *work, struct stn_delta *delta
     struct stn_encode_config encoding;
     struct stn_encode_result result;
     uint32_t *vector = NULL;
+    if (work->config.secure != (work->n_masks > 0)) { /* the last place to see a vector in clear that was promised masks */
+        return stn_err_set(err, STN_DENIED, "%zu masks for a round that is %ssecure", work->n_masks,
+                           work->config.secure ? "" : "not ");
+    }
     enum stn_code code = stn_round_encoding(&work->config, &encoding, err);
     if (code == STN_OK && (encoding.n_values != delta->n_values || work->n_samples != delta->info.n_samples)) {
         code = stn_err_set(err, STN_INVALID, "the round is for %zu values of an adapter, the delta has %zu",

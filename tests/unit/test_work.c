@@ -285,7 +285,10 @@ START_TEST(a_vector_under_masks_is_the_vector_once_they_are_off)
     begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
     work.n_samples = n_samples;
     work.config = (struct stn_msg_round_config){.n_values = delta.n_values, .bits = 24, .n_max = 6, .n_min = 5,
-                                                .clip_norm = 100, .weight_max = 10, .seed = {9}};
+                                                .clip_norm = 100, .weight_max = 10, .seed = {9}, .secure = true};
+    run();
+    ck_assert_int_eq(work.code, STN_DENIED); /* there are no masks: nothing is packed */
+    ck_assert(!stn_file_exists(work.out));
     work.n_masks = 3;
     work.masks = stn_mem_copy(masks, sizeof masks);
     must_run();
