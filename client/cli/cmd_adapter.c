@@ -29,20 +29,6 @@ static double norm_of(const float *x, size_t n)
     return sqrt(sum);
 }
 
-/* "q,v", "all": as train's --targets takes them. */
-static void put_targets(char *dst, size_t room, uint32_t mask)
-{
-    static const char *const words[STN_ARCH_N_TARGETS] = {"q", "k", "v", "o", "gate", "up", "down"};
-    size_t used = 0;
-    dst[0] = 0;
-    for (size_t t = 0; t < STN_ARCH_N_TARGETS; t++) {
-        if ((mask >> t & 1) != 0 && used < room) {
-            int n = snprintf(dst + used, room - used, "%s%s", used == 0 ? "" : ",", words[t]);
-            used += n > 0 ? (size_t)n : 0;
-        }
-    }
-}
-
 static json_t *json_note(const struct stn_gguf_value *note)
 {
     json_t *value = NULL;
@@ -57,11 +43,10 @@ static json_t *json_note(const struct stn_gguf_value *note)
 
 static json_t *json_adapter(const struct stn_adapter *a, const char *path, const struct stn_digest *digest)
 {
-    char targets[64], text[STN_DIGEST_TEXT];
+    char targets[STN_ARCH_TARGETS_TEXT], text[STN_DIGEST_TEXT];
     double squares[2] = {0, 0};
     json_t *notes = json_object();
     stn_digest_put_text(digest, text);
-    put_targets(targets, sizeof targets, stn_adapter_targets(a));
     for (size_t i = 0; i < a->n_tensors; i++) {
         const struct stn_adapter_tensor *t = &a->tensors[i];
         double norm = norm_of(a->values + t->offset, (size_t)t->rows * t->cols);
@@ -71,7 +56,8 @@ static json_t *json_adapter(const struct stn_adapter *a, const char *path, const
         (void)json_object_set_new(notes, a->notes[i].key, json_note(&a->notes[i]));
     }
     return json_pack("{ss ss ss sI sf ss sI sI sf sf so}", "adapter", path, "digest", text, "architecture", a->arch, "rank",
-                     (json_int_t)a->rank, "alpha", (double)a->alpha, "targets", targets, "layers",
+                     (json_int_t)a->rank, "alpha", (double)a->alpha, "targets",
+                               stn_arch_targets_text(stn_adapter_targets(a), targets), "layers",
                      (json_int_t)(a->tensors[a->n_tensors - 1].layer + 1), "values", (json_int_t)a->n_values, "norm_a",
                      sqrt(squares[0]), "norm_b", sqrt(squares[1]), "metadata", notes);
 }

@@ -185,6 +185,19 @@ enum stn_code stn_arch_targets(const char *text, uint32_t *ret_mask, struct stn_
     return STN_OK;
 }
 
+const char *stn_arch_targets_text(uint32_t mask, char dst[static STN_ARCH_TARGETS_TEXT])
+{
+    size_t used = 0;
+    dst[0] = '\0';
+    for (size_t t = 0; t < STN_ARCH_N_TARGETS; t++) {
+        if ((mask >> t & 1) != 0) {
+            int n = snprintf(dst + used, STN_ARCH_TARGETS_TEXT - used, "%s%s", used == 0 ? "" : ",", targets[t].word);
+            used += (size_t)n;
+        }
+    }
+    return dst;
+}
+
 /* ARCH.name, in a buffer of the caller. */
 static const char *key_of(char dst[static STN_GGUF_NAME], const struct stn_arch *arch, const char *name)
 {

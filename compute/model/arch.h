@@ -108,6 +108,9 @@ bool stn_arch_is_scaled(const struct stn_arch *arch);
 
 /* "all" or a list as "q,k,v,o,gate,up,down" to a mask. STN_INVALID for another word. */
 enum stn_code stn_arch_targets(const char *text, uint32_t *ret_mask, struct stn_err *err) STN_CHECKED;
+/* A mask as such a list. Returns dst. */
+#define STN_ARCH_TARGETS_TEXT 32
+const char *stn_arch_targets_text(uint32_t mask, char dst[static STN_ARCH_TARGETS_TEXT]);
 
 /* How many numbers the ternary products hold in all, and how many the whole model. */
 uint64_t stn_arch_n_ternary(const struct stn_arch *arch);

@@ -5,6 +5,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "compute/model/arch.h"
 #include "server/shell/apply.h"
 #include "server/shell/outer.h"
 #include "server/shell/release.h"
@@ -113,6 +114,7 @@ static json_t *json_settings(const struct stn_task_spec *spec)
     static const char *const schedules[] = {"constant", "linear", "cosine"};
     static const char *const loras[] = {"both", "ffa", "alternate"};
     const struct stn_train_spec *train = &spec->train;
+    char targets[STN_ARCH_TARGETS_TEXT];
     json_t *object = json_object();
     set_new(object, "digest", json_digest(&spec->digest));
     set_new(object, "base_size", json_integer((json_int_t)spec->base.size));
@@ -120,7 +122,7 @@ static json_t *json_settings(const struct stn_task_spec *spec)
     set_new(object, "rank", json_integer(train->rank));
     set_new(object, "halvings", json_integer(train->n_halvings));
     set_new(object, "alpha", json_real((double)train->alpha));
-    set_new(object, "targets", json_integer(train->targets));
+    set_new(object, "targets", json_string(stn_arch_targets_text(train->targets, targets)));
     set_new(object, "local_steps", json_integer(train->local_steps));
     set_new(object, "local_epochs", json_integer(train->local_epochs));
     set_new(object, "batch_examples", json_integer(train->batch_examples));
@@ -128,6 +130,9 @@ static json_t *json_settings(const struct stn_task_spec *spec)
     set_new(object, "ctx", json_integer(train->ctx));
     set_new(object, "lr", json_real(train->lr));
     set_new(object, "schedule", json_string(schedules[train->schedule]));
+    set_new(object, "warmup", json_real(train->warmup));
+    set_new(object, "clip", json_real(train->clip));
+    set_new(object, "weight_decay", json_real(train->weight_decay));
     set_new(object, "loss", json_string(train->loss_all ? "all" : "completion"));
     set_new(object, "fedprox", json_real(train->fedprox));
     set_new(object, "over_selection", json_real(spec->over_select));

@@ -94,6 +94,7 @@ END_TEST
 
 START_TEST(targets_are_named_by_words)
 {
+    char text[STN_ARCH_TARGETS_TEXT];
     uint32_t mask = 0;
     ck_assert_int_eq(stn_arch_targets("all", &mask, &err), STN_OK);
     ck_assert_uint_eq(mask, 127);
@@ -101,6 +102,8 @@ START_TEST(targets_are_named_by_words)
     ck_assert_uint_eq(mask, 1 | 4 | 64);
     ck_assert_int_eq(stn_arch_targets("q,k,v,o,gate,up,down", &mask, &err), STN_OK);
     ck_assert_uint_eq(mask, 127);
+    ck_assert_str_eq(stn_arch_targets_text(mask, text), "q,k,v,o,gate,up,down");
+    ck_assert_str_eq(stn_arch_targets_text(1u << 1 | 1u << 6, text), "k,down");
     ck_assert_int_eq(stn_arch_targets("q,", &mask, &err), STN_INVALID);
     ck_assert_int_eq(stn_arch_targets("", &mask, &err), STN_INVALID);
     ck_assert_int_eq(stn_arch_targets("q,w", &mask, &err), STN_INVALID);
