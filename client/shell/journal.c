@@ -13,7 +13,6 @@
 #define MAGIC "stn-agt3"
 #define MAGIC_SIZE 8
 #define STATE_MAX ((size_t)256 << 10)
-#define SPENT_MAX ((size_t)16 << 20)
 #define SPENT_LINE 17 /* sixteen digits and a newline */
 #define ARENA_MAX ((size_t)1 << 20)
 
@@ -185,15 +184,18 @@ static uint64_t name_of(const struct stn_msg_lease *lease)
     return stn_buf_get_u64(digest.bytes);
 }
 
-/* A line that a power cut left short is the last one, and its lease never began to leave. */
+/* The last ones alone are looked at: a device may live long. A line that a power cut left short is the last one, and its lease never began to leave. */
 static enum stn_code read_spent(struct stn_journal *journal, struct stn_err *err)
 {
-    struct stn_buf text = {0};
+    struct stn_file_map text = {0};
     if (!stn_file_exists(journal->spent_path)) {
         return STN_OK;
     }
-    enum stn_code code = stn_file_read(journal->spent_path, SPENT_MAX, &text, err);
-    for (size_t at = 0; code == STN_OK && at + SPENT_LINE <= text.size; at += SPENT_LINE) {
+    enum stn_code code = stn_file_map(&text, journal->spent_path, STN_FILE_USE_RANDOM, err);
+    size_t n = text.size / SPENT_LINE;
+    journal->n_spent = n < STN_JOURNAL_SPENT ? 0 : n - STN_JOURNAL_SPENT;
+    for (size_t at = (size_t)journal->n_spent * SPENT_LINE; code == STN_OK && at + SPENT_LINE <= text.size;
+         at += SPENT_LINE) {
         uint8_t bytes[8];
         char line[SPENT_LINE];
         memcpy(line, text.data + at, SPENT_LINE - 1);
@@ -205,7 +207,7 @@ static enum stn_code read_spent(struct stn_journal *journal, struct stn_err *err
         }
         journal->spent[journal->n_spent++ % STN_JOURNAL_SPENT] = stn_buf_get_u64(bytes);
     }
-    stn_buf_fini(&text);
+    stn_file_unmap(&text);
     return code;
 }
 

@@ -438,7 +438,6 @@ enum stn_code stn_file_rename(const char *from, const char *to, struct stn_err *
     return code == STN_OK && strcmp(folder, other) != 0 ? sync_folder_of(from, err) : code;
 }
 
-
 enum stn_code stn_file_remove(const char *path, struct stn_err *err)
 {
     return remove(path) == 0 ? STN_OK : stn_err_errno(err, errno, "%s", path);

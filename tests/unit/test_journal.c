@@ -178,6 +178,26 @@ START_TEST(half_a_line_of_spent_is_written_over)
 }
 END_TEST
 
+START_TEST(a_device_that_has_taken_part_a_million_times_starts_again)
+{
+    enum { N = 1000003 };
+    struct stn_buf lines = {0};
+    ck_assert_int_eq(reopen(), STN_OK);
+    for (uint64_t i = 0; i < N; i++) {
+        (void)stn_buf_printf(&lines, "%016llx\n", (unsigned long long)i);
+    }
+    ck_assert_int_eq(stn_file_replace(journal.spent_path, lines.data, lines.size, 0600, &err), STN_OK);
+    stn_buf_fini(&lines);
+    ck_assert_int_eq(reopen(), STN_OK);
+    ck_assert_uint_eq(journal.n_spent, N);
+    ck_assert_int_eq(stn_journal_save(&journal, &record, &err), STN_OK);
+    ck_assert_int_eq(reopen(), STN_OK);
+    ck_assert_uint_eq(journal.n_spent, N + 1);
+    ck_assert(is_spent(7));
+    ck_assert(!is_spent(8));
+}
+END_TEST
+
 START_TEST(a_key_is_made_once_and_is_its_owners_alone)
 {
     struct stat st;
@@ -258,6 +278,7 @@ Suite *suite(void)
     tcase_add_test(c, a_lease_is_spent_before_its_upload_begins_and_stays_so);
     tcase_add_test(c, a_damaged_journal_is_a_fresh_start_that_forgets_no_spent_lease);
     tcase_add_test(c, half_a_line_of_spent_is_written_over);
+    tcase_add_test(c, a_device_that_has_taken_part_a_million_times_starts_again);
     tcase_add_test(c, a_key_is_made_once_and_is_its_owners_alone);
     tcase_add_test(c, a_certificate_of_another_directory_or_device_is_refused);
     tcase_add_test(c, a_delta_is_its_leases_alone_and_whole);
