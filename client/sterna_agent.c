@@ -11,15 +11,16 @@
 #define ANSWER_MS 10000
 
 struct options {
-    const char *config;
+    const char *dir, *config;
     bool yes;
 };
 
 static const struct options defaults = {0};
 
 #define CONFIG                                                                                                       \
+    {"dir", 0, STN_OPTION_STR, offsetof(struct options, dir), "DIR", "the agent's folder, as it was given to sterna join"}, \
     {"config", 'c', STN_OPTION_STR, offsetof(struct options, config), "FILE",                                        \
-     "the agent's config ($XDG_CONFIG_HOME/sterna/agent.conf)"}
+     "its agent.conf (DIR/agent.conf or $XDG_CONFIG_HOME/sterna/agent.conf)"}
 
 static const struct stn_option options[] = {CONFIG, {0}};
 static const struct stn_option forget_options[] = {
@@ -30,15 +31,20 @@ static const struct stn_option forget_options[] = {
 
 /* ---- speaking to the agent ---- */
 
+/* Where the config is; path holds it when no option names the file. */
+static enum stn_code find_config(const struct options *o, char path[static STN_FILE_PATH_MAX], const char **ret, struct stn_err *err)
+{
+    *ret = o->config != NULL ? o->config : path;
+    return o->config != NULL ? STN_OK
+           : o->dir != NULL  ? stn_file_join(path, o->dir, "agent.conf", err)
+                             : stn_owner_default_config(path, err);
+}
+
 static enum stn_code read_owner(const struct options *o, struct stn_owner *ret, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
-    const char *config = o->config;
-    enum stn_code code = STN_OK;
-    if (config == NULL) {
-        code = stn_owner_default_config(path, err);
-        config = path;
-    }
+    const char *config;
+    enum stn_code code = find_config(o, path, &config, err);
     return code == STN_OK ? stn_owner_read(ret, config, err) : code;
 }
 
@@ -92,7 +98,10 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     (void)line;
     const struct options *o = parsed;
     struct stn_device *device = NULL;
-    enum stn_code code = stn_device_open(&device, o->config, err);
+    char path[STN_FILE_PATH_MAX];
+    const char *config;
+    enum stn_code code = find_config(o, path, &config, err);
+    code = code == STN_OK ? stn_device_open(&device, config, err) : code;
     code = code == STN_OK ? stn_device_run(device, true, err) : code;
     stn_device_close(device);
     return code;

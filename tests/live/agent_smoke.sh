@@ -47,7 +47,7 @@ until_true() { # seconds at most, then a condition
 }
 
 start_agent() {
-    "$agent" run --config "$conf" 2>>"$dir/a/log" &
+    "$agent" run --dir "$dir/a" 2>>"$dir/a/log" &
     pid=$!
     pids="$daemons $pid"
 }
@@ -91,6 +91,7 @@ check "a device is invited" ok "$sterna" invite --dir "$fleet"
 check "it joins" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/a" --json
 check "... and says where" grep -q "\"config\": \"$conf\"" "$dir/out"
 check "status says that nothing runs" fails "no agent runs" "$agent" status --config "$conf"
+check "the folder is enough to find its config" fails "no agent runs in $dir/a:" "$agent" status --dir "$dir/a"
 chmod 644 "$dir/a/keys/device.key"
 check "a key that others may read is refused" fails "others may read this key" "$agent" run --config "$conf"
 chmod 600 "$dir/a/keys/device.key"
@@ -137,7 +138,7 @@ check "SIGTERM ends it well, paused" ends_well "$pid"
 start_agent
 check "it is paused still" until_true 30 says '"paused": true'
 check "... and has not begun again" [ "$(grep -c event=training "$dir/a/log")" = 1 ]
-check "it is resumed" ok "$agent" resume --config "$conf"
+check "it is resumed" ok "$agent" resume --dir "$dir/a"
 check "... and trains" until_true 30 logged 2 "event=training .*lease=[0-9]"
 check "SIGTERM ends it well, in mid-training" ends_well "$pid"
 
