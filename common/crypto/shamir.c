@@ -162,6 +162,99 @@ enum stn_code stn_shamir_join(uint8_t ret[static STN_SHAMIR_SECRET], const uint6
     return STN_OK;
 }
 
+/* ---- false shares ---- */
+
+/* Polynomials, the constant first: r is v times the interpolation, modulo the product of all z - x. */
+struct pair {
+    uint64_t r[STN_SHAMIR_THRESHOLD + 1], v[STN_SHAMIR_THRESHOLD + 1];
+};
+
+/* -1 of zero. */
+static int degree(const uint64_t *a, size_t n)
+{
+    int ret = (int)n;
+    while (ret >= 0 && a[ret] == 0) {
+        ret--;
+    }
+    return ret;
+}
+
+static uint64_t value_at(const uint64_t *a, size_t n, uint64_t x)
+{
+    uint64_t y = 0;
+    for (size_t i = n + 1; i-- > 0;) {
+        y = reduce((wide)y * x + a[i]);
+    }
+    return y;
+}
+
+/* product: of all z - x_i. interpolation: sum of y_i q_i / q_i(x_i), where q_i is product / (z - x_i). */
+static void interpolate(struct pair *product, struct pair *interpolation, const uint32_t *xs,
+                        const struct stn_shamir_share *shares, size_t n, int limb)
+{
+    uint64_t q[STN_SHAMIR_THRESHOLD + 1] = {0};
+    memset(product, 0, sizeof *product);
+    memset(interpolation, 0, sizeof *interpolation);
+    product->r[0] = interpolation->v[0] = 1;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = i + 2; j-- > 0;) {
+            product->r[j] = minus(j == 0 ? 0 : product->r[j - 1], times(product->r[j], xs[i]));
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        q[n] = 0;
+        for (size_t j = n; j-- > 0;) {
+            q[j] = reduce((wide)q[j + 1] * xs[i] + product->r[j + 1]);
+        }
+        uint64_t y = times(shares[i].limbs[limb], inverse(value_at(q, n, xs[i])));
+        for (size_t j = 0; j < n; j++) {
+            interpolation->r[j] = reduce((wide)y * q[j] + interpolation->r[j]);
+        }
+    }
+    sodium_memzero(q, sizeof q);
+}
+
+/* a modulo b, by what b is taken off. */
+static void take_off(struct pair *a, const struct pair *b, size_t n)
+{
+    const int of_b = degree(b->r, n), of_v = degree(b->v, n);
+    const uint64_t lead = inverse(b->r[of_b]);
+    for (int of_a; (of_a = degree(a->r, n)) >= of_b;) {
+        const uint64_t c = times(a->r[of_a], lead);
+        const int up = of_a - of_b;
+        for (int i = 0; i <= of_b; i++) {
+            a->r[i + up] = minus(a->r[i + up], times(c, b->r[i]));
+        }
+        for (int i = 0; i <= of_v; i++) {
+            a->v[i + up] = minus(a->v[i + up], times(c, b->v[i]));
+        }
+    }
+}
+
+/* Euclid's steps until r = v f with f, of degree t - 1, through the true shares: v is zero at the others. */
+void stn_shamir_doubt(bool *ret_is_false, const uint32_t *xs, const struct stn_shamir_share *shares,
+                      size_t n, size_t t)
+{
+    struct pair pairs[2], *a, *b;
+    assert(t <= n && n <= STN_SHAMIR_THRESHOLD);
+    memset(ret_is_false, 0, n * sizeof *ret_is_false);
+    for (int limb = 0; limb < LIMBS; limb++) {
+        a = &pairs[0];
+        b = &pairs[1];
+        interpolate(a, b, xs, shares, n, limb);
+        while (2 * degree(b->r, n) >= (int)(n + t)) {
+            take_off(a, b, n);
+            struct pair *next = a;
+            a = b;
+            b = next;
+        }
+        for (size_t i = 0; i < n; i++) {
+            ret_is_false[i] = ret_is_false[i] || value_at(b->v, n, xs[i]) == 0;
+        }
+    }
+    sodium_memzero(pairs, sizeof pairs);
+}
+
 void stn_shamir_put(const struct stn_shamir_share *share, uint8_t dst[static STN_SHAMIR_BYTES])
 {
     for (int i = 0; i < LIMBS; i++) {

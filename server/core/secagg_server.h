@@ -12,8 +12,8 @@
  * most. VOID ends a round in which fewer than n_min would be left, or whose secrets fewer than t
  * shares stand for; nothing was revealed then.
  *
- * A share that fits no secret (its commitment) is left out and other subsets of t are tried;
- * SUSPECT says whose it was, for every secret of which that member has shown a false share. What a
+ * A share that fits no secret (its commitment) is left out: false ones are found while they are at
+ * most half of those that are not needed, and then other subsets of t are tried. SUSPECT says whose it was, for every secret of which that member has shown a false share. What a
  * member says twice is STN_OK when it is the same, STN_EXISTS when not (of two unmasks the first
  * counts); what comes after its stage is STN_LATE and not looked at.
  *

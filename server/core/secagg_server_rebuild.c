@@ -8,7 +8,7 @@
 #include "crypto/shamir.h"
 #include "server/core/secagg_server_state.h"
 
-#define TRIES 256 /* of subsets when a share is false */
+#define TRIES 256 /* of subsets, the last when more shares are false than can be found */
 
 /* The shares of one member's secret. */
 struct shares {
@@ -53,6 +53,19 @@ static void swap(struct shares *shares, uint32_t i, uint32_t j)
     shares->xs[j] = x;
     shares->holders[j] = holder;
     shares->shares[j] = share;
+}
+
+/* Those that are not false first, if few enough are. */
+static void true_first(struct shares *shares, uint32_t t)
+{
+    bool is_false[STN_BOUND_DEGREE];
+    uint32_t n_true = 0;
+    stn_shamir_doubt(is_false, shares->xs, shares->shares, shares->n, t);
+    for (uint32_t i = 0; i < shares->n; i++) {
+        if (!is_false[i]) {
+            swap(shares, n_true++, i);
+        }
+    }
 }
 
 /* b against its commitment, or mseed, as skM, against M. */
@@ -114,7 +127,10 @@ static enum stn_code rebuild(struct stn_secagg_server_turn *turn, uint32_t deale
     collect(server, dealer, &shares);
     enum stn_code code = shares.n < t ? STN_LIMIT : STN_CORRUPT;
     for (int i = 0; i < TRIES && code == STN_CORRUPT; i++) {
-        for (uint32_t j = 0; i > 0 && j < t; j++) {
+        if (i == 1) {
+            true_first(&shares, t);
+        }
+        for (uint32_t j = 0; i > 1 && j < t; j++) {
             swap(&shares, j, j + (uint32_t)stn_rng_below(&rng, shares.n - j));
         }
         stn_shamir_weigh(weights, shares.xs, t, 0);

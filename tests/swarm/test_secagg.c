@@ -223,6 +223,21 @@ START_TEST(false_shares_are_found_out_and_passed_over)
 }
 END_TEST
 
+/* Ten in sixty, of whose shares hardly any 34 are free: to draw them at random is no help. */
+START_TEST(many_false_shares_are_found_out_as_well)
+{
+    stn_world_begin(60, 5, 3);
+    for (uint32_t i = 0; i < 60; i++) {
+        fate[i] = i == 5 ? 2 : ALL;
+        stn_world.devices[i].lies = i % 6 == 1;
+    }
+    run_all();
+    ck_assert(stn_world.is_clear && is_sum_right());
+    ck_assert_uint_ge(stn_world.n_suspects, 10 * 10); /* each with many a dealer: enough to be out */
+    stn_world_end();
+}
+END_TEST
+
 START_TEST(too_many_false_shares_make_the_round_void)
 {
     stn_world_begin(8, 5, 3);
@@ -389,6 +404,7 @@ Suite *suite(void)
     tcase_add_test(tc, masks_cancel_on_a_graph_that_is_not_complete);
     tcase_add_test(tc, the_largest_sums_do_not_wrap);
     tcase_add_test(tc, false_shares_are_found_out_and_passed_over);
+    tcase_add_test(tc, many_false_shares_are_found_out_as_well);
     tcase_add_test(tc, too_many_false_shares_make_the_round_void);
     tcase_add_test(tc, a_coordinator_that_crashes_at_any_stage_goes_on);
     tcase_add_test(tc, survivors_are_never_made_up_after_a_crash);
