@@ -135,29 +135,3 @@ enum stn_code stn_bench_model_peak(const struct stn_bench_model *bench, size_t n
                                         "ternary_backward_fraction", ret->backward / ret->integer));
     return STN_OK;
 }
-
-static void print_lines(const json_t *object)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
-    {
-        if (json_is_object(value)) {
-            print_lines(value);
-        } else if (json_is_string(value)) {
-            (void)printf("%-28s %s\n", key, json_string_value(value));
-        } else {
-            (void)printf("%-28s %.6g\n", key, json_number_value(value));
-        }
-    }
-}
-
-enum stn_code stn_bench_model_take_result(json_t *object, bool json, struct stn_err *err)
-{
-    if (json || object == NULL) {
-        return stn_session_take_json(object, err);
-    }
-    print_lines(object);
-    json_decref(object);
-    return STN_OK;
-}

@@ -45,7 +45,4 @@ double stn_bench_model_backward_macs(const struct stn_bench_model *bench, uint32
 enum stn_code stn_bench_model_peak(const struct stn_bench_model *bench, size_t n_tokens, struct stn_peak *ret, json_t *object,
                                    struct stn_err *err) STN_CHECKED;
 
-/* The same object as lines of a name and a value, or as one line of JSON; takes it (NULL: STN_MEMORY). */
-enum stn_code stn_bench_model_take_result(json_t *object, bool json, struct stn_err *err) STN_CHECKED;
-
 #endif

@@ -62,22 +62,6 @@ static json_t *json_adapter(const struct stn_adapter *a, const char *path, const
                      sqrt(squares[0]), "norm_b", sqrt(squares[1]), "metadata", notes);
 }
 
-static void print_adapter(const json_t *object)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
-    {
-        if (json_is_object(value)) {
-            print_adapter(value);
-        } else if (json_is_string(value)) {
-            (void)printf("%-14s %s\n", key, json_string_value(value));
-        } else {
-            (void)printf("%-14s %.9g\n", key, json_number_value(value));
-        }
-    }
-}
-
 /* Loads an adapter, for a model if its path is not NULL. */
 static enum stn_code load(struct stn_adapter **ret, const char *path, const char *model, struct stn_err *err)
 {
@@ -106,7 +90,7 @@ static enum stn_code info(const void *parsed, const struct stn_command_line *lin
         if (line->json || object == NULL) {
             code = stn_session_take_json(object, err);
         } else {
-            print_adapter(object);
+            stn_session_print_object(object);
             json_decref(object);
         }
     }

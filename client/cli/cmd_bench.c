@@ -281,7 +281,7 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         json_decref(result);
         return code;
     }
-    return stn_bench_model_take_result(result, json, err);
+    return stn_session_take_result(result, json, err);
 }
 
 static enum stn_code check_train(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
@@ -429,7 +429,7 @@ static enum stn_code report_infer(struct bench *b, double prefill_s, double deco
     }
     add_times(result, b, o->generate);
     json_decref(object);
-    return stn_bench_model_take_result(result, json, err);
+    return stn_session_take_result(result, json, err);
 }
 
 static enum stn_code infer(const void *parsed, const struct stn_command_line *line, struct stn_err *err)

@@ -142,7 +142,7 @@ static enum stn_code coordinator(const void *parsed, const struct stn_command_li
     (void)json_object_set_new(result, "clients", json_integer((json_int_t)o->clients));
     (void)json_object_set_new(result, "rounds", json_integer((json_int_t)o->rounds));
     (void)json_object_set_new(result, "secure", json_boolean(o->secure));
-    return stn_bench_model_take_result(result, line->json, err);
+    return stn_session_take_result(result, line->json, err);
 }
 
 const struct stn_command stn_cmd_bench_coordinator = {

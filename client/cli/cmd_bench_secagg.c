@@ -77,7 +77,7 @@ static enum stn_code report(const struct stn_bench_round *round, bool json, stru
         (json_int_t)r->n_masks, "full", (json_int_t)fleet->config.is_full, "device", device_parts(median), "server",
         "requests_s", r->requests_s, "answers_s", r->answers_s, "verify_s", r->verify_s, "add_s", r->add_s, "rebuild_s",
         r->rebuild_s, "masks_s", r->masks_s, "decode_s", r->decode_s);
-    return stn_bench_model_take_result(result, json, err);
+    return stn_session_take_result(result, json, err);
 }
 
 static enum stn_code secagg(const void *parsed, const struct stn_command_line *line, struct stn_err *err)

@@ -332,7 +332,7 @@ static enum stn_code wire(const void *parsed, const struct stn_command_line *lin
         json_decref(object);
         return code;
     }
-    return stn_bench_model_take_result(object, line->json, err);
+    return stn_session_take_result(object, line->json, err);
 }
 
 const struct stn_command stn_cmd_bench_wire = {

@@ -113,36 +113,13 @@ static json_t *json_contents(const struct contents *c)
     return object;
 }
 
-/* The same object as lines: name, value; an object inside as one line of its own. */
-static void print_lines(const json_t *object)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
-    {
-        char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
-        (void)printf("%-20s %s\n", key, json_is_string(value) ? json_string_value(value) : text == NULL ? "" : text);
-        free(text);
-    }
-}
-
-static enum stn_code take_result(json_t *object, const struct stn_command_line *line, struct stn_err *err)
-{
-    if (line->json || object == NULL) {
-        return stn_session_take_json(object, err);
-    }
-    print_lines(object);
-    json_decref(object);
-    return STN_OK;
-}
-
 static enum stn_code info(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     (void)parsed;
     struct contents c;
     enum stn_code code = open_contents(&c, line->args[0], err);
     if (code == STN_OK) {
-        code = take_result(json_contents(&c), line, err);
+        code = stn_session_take_result(json_contents(&c), line->json, err);
         close_contents(&c);
     }
     return code;
@@ -301,7 +278,7 @@ static enum stn_code check(const void *parsed, const struct stn_command_line *li
                                    (json_int_t)f.n_ternary, "zeroes",
                                    f.n_ternary == 0 ? 0 : (double)f.n_zeroes / (double)f.n_ternary,
                                    "tensors_with_several_scales", (json_int_t)f.n_scaled);
-        code = take_result(object, line, err);
+        code = stn_session_take_result(object, line->json, err);
     }
     close_contents(&c);
     return code;
@@ -400,7 +377,7 @@ static enum stn_code make_random(const void *parsed, const struct stn_command_li
     stn_gguf_close(vocab);
     code = code != STN_OK ? code : open_contents(&c, o->out, err);
     if (code == STN_OK) {
-        code = take_result(json_contents(&c), line, err);
+        code = stn_session_take_result(json_contents(&c), line->json, err);
         close_contents(&c);
     }
     return code;
@@ -449,7 +426,7 @@ static enum stn_code convert(const void *parsed, const struct stn_command_line *
     }
     code = code != STN_OK ? code : open_contents(&c, o->out, err);
     if (code == STN_OK) {
-        code = take_result(json_contents(&c), line, err);
+        code = stn_session_take_result(json_contents(&c), line->json, err);
         close_contents(&c);
     }
     return code;

@@ -104,52 +104,19 @@ static enum stn_code resume(const void *parsed, const struct stn_command_line *l
     return code == STN_OK ? say(reply, line, err) : code;
 }
 
-/* A member for people: "-" for nothing, no quotes, six digits; the members of an object under it. */
-static void print_value(const char *key, json_t *value, int depth)
-{
-    const char *inner_key;
-    json_t *inner;
-    (void)printf("  %*s%-*s ", 2 * depth, "", 20 - 2 * depth, key);
-    if (json_is_object(value)) {
-        (void)printf("\n");
-        json_object_foreach(value, inner_key, inner) {
-            print_value(inner_key, inner, depth + 1);
-        }
-        return;
-    }
-    if (json_is_string(value)) {
-        (void)printf("%s\n", json_string_value(value));
-    } else if (json_is_integer(value)) {
-        (void)printf("%lld\n", (long long)json_integer_value(value));
-    } else if (json_is_real(value)) {
-        (void)printf("%g\n", json_real_value(value));
-    } else {
-        (void)printf("%s\n", json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-");
-    }
-}
-
 static enum stn_code show(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
-    json_t *reply = NULL, *value;
-    const char *key;
+    json_t *reply = NULL;
     char made[STN_OPERATOR_TIME];
     enum stn_code code = ask_named(parsed, line, "task.show", &reply, err);
     if (code != STN_OK || line->json) {
         return code != STN_OK ? code : stn_session_take_json(reply, err);
     }
     json_t *task = json_object_get(reply, "task");
-    (void)printf("%s\n", stn_operator_text(task, "task"));
-    json_object_foreach(task, key, value) {
-        if (strcmp(key, "created_ms") == 0) {
-            (void)printf("  %-20s %s\n", "created (UTC)", stn_operator_time(task, key, made));
-        } else if (strcmp(key, "settings") != 0 && strcmp(key, "task") != 0) {
-            print_value(key, value, 0);
-        }
+    if (json_object_set_new(task, "created_utc", json_string(stn_operator_time(task, "created_ms", made))) == 0) {
+        (void)json_object_del(task, "created_ms");
     }
-    (void)printf("settings\n");
-    json_object_foreach(json_object_get(task, "settings"), key, value) {
-        print_value(key, value, 0);
-    }
+    stn_session_print_object(task);
     json_decref(reply);
     return STN_OK;
 }

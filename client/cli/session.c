@@ -15,6 +15,7 @@
 #include "io/file.h"
 #include "io/usage.h"
 
+#define NAMES 28 /* columns of a member's name */
 #define PIECE ((size_t)1 << 20)
 #define SLACK ((uint64_t)5 << 20) /* code that has not run yet, stacks, what training keeps beside the network */
 
@@ -316,6 +317,62 @@ void stn_session_add_machine(json_t *object, const struct stn_session *session, 
 json_t *stn_session_real(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
+}
+
+static void print_value(const json_t *value)
+{
+    if (json_is_string(value)) {
+        (void)printf("%s", json_string_value(value));
+    } else if (json_is_integer(value)) {
+        (void)printf("%lld", (long long)json_integer_value(value));
+    } else if (json_is_real(value)) {
+        (void)printf("%.6g", json_real_value(value));
+    } else {
+        (void)printf("%s", json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-");
+    }
+}
+
+static void print_member(const char *key, json_t *value, int depth)
+{
+    const char *inner_key;
+    json_t *inner;
+    size_t i;
+    if (json_object_size(value) > 0) {
+        (void)printf("%*s%s\n", 2 * depth, "", key);
+        json_object_foreach(value, inner_key, inner) {
+            print_member(inner_key, inner, depth + 1);
+        }
+        return;
+    }
+    (void)printf("%*s%-*s ", 2 * depth, "", NAMES - 2 * depth, key);
+    if (json_is_array(value)) {
+        json_array_foreach(value, i, inner) {
+            (void)printf("%s", i == 0 ? "" : ", ");
+            print_value(inner);
+        }
+    } else {
+        print_value(value);
+    }
+    (void)printf("\n");
+}
+
+void stn_session_print_object(json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value) {
+        print_member(key, value, 0);
+    }
+}
+
+enum stn_code stn_session_take_result(json_t *object, bool json, struct stn_err *err)
+{
+    if (json || object == NULL) {
+        return stn_session_take_json(object, err);
+    }
+    stn_session_print_object(object);
+    json_decref(object);
+    return STN_OK;
 }
 
 enum stn_code stn_session_take_json(json_t *object, struct stn_err *err)

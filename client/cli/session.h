@@ -123,6 +123,11 @@ void stn_session_add_machine(json_t *object, const struct stn_session *session, 
 /* A real, or null for what is no finite number. */
 json_t *stn_session_real(double x);
 
+/* For people: a line a member, those of an object inside moved in; six digits, yes and no, "-" for nothing. */
+void stn_session_print_object(json_t *object);
+/* So, or as JSON; takes object (NULL: STN_MEMORY). */
+enum stn_code stn_session_take_result(json_t *object, bool json, struct stn_err *err) STN_CHECKED;
+
 /* One line on stdout; takes object (NULL: STN_MEMORY). */
 enum stn_code stn_session_take_json(json_t *object, struct stn_err *err) STN_CHECKED;
 

@@ -39,6 +39,8 @@ check "an id outside is an error" "error: token 1024 is not in the vocabulary of
     "$("$sterna" tokenize -m "$base" --decode -p 1024 2>&1)"
 
 check "info knows the shape" 3145728 "$("$sterna" model info "$base" --json | field ternary_parameters)"
+check "people read what is inside without JSON" 28 \
+    "$("$sterna" model info "$base" | sed -n '/^formats/,$s/^    tensors  *\([0-9]*\)$/\1/p' | tail -n 1)"
 check "check reads every value" 3414272 "$("$sterna" model check "$base" --json | field values)"
 "$sterna" model random --shape tiny --type tq1_0 --vocab "$base" --seed 3 -o "$dir/r1.gguf" --json > "$dir/json" || failed=$((failed + 1))
 "$sterna" model random --shape tiny --type tq1_0 --vocab "$base" --seed 3 -o "$dir/r2.gguf" > /dev/null || failed=$((failed + 1))

@@ -112,8 +112,9 @@ check "a task is shown" ok "$sterna" task show home --dir "$fleet" --json
 check "... with its settings" says '"local_steps": *5'
 check "... and targets by name" says '"targets": *"q,k,v,o,gate,up,down"'
 check "people read it without JSON" ok "$sterna" task show home --dir "$fleet"
-check "... in rows" says '^  clip_quantile        0\.9$'
-check "... and what is not there is a dash" says '^  round                -$'
+check "... in rows" says '^  clip_quantile *0\.9$'
+check "... and what is so is a yes" says '^  secure *no$'
+check "... and what is not there is a dash" says '^round *-$'
 check "a task that is not there is named" fails 1 'no task "away"' "$sterna" task show away --dir "$fleet"
 check "a task is paused" ok "$sterna" task pause home --dir "$fleet"
 check "... and says so" says "paused"
