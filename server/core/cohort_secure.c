@@ -98,6 +98,15 @@ static enum stn_code make_server(struct stn_cohort *cohort, const struct stn_emi
 
 /* ---- effects ---- */
 
+static void quarantine(const struct turn *turn, const struct stn_id *device)
+{
+    stn_quarantine_add(turn->emit,
+                       &(struct stn_quarantine_record){.device = *device,
+                                                       .round = turn->cohort->record.round,
+                                                       .since_ms = turn->emit->now_ms});
+    stn_cohort_stage_trace(turn->cohort, turn->emit, "quarantine", device, STN_CORRUPT);
+}
+
 /* A share that is false: either its holder lies or who dealt it. Who is in that with more members
  * than may be the adversary's, and one can always be, is in it with an honest one, and has lied. */
 static void suspect(const struct turn *turn, const struct stn_id *device)
@@ -107,19 +116,19 @@ static void suspect(const struct turn *turn, const struct stn_id *device)
     uint32_t most = (uint32_t)(cohort->record.config.gamma * cohort->record.n_roster);
     most = most < 1 ? 1 : most;
     if (member != NULL && ++member->n_suspected == most + 1) {
-        stn_quarantine_add(turn->emit, &(struct stn_quarantine_record){
-                                           .device = *device,
-                                           .round = cohort->record.round,
-                                           .since_ms = turn->emit->now_ms});
-        stn_cohort_stage_trace(cohort, turn->emit, "quarantine", device, STN_CORRUPT);
+        quarantine(turn, device);
     }
 }
 
 static void say_suspect(const struct turn *turn, const struct stn_secagg_server_effect *effect)
 {
     stn_cohort_stage_trace(turn->cohort, turn->emit, "suspect", &effect->device, STN_CORRUPT);
-    suspect(turn, &effect->device);
-    suspect(turn, &effect->dealer);
+    if (memcmp(&effect->device, &effect->dealer, sizeof effect->device) == 0) {
+        quarantine(turn, &effect->device);
+    } else {
+        suspect(turn, &effect->device);
+        suspect(turn, &effect->dealer);
+    }
 }
 
 /* A record of a member is what it did. */

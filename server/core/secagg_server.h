@@ -13,9 +13,12 @@
  * shares stand for; nothing was revealed then.
  *
  * A share that fits no secret (its commitment) is left out: false ones are found while they are at
- * most half of those that are not needed, and then other subsets of t are tried. SUSPECT says whose it was, for every secret of which that member has shown a false share. What a
- * member says twice is STN_OK when it is the same, STN_EXISTS when not (of two unmasks the first
- * counts); what comes after its stage is STN_LATE and not looked at.
+ * most half of those that are not needed, and then other subsets of t are tried. SUSPECT says whose
+ * it was, for every secret of which that member has shown a false share; and it names a dealer alone
+ * when as many as may be the adversary's could not have hidden what it had dealt: its shares cannot
+ * be opened or are of no secret that it committed to, and the round is void. What a member says twice is STN_OK when
+ * it is the same, STN_EXISTS when not (of two unmasks the first counts); what comes after its stage
+ * is STN_LATE and not looked at.
  *
  * Restart: records as SAVE gave them come back by RESTORE, by kind and then by index, then RESUME.
  * The survivors are those on disk, with the root that was signed, never others; masks come off
@@ -87,7 +90,7 @@ enum stn_secagg_server_effect_type {
                                   the snapshots have it -> MASKED */
     STN_SECAGG_SERVER_CLEAR,   /* n: the sum of so many vectors is in clear */
     STN_SECAGG_SERVER_SUSPECT, /* device's share of another member's secret is false, or that
-                                  member dealt it so; dealer */
+                                  member dealt it so; dealer. The two are one: it has lied */
     STN_SECAGG_SERVER_VOID     /* code */
 };
 

@@ -12,7 +12,7 @@
 
 /* The shares of one member's secret. */
 struct shares {
-    uint32_t n;
+    uint32_t n, n_silent; /* silent: holders that opened others' and show none of this one's */
     bool has_suspects;
     uint32_t xs[STN_BOUND_DEGREE];
     uint32_t holders[STN_BOUND_DEGREE];
@@ -23,7 +23,7 @@ struct shares {
 static void collect(const struct stn_secagg_server *server, uint32_t dealer, struct shares *ret)
 {
     uint32_t k = server->bound.k;
-    ret->n = 0;
+    ret->n = ret->n_silent = 0;
     ret->has_suspects = false;
     for (int suspects = 0; suspects <= 1; suspects++) {
         for (uint32_t slot = 0; slot < k; slot++) {
@@ -33,6 +33,7 @@ static void collect(const struct stn_secagg_server *server, uint32_t dealer, str
                 continue;
             }
             uint32_t at = stn_secagg_server_slot(server, holder, dealer);
+            ret->n_silent += member->opens[at] == 0;
             if (member->opens[at] &&
                 stn_shamir_get(&ret->shares[ret->n], member->opened[at].bytes, NULL) == STN_OK) {
                 ret->xs[ret->n] = slot + 1;
@@ -114,6 +115,15 @@ static void find_false(struct stn_secagg_server_turn *turn, uint32_t dealer,
     }
 }
 
+/* No secret was found: has the dealer lied, whoever lies of those who hold its shares? */
+static bool is_dealers_fault(const struct stn_secagg_server *server, const struct shares *shares)
+{
+    uint32_t most = (uint32_t)(server->config.terms.params.gamma * server->n_members);
+    most = most < 1 ? 1 : most;
+    return shares->n_silent > most || /* one of them at least is honest, and could open nothing */
+           (shares->n >= server->bound.t && (shares->n - server->bound.t) / 2 >= most);
+}
+
 /* STN_LIMIT: too few shares; STN_CORRUPT: no subset that was tried gives what was committed to. */
 static enum stn_code rebuild(struct stn_secagg_server_turn *turn, uint32_t dealer,
                              uint8_t secret[static 32], uint8_t mask_secret[static 32])
@@ -143,6 +153,9 @@ static enum stn_code rebuild(struct stn_secagg_server_turn *turn, uint32_t deale
         } else if (shares.n == t) {
             break; /* there is no other subset */
         }
+    }
+    if (code != STN_OK && is_dealers_fault(server, &shares)) {
+        suspect(turn, dealer, dealer);
     }
     stn_entropy_wipe(&shares, sizeof shares);
     return code;

@@ -5,8 +5,10 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "channel/signed.h"
+#include "client/core/secagg_client_state.h"
 #include "client/simulate/disk.h"
 #include "crypto/entropy.h"
+#include "secagg/roster.h"
 #include "tests/lib/run.h"
 
 struct tell_device tell_devices[TELL_DEVICES + 1];
@@ -65,6 +67,13 @@ static void client_step(struct tell_device *device, struct stn_secagg_client_eve
             device->is_over = true;
             device->over = effect->code;
         }
+    }
+    if (device->says.type == STN_MSG_SHARE && device->deals_false) {
+        struct stn_msg_share *share = &device->says.share;
+        share->commitment.bytes[3] = (uint8_t)~share->commitment.bytes[3];
+        stn_roster_share_sign(share->signature, &device->client->round, &share->commitment, share->sealed, share->n_sealed,
+                              &device->ident);
+        device->deals_false = false; /* once: what it says is said again */
     }
     if (device->says.type == STN_MSG_UNMASK && device->lies) {
         lie(device);

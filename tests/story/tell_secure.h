@@ -19,6 +19,7 @@ struct tell_device {
     struct stn_digest survivors; /* the root that it was told last */
     uint32_t x[TELL_VALUES], y[TELL_VALUES];
     bool counts; /* in the coordinator's sum */
+    bool deals_false; /* it commits to another secret than it deals */
     bool lies;   /* its shares of everybody else's secrets are false */
 };
 

@@ -237,6 +237,19 @@ START_TEST(a_share_that_is_false_costs_its_holder_every_further_lease)
 }
 END_TEST
 
+START_TEST(who_deals_what_it_did_not_commit_to_makes_one_round_void_and_no_other)
+{
+    begin(secure_task(7));
+    tell_devices[3].deals_false = true;
+    all_do_from(STN_STAGE_ADVERTISE, STN_STAGE_UNMASK, 7, nobody);
+    ck_assert_uint_eq(tell_n_unmasks, 0);
+    for (uint8_t d = 1; d <= 7; d++) {
+        check_in_from(20000, d, 5, 0);
+        ck_assert_int_eq(last.type == STN_MSG_REFUSED, d == 3);
+    }
+}
+END_TEST
+
 /* Large answers leave one after the other, and the round may end meanwhile. */
 START_TEST(an_answer_that_is_not_true_any_more_when_it_is_made_is_to_wait_and_ask_again)
 {
@@ -366,6 +379,7 @@ Suite *suite(void)
     tcase_add_test(t, a_coordinator_that_was_away_for_long_gives_the_stage_its_time_again);
     tcase_add_test(t, a_restart_under_the_masks_takes_them_off_again_from_the_first);
     tcase_add_test(t, a_share_that_is_false_costs_its_holder_every_further_lease);
+    tcase_add_test(t, who_deals_what_it_did_not_commit_to_makes_one_round_void_and_no_other);
     tcase_add_test(t, an_answer_that_is_not_true_any_more_when_it_is_made_is_to_wait_and_ask_again);
     tcase_add_test(t, what_comes_too_early_too_late_or_twice_gets_its_code);
     tcase_add_test(t, a_vector_that_comes_after_the_survivors_are_known_is_not_looked_at);

@@ -9,6 +9,7 @@
 #include "client/core/secagg_client_state.h"
 #include "crypto/entropy.h"
 #include "crypto/shamir.h"
+#include "secagg/roster.h"
 
 struct stn_world stn_world;
 
@@ -101,6 +102,10 @@ static enum stn_code tell(struct stn_secagg_server_event event)
                 stn_world.n_clear = effect->n;
                 break;
             case STN_SECAGG_SERVER_SUSPECT:
+                if (memcmp(&effect->device, &effect->dealer, sizeof effect->device) == 0) {
+                    stn_world.n_false_dealers += device_of(&effect->dealer)->deals_false || device_of(&effect->dealer)->deals_nothing;
+                    break;
+                }
                 ck_assert(device_of(&effect->device)->lies);
                 stn_world.n_suspects++;
                 break;
@@ -268,10 +273,21 @@ enum stn_code stn_world_deliver(uint32_t i)
 {
     struct stn_world_device *device = &stn_world.devices[i];
     struct stn_opened opened[STN_WORLD_DEVICES];
+    struct stn_sealed sealed[STN_WORLD_DEVICES];
     struct stn_msg msg = device->sent;
     if (msg.type == STN_MSG_PUT_END) {
         return tell((struct stn_secagg_server_event){
             .type = STN_SECAGG_SERVER_UPLOAD, .device = device->id, .upload = &msg.put_end});
+    }
+    if (msg.type == STN_MSG_SHARE && (device->deals_false || device->deals_nothing)) {
+        memcpy(sealed, msg.share.sealed, msg.share.n_sealed * sizeof *sealed);
+        for (uint32_t j = 0; j < msg.share.n_sealed; j++) {
+            sealed[j].bytes[9] ^= device->deals_nothing;
+        }
+        msg.share.sealed = sealed;
+        msg.share.commitment.bytes[3] ^= device->deals_false;
+        stn_roster_share_sign(msg.share.signature, &device->client->round, &msg.share.commitment, msg.share.sealed,
+                              msg.share.n_sealed, &device->ident);
     }
     if (msg.type == STN_MSG_UNMASK && device->lies) {
         for (uint32_t j = 0; j < msg.unmask.n_opened; j++) {

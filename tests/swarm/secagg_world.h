@@ -30,6 +30,8 @@ struct stn_world_device {
     uint32_t n_seeds;
     uint32_t tier; /* of its ranks */
     bool lies; /* its share of everything is false by one */
+    bool deals_false;  /* it commits to another secret than it deals */
+    bool deals_nothing; /* what it deals cannot be opened */
 };
 
 struct stn_world {
@@ -43,7 +45,7 @@ struct stn_world {
     uint32_t sum[STN_WORLD_VALUES];
     bool is_clear, is_void;
     enum stn_code why_void;
-    uint32_t n_clear, n_suspects;
+    uint32_t n_clear, n_suspects, n_false_dealers;
     uint32_t n_breaks; /* of what is promised to a device, as a coordinator would profit by them */
     struct stn_world_record { /* the coordinator's disk */
         uint32_t kind, index;

@@ -238,6 +238,25 @@ START_TEST(many_false_shares_are_found_out_as_well)
 }
 END_TEST
 
+START_TEST(a_dealer_whose_shares_give_no_secret_is_named_whoever_holds_them)
+{
+    for (uint32_t what = 0; what < 4; what++) {
+        stn_world_begin(12, 5, 3);
+        for (uint32_t i = 0; i < 12; i++) {
+            fate[i] = ALL;
+        }
+        stn_world.devices[4].deals_false = what % 2 == 0;
+        stn_world.devices[4].deals_nothing = what % 2 == 1;
+        stn_world.devices[7].lies = what / 2 == 1;
+        run_all();
+        ck_assert(stn_world.is_void && !stn_world.is_clear);
+        ck_assert_int_eq(stn_world.why_void, what % 2 == 0 ? STN_CORRUPT : STN_LIMIT);
+        ck_assert_uint_eq(stn_world.n_false_dealers, 1);
+        stn_world_end();
+    }
+}
+END_TEST
+
 START_TEST(too_many_false_shares_make_the_round_void)
 {
     stn_world_begin(8, 5, 3);
@@ -405,6 +424,7 @@ Suite *suite(void)
     tcase_add_test(tc, the_largest_sums_do_not_wrap);
     tcase_add_test(tc, false_shares_are_found_out_and_passed_over);
     tcase_add_test(tc, many_false_shares_are_found_out_as_well);
+    tcase_add_test(tc, a_dealer_whose_shares_give_no_secret_is_named_whoever_holds_them);
     tcase_add_test(tc, too_many_false_shares_make_the_round_void);
     tcase_add_test(tc, a_coordinator_that_crashes_at_any_stage_goes_on);
     tcase_add_test(tc, survivors_are_never_made_up_after_a_crash);
