@@ -20,7 +20,7 @@ static const struct options defaults = {0};
 
 static const struct stn_option create_options[] = {
     STN_OPERATOR_OPTIONS,
-    {"base", 'm', STN_OPTION_STR, offsetof(struct options, base), "MODEL", "base model, instead of the file's [model] base"},
+    {"model", 'm', STN_OPTION_STR, offsetof(struct options, base), "MODEL", "base model, instead of the file's [model] base"},
     {0},
 };
 static const struct stn_option options[] = {STN_OPERATOR_OPTIONS, {0}};

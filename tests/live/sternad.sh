@@ -101,6 +101,8 @@ INI
 check "a base that is not there is named" fails 1 "base.gguf" "$sterna" task create "$dir/home.ini" --dir "$fleet"
 cp "$top/deploy/models/home-base.gguf" "$dir/base.gguf"
 check "a task is created" ok "$sterna" task create "$dir/home.ini" --dir "$fleet"
+check "... from another place too, when it is the same model" ok "$sterna" task create "$dir/home.ini" \
+    --model "$top/deploy/models/home-base.gguf" --dir "$fleet"
 check "the same again is fine" ok "$sterna" task create "$dir/home.ini" --dir "$fleet"
 sed -i 's/rounds = 3/rounds = 4/' "$dir/home.ini"
 check "another of its name is not" fails 1 "other settings" "$sterna" task create "$dir/home.ini" --dir "$fleet"
