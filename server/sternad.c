@@ -40,6 +40,13 @@ static enum stn_code print(json_t *object, struct stn_err *err)
     return STN_OK;
 }
 
+static enum stn_code check_init(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
+{
+    const struct options *o = parsed;
+    (void)line;
+    return stn_settings_check(o->listen, o->address, err);
+}
+
 static enum stn_code init(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct options *o = parsed;
@@ -115,7 +122,7 @@ int main(int argc, char **argv)
     static const struct stn_command commands[] = {
         {.name = "init", .args = "DIR", .min_args = 1, .max_args = 1, .summary = "make the folder of a new coordinator",
          .example = "sternad init /var/lib/sterna --address sterna.example.org:7740", .options = init_options,
-         .defaults = &defaults, .size = sizeof defaults, .run = init},
+         .defaults = &defaults, .size = sizeof defaults, .check = check_init, .run = init},
         {.name = "run", .args = "", .summary = "serve devices and operators until SIGTERM",
          .example = "sternad run --config /var/lib/sterna/sternad.conf", .options = config_options, .defaults = &defaults,
          .size = sizeof defaults, .run = run},

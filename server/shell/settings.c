@@ -71,16 +71,24 @@ enum stn_code stn_settings_path(const struct stn_settings *settings, const char 
 
 /* ---- reading ---- */
 
-/* HOST:PORT must fit a join URL. */
-static enum stn_code check_address(const struct stn_settings *settings, const char *path, struct stn_err *err)
+enum stn_code stn_settings_check(const char *listen, const char *address, struct stn_err *err)
 {
+    static const char *const schemes[] = {"tcp://", "tls+tcp://", "ws://", "wss://", "ipc://", "inproc://"};
     char text[STN_URL_TEXT];
+    size_t i = 0;
     struct stn_url url;
     static const char digits[] = "0000000000000000000000000000000000000000000000000000000000000000";
-    int n = snprintf(text, sizeof text, "sterna://%s/?key=%s&dir=%s", settings->address, digits, digits);
-    if (n < 0 || (size_t)n >= sizeof text || stn_url_get(&url, text, NULL) != STN_OK) {
-        return stn_err_set(err, STN_INVALID, "%s: address in [server] is \"%.100s\", expected HOST:PORT as devices reach it",
-                           path, settings->address);
+    int n = snprintf(text, sizeof text, "sterna://%s/?key=%s&dir=%s", address, digits, digits);
+    while (i < sizeof schemes / sizeof *schemes && strncmp(listen, schemes[i], strlen(schemes[i])) != 0) {
+        i++;
+    }
+    if (i == sizeof schemes / sizeof *schemes || strlen(listen) >= STN_SETTINGS_URL) {
+        return stn_err_set(err, STN_INVALID, "listen is \"%.80s\", expected tcp://HOST:PORT, or so with tls+tcp, ws or wss, or "
+                           "ipc://PATH", listen);
+    }
+    if (n < 0 || (size_t)n >= sizeof text || strlen(address) >= sizeof((struct stn_settings *)0)->address ||
+        stn_url_get(&url, text, NULL) != STN_OK) {
+        return stn_err_set(err, STN_INVALID, "address is \"%.100s\", expected HOST:PORT as devices reach it", address);
     }
     return STN_OK;
 }
@@ -99,7 +107,8 @@ enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, stru
         code = resolve(settings.folder, settings.tls_cert_key, sizeof settings.tls_cert_key, err);
     }
     if (code == STN_OK) {
-        code = check_address(&settings, path, err);
+        code = stn_settings_check(settings.listen, settings.address, err);
+        code = code == STN_OK ? code : stn_err_prefix(err, "%s, [server]", path);
     }
     if (code == STN_OK) {
         *ret = settings;
@@ -227,15 +236,11 @@ enum stn_code stn_settings_init(const char *folder, const char *listen, const ch
                                 uint8_t ret_directory[static 32], struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
-    struct stn_settings settings = {0};
     enum stn_code code = stn_file_join(path, folder, "sternad.conf", err);
     if (code == STN_OK && stn_file_exists(path)) {
         return stn_err_set(err, STN_EXISTS, "%s: there is a coordinator in this folder already", path);
     }
-    if (code == STN_OK && !stn_str_copy(settings.address, sizeof settings.address, address)) {
-        code = stn_err_set(err, STN_INVALID, "an address of more than %zu bytes", sizeof settings.address - 1);
-    }
-    code = code == STN_OK ? check_address(&settings, "--address", err) : code;
+    code = code == STN_OK ? stn_settings_check(listen, address, err) : code;
     code = code == STN_OK ? make_folders(folder, err) : code;
     code = code == STN_OK ? make_key(folder, "keys/coordinator.key", ret_key, err) : code;
     code = code == STN_OK ? make_key(folder, "directory/keys/directory.key", ret_directory, err) : code;

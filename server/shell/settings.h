@@ -45,6 +45,9 @@ enum stn_code stn_settings_read_directory(struct stn_settings_directory *ret, co
 #define STN_SETTINGS_LISTEN "tcp://0.0.0.0:7740"
 #define STN_SETTINGS_ADDRESS "127.0.0.1:7740"
 
+/* Whether devices could connect there, and be told so in a join URL, by the looks of it: STN_INVALID. */
+enum stn_code stn_settings_check(const char *listen, const char *address, struct stn_err *err) STN_CHECKED;
+
 /* Makes folder with a sternad.conf for these, its keys, an empty state, and the directory beside it in FOLDER/directory.
  * STN_EXISTS when there is a sternad.conf: nothing was changed. Both public keys are returned. */
 enum stn_code stn_settings_init(const char *folder, const char *listen, const char *address, uint8_t ret_key[static 32],

@@ -85,6 +85,11 @@ check "the directory answers" wait_for_socket "$fleet/directory/directory.sock"
 check "its socket is its owner's alone" [ "$(stat -c %a "$fleet/operator.sock")" = 600 ]
 check "a second process on the folder is refused" fails 1 "in use by process $coordinator" "$sternad" run --config "$fleet/sternad.conf"
 check "another folder" ok "$sternad" init "$dir/other" --listen "tcp://127.0.0.1:$port"
+check "init refuses what is no URL to listen on" fails 2 "listen is \"7740\", expected tcp://" "$sternad" init "$dir/third" --listen 7740
+check "... and no address that devices could be told" fails 2 "address is \"here\", expected HOST:PORT" "$sternad" init "$dir/third" --address here
+check "... and makes nothing" [ ! -e "$dir/third" ]
+sed 's|^listen = .*|listen = 7740|' "$dir/other/sternad.conf" >"$dir/other/wrong.conf"
+check "check says what run would" fails 1 "wrong.conf, \[server\]: listen is \"7740\"" "$sternad" check --config "$dir/other/wrong.conf"
 check "a port in use is named" fails 1 "127.0.0.1:$port" "$sternad" run --config "$dir/other/sternad.conf"
 
 cat >"$dir/home.ini" <<INI
