@@ -4,6 +4,9 @@ lost. broken_input.py STERNA STERNAD TOP"""
 import json, os, random, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
 
 sterna, sternad, top = sys.argv[1:4]
+sys.path.append(os.path.join(top, "tests/lib"))
+from port import free_port
+
 base = os.path.join(top, "deploy/models/home-base.gguf")
 folder = tempfile.mkdtemp(prefix="sterna-broken-")
 rng = random.Random(7)
@@ -158,12 +161,6 @@ def proxy(port, to, captured):
         pump(client, server, captured)
 
     threading.Thread(target=serve, daemon=True).start()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def devices(fleet):

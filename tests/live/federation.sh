@@ -10,7 +10,7 @@ dir=$(mktemp -d)
 pids=
 trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
 n_checks=0
-port=$((20000 + ($$ + 7919) % 20000))
+port=$(python3 "$top/tests/lib/port.py")
 fleet=$dir/fleet
 
 check() { # what was claimed, then a command

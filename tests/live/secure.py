@@ -7,6 +7,9 @@ STERNA_SECURE_SEED draws other stages."""
 import json, os, random, re, shutil, signal, sqlite3, subprocess, sys, tempfile, time
 
 sterna, sternad, agent, recompute, top = sys.argv[1:6]
+sys.path.append(os.path.join(top, "tests/lib"))
+from port import free_port
+
 FULL = os.environ.get("STERNA_FULL") == "1"
 N, N_MIN, ROUNDS, AGENT_KILLS, COORDINATOR_KILLS = (20, 8, 5, 6, 2) if FULL else (7, 5, 2, 2, 1)
 SEED = int(os.environ.get("STERNA_SECURE_SEED", "3"))
@@ -14,7 +17,7 @@ rng = random.Random(SEED)
 folder = tempfile.mkdtemp(prefix="sterna-secure-")
 fleet = folder + "/fleet"
 base = os.path.join(top, "deploy/models/home-base.gguf")
-port = 20000 + (os.getpid() + 11311) % 20000
+port = free_port()
 children, agents, n_checks = {}, {}, 0
 BEGAN = time.monotonic()
 

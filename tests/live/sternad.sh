@@ -8,7 +8,7 @@ dir=$(mktemp -d)
 pids=
 trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; umount "$dir/small" 2>/dev/null || true; rm -rf "$dir"' EXIT
 n_checks=0
-port=$((20000 + $$ % 20000))
+port=$(python3 "$top/tests/lib/port.py")
 id=$(printf %064d 7)
 
 check() { # what was claimed, then a command
