@@ -14,7 +14,8 @@
  *   1 open shares twice; after the first time it has none;
  *   2 open both shares of a neighbour, or any without its own verified place among the survivors;
  *   3 open any when fewer than t neighbours survived or more than k - t were lost, or when fewer
- *     than n_min of itself and its neighbours are left in whose deltas its highest ranks are;
+ *     than n_min of itself and its neighbours are left in whose deltas its highest ranks are, or
+ *     for a number of survivors that those it sees make untrue: below 64 members it sees them all;
  *   4 use a key or seed twice, or upload a second vector;
  *   5 go on when it has been shown two rosters or two sets of survivors: it keeps the evidence;
  *   6 take part with fewer than n_min, with a neighbour that is not proved, or one that the pinned

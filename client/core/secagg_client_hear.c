@@ -367,6 +367,8 @@ static enum stn_code take_survivors(struct stn_secagg_client *client,
             n_survived += survived;
         }
     }
+    uint32_t n_seen = n_survived + 1, n_unseen = client->round.n - (k + 1);
+    fits = fits && msg->n_survivors >= n_seen && msg->n_survivors - n_seen <= n_unseen;
     enum stn_code code =
         fits ? check_proof(client, &msg->root, leaves, msg->proof, msg->n_proof) : STN_INVALID;
     stn_mem_free(leaves);

@@ -123,3 +123,32 @@ void stn_forge_advert(struct stn_advert *advert, const struct stn_ident *by,
     stn_ident_cert_sign(&cert, directory);
     stn_roster_advert_sign(advert, cfg, by, &cert);
 }
+
+void stn_forge_survivors(struct stn_forge_survivors *lie, const struct stn_survivor *members,
+                         uint32_t n_members, uint32_t n_claimed,
+                         const struct stn_derive_round *round)
+{
+    struct stn_digest leaves[STN_WORLD_DEVICES];
+    uint32_t indices[STN_WORLD_DEVICES];
+    struct stn_merkle tree;
+    for (uint32_t i = 0; i < n_members; i++) {
+        struct stn_digest upload;
+        memcpy(upload.bytes, members[i].upload, 32);
+        leaves[i] = stn_roster_survivor_leaf(i, members[i].survived ? &upload : NULL);
+        indices[i] = i;
+        lie->members[i] = members[i];
+    }
+    ck_assert_int_eq(stn_merkle_init(&tree, leaves, n_members, NULL), STN_OK);
+    struct stn_roster_survivors survivors = {*stn_merkle_root(&tree), n_claimed};
+    lie->msg = (struct stn_msg){.type = STN_MSG_SURVIVORS,
+                                .survivors = {.round = stn_world.terms.round,
+                                              .root = survivors.root,
+                                              .n_survivors = n_claimed,
+                                              .n_members = n_members,
+                                              .members = lie->members,
+                                              .proof = lie->proof}};
+    lie->msg.survivors.n_proof = (uint32_t)stn_merkle_prove(&tree, indices, n_members, lie->proof);
+    stn_roster_survivors_sign(lie->msg.survivors.signature, STN_ROSTER_SURVIVORS, round, &survivors,
+                              &stn_world.coordinator);
+    stn_merkle_fini(&tree);
+}

@@ -35,4 +35,16 @@ void stn_forge_all_adverts(struct stn_advert *adverts);
 void stn_forge_advert(struct stn_advert *advert, const struct stn_ident *by,
                       const struct stn_ident *directory, const struct stn_digest *cfg);
 
+struct stn_forge_survivors {
+    struct stn_msg msg;
+    struct stn_survivor members[STN_WORLD_DEVICES];
+    struct stn_digest proof[64];
+};
+
+/* A set of survivors, signed by the coordinator, in the order of the roster; n_claimed is how many
+ * it says there are. The graph is complete: everybody would see the same. */
+void stn_forge_survivors(struct stn_forge_survivors *lie, const struct stn_survivor *members,
+                         uint32_t n_members, uint32_t n_claimed,
+                         const struct stn_derive_round *round);
+
 #endif
