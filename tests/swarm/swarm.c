@@ -466,6 +466,17 @@ struct stn_swarm_outcome stn_swarm_run(const struct stn_swarm_kind *kind, uint64
     return swarm.outcome;
 }
 
+uint64_t stn_swarm_n_caught(const struct stn_swarm_kind *kind, uint64_t n, const struct stn_swarm_plants *plants,
+                            const char *text)
+{
+    uint64_t n_caught = 0;
+    for (uint64_t seed = 0; seed < n; seed++) {
+        struct stn_swarm_outcome outcome = stn_swarm_run(kind, seed, plants);
+        n_caught += strstr(outcome.text, text) != NULL;
+    }
+    return n_caught;
+}
+
 struct stn_swarm_outcome stn_swarm_run_all(const struct stn_swarm_kind *kind, uint64_t n)
 {
     struct stn_swarm_outcome all = {.n_steps = 0};

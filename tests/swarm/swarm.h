@@ -44,6 +44,10 @@ struct stn_swarm_outcome {
 struct stn_swarm_outcome stn_swarm_run(const struct stn_swarm_kind *kind, uint64_t seed,
                                        const struct stn_swarm_plants *plants);
 
+/* Of the worlds of seeds 0 to n - 1, with something planted in them: how many are found wrong in these words. */
+uint64_t stn_swarm_n_caught(const struct stn_swarm_kind *kind, uint64_t n, const struct stn_swarm_plants *plants,
+                            const char *text);
+
 /* Worlds from STERNA_SWARM_SEED (that one alone) or 0 on (STERNA_SWARM_SEEDS of them, n by default): all keep their
  * promises and come to their end. Their outcomes, added up. */
 struct stn_swarm_outcome stn_swarm_run_all(const struct stn_swarm_kind *kind, uint64_t n);

@@ -113,21 +113,14 @@ START_TEST(a_seed_run_twice_gives_the_same_transcript)
 }
 END_TEST
 
-static uint64_t n_caught(const struct stn_swarm_plants *plants, const char *text)
-{
-    uint64_t n = 0;
-    for (uint64_t seed = 0; seed < 10; seed++) {
-        struct stn_swarm_outcome outcome = stn_swarm_run(&secure, seed, plants);
-        n += strstr(outcome.text, text) != NULL;
-    }
-    return n;
-}
-
 START_TEST(what_is_planted_is_caught)
 {
-    ck_assert_uint_eq(n_caught(&(struct stn_swarm_plants){.repeats_adds = true}, "counted twice"), 10);
-    ck_assert_uint_eq(n_caught(&(struct stn_swarm_plants){.forgets_masks = true}, "not the sum of its deltas"), 10);
-    ck_assert_uint_gt(n_caught(&(struct stn_swarm_plants){.keeps_ranks = true}, "ranks of fewer than n_min"), 0);
+    ck_assert_uint_eq(stn_swarm_n_caught(&secure, 10, &(struct stn_swarm_plants){.repeats_adds = true},
+                                         "counted twice"), 10);
+    ck_assert_uint_eq(stn_swarm_n_caught(&secure, 10, &(struct stn_swarm_plants){.forgets_masks = true},
+                                         "not the sum of its deltas"), 10);
+    ck_assert_uint_gt(stn_swarm_n_caught(&secure, 10, &(struct stn_swarm_plants){.keeps_ranks = true},
+                                         "ranks of fewer than n_min"), 0);
 }
 END_TEST
 
