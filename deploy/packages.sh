@@ -3,13 +3,13 @@
 # for 64-bit ARM and its tests need (deploy/aarch64.ini); the machine then knows that architecture's packages.
 set -eu
 packages="gcc meson ninja-build ccache pkg-config python3 python3-numpy git
- libuv1-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libsodium-dev libsqlite3-dev
+ libuv1-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libsodium-dev libssl-dev libsqlite3-dev
  libinih-dev libjansson-dev libjs-chart.js check libsubunit-dev
  libvulkan-dev glslc mesa-vulkan-drivers vulkan-validationlayers"
 update=""
 if [ "${1:-}" = arm64 ]; then
     packages="gcc-aarch64-linux-gnu qemu-user-static"
-    for p in libc6-dev libuv1-dev libnng-dev libprotobuf-c-dev libsodium-dev libsqlite3-dev libinih-dev libjansson-dev check libsubunit-dev; do
+    for p in libc6-dev libuv1-dev libnng-dev libprotobuf-c-dev libsodium-dev libssl-dev libsqlite3-dev libinih-dev libjansson-dev check libsubunit-dev; do
         packages="$packages $p:arm64"
     done
     dpkg --print-foreign-architectures | grep -qx arm64 || update="dpkg --add-architecture arm64"

@@ -427,7 +427,7 @@ static void hear_acks(struct stn_secagg_client_turn *turn, const struct stn_msg_
     }
     struct stn_roster_survivors survivors = {client->survivors.root, client->survivors.n};
     uint32_t n_agree = 0, next = 0;
-    for (uint32_t i = 0; i < acks->n_slots && i < acks->n_signatures; i++) {
+    for (uint32_t i = 0; i < acks->n_slots && i < acks->n_signatures && n_agree < client->bound.t; i++) {
         uint32_t slot = acks->slots[i];
         if (slot < next || slot >= client->bound.k) {
             break; /* slots rise: nobody counts twice */

@@ -114,7 +114,7 @@ enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const stru
         goto out;
     }
     delta.n_values = (size_t)n;
-    delta.values = stn_mem_new(delta.n_values, sizeof *delta.values);
+    delta.values = stn_mem_grow(NULL, delta.n_values, sizeof *delta.values);
     if (delta.values == NULL) {
         code = stn_err_set(err, STN_MEMORY, "no memory for %s", path);
         goto out;

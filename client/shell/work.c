@@ -194,7 +194,7 @@ static enum stn_code write_packed(struct stn_work *work, const struct stn_encode
     struct stn_file_draft draft;
     struct stn_digest_tree tree;
     size_t n = stn_encode_length(encoding), width = encoding->bits / 8;
-    uint8_t *piece = stn_mem_new(PIECE, width);
+    uint8_t *piece = stn_mem_grow(NULL, PIECE, width);
     if (piece == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory to pack a delta");
     }
@@ -264,7 +264,7 @@ static enum stn_code encode_delta(struct stn_work *work, struct stn_delta *delta
     if (code != STN_OK) {
         return code;
     }
-    vector = stn_mem_new(stn_encode_length(&encoding), sizeof *vector);
+    vector = stn_mem_grow(NULL, stn_encode_length(&encoding), sizeof *vector);
     if (vector == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory to encode %zu values", encoding.n_values);
     }

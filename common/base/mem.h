@@ -11,7 +11,8 @@
 /* NULL when there is no memory. Zeroed. n * size is checked for overflow. */
 void *stn_mem_new(size_t n, size_t size);
 
-/* As realloc for n * size bytes; what is new is not zeroed. NULL leaves the old block as it was. */
+/* As realloc for n * size bytes; what is new is not zeroed, which is for large blocks that are filled at once. NULL leaves
+ * the old block as it was. */
 void *stn_mem_grow(void *p, size_t n, size_t size);
 
 /* Zeroed, aligned to STN_MEM_ALIGN. */

@@ -45,7 +45,7 @@ enum stn_code stn_blob_chunk(const struct stn_blob_store *store, const struct st
 
 /* A blob that arrives. Chunks that came before a restart are checked again and kept. Whole ones are checked a few at a
  * time, side by side, before they are written. */
-#define STN_BLOB_HELD 4
+#define STN_BLOB_HELD 8
 struct stn_blob_incoming {
     const struct stn_blob_store *store;
     struct stn_digest digest;

@@ -7,13 +7,14 @@
 #include <sodium.h>
 
 #include "base/buf.h"
+#include "crypto/aead.h"
 #include "crypto/dh.h"
 #include "crypto/entropy.h"
 
 #define KEY STN_NOISE_KEY
 #define HASH STN_NOISE_HASH
 #define BLOCK 128 /* of BLAKE2b, for HMAC */
-#define TAG crypto_aead_chacha20poly1305_ietf_ABYTES
+#define TAG STN_AEAD_TAG
 
 static const char *const names[] = {
     [STN_NOISE_IK] = "Noise_IK_25519_ChaChaPoly_BLAKE2b",
@@ -123,8 +124,7 @@ static void seal(struct stn_noise *noise, uint8_t *dst, const void *p, size_t si
 {
     uint8_t nonce[12];
     nonce_of(nonce, noise->counter++);
-    (void)crypto_aead_chacha20poly1305_ietf_encrypt(dst, NULL, p, size, noise->hash, HASH, NULL,
-                                                    nonce, noise->key);
+    stn_aead_seal(dst, p, size, noise->hash, HASH, nonce, noise->key);
     mix_hash(noise, dst, size + TAG);
 }
 
@@ -134,8 +134,7 @@ static enum stn_code unseal(struct stn_noise *noise, uint8_t *dst, const uint8_t
 {
     uint8_t nonce[12];
     nonce_of(nonce, noise->counter++);
-    if (crypto_aead_chacha20poly1305_ietf_decrypt(dst, NULL, NULL, p, size, noise->hash, HASH,
-                                                  nonce, noise->key) != 0) {
+    if (!stn_aead_open(dst, p, size, noise->hash, HASH, nonce, noise->key)) {
         sodium_memzero(dst, size - TAG);
         return stn_err_set(err, STN_DENIED, "a handshake message does not verify");
     }

@@ -7,8 +7,10 @@
 #include <sodium.h>
 
 #include "base/buf.h"
+#include "crypto/aead.h"
 
-static_assert(STN_SEAL_TAG == crypto_aead_chacha20poly1305_ietf_ABYTES, "the tag's size");
+static_assert(STN_SEAL_TAG == STN_AEAD_TAG, "the tag's size");
+static_assert(STN_NOISE_KEY == STN_AEAD_KEY, "the key's size");
 
 void stn_seal_init(struct stn_seal *ret, const struct stn_noise_keys *keys)
 {
@@ -48,8 +50,7 @@ enum stn_code stn_seal_put(struct stn_seal *seal, const void *ad, size_t ad_size
     uint64_t counter = seal->next++; /* spent, whatever comes of the record */
     uint8_t nonce[12];
     nonce_of(nonce, counter);
-    (void)crypto_aead_chacha20poly1305_ietf_encrypt(dst, NULL, p, size, ad, ad_size, NULL, nonce,
-                                                    seal->send);
+    stn_aead_seal(dst, p, size, ad, ad_size, nonce, seal->send);
     *ret_counter = counter;
     return STN_OK;
 }
@@ -84,8 +85,7 @@ enum stn_code stn_seal_open_awaited(const struct stn_seal *seal, uint64_t counte
     }
     uint8_t nonce[12];
     nonce_of(nonce, counter);
-    if (crypto_aead_chacha20poly1305_ietf_decrypt(dst, NULL, NULL, p, size, ad, ad_size, nonce,
-                                                  seal->receive) != 0) {
+    if (!stn_aead_open(dst, p, size, ad, ad_size, nonce, seal->receive)) {
         return stn_err_set(err, STN_DENIED, "record %llu does not verify",
                            (unsigned long long)counter);
     }

@@ -11,6 +11,8 @@ struct stn_block_kernel {
     const char *name;
     /* v <- H v (m), unscaled; m is a power of two */
     void (*hadamard)(double *v, size_t m);
+    /* Row i of 8 floats, at from + i stride, becomes column i: value j times factor goes to to[j pitch + i]. */
+    void (*turn)(double *to, size_t pitch, const float *from, size_t stride, double factor);
     /* v <- D v (n): bit i mod 8 of signs[i / 8] is value i's */
     void (*flip)(double *v, size_t n, const uint8_t *signs);
     /* out (n) = clamp(floor(v scale + 2^-32 coins), -bound, bound), with coins (n); how many were beyond. bound is below

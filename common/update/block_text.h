@@ -2,10 +2,39 @@
  * the functions' attributes. */
 #include <string.h>
 
-/* Two levels of butterflies at a time, then the odd one. */
-TARGET static void hadamard(double *v, size_t m)
+typedef double wide __attribute__((vector_size(64)));
+typedef float wide_float __attribute__((vector_size(32)));
+
+#define WIDE 8 /* values of a wide */
+#define SEGMENT ((size_t)2048) /* values that stay in the first cache while levels pass over them */
+
+TARGET static inline void load(wide *ret, const double *from)
 {
-    size_t h = 1;
+    memcpy(ret, from, sizeof *ret);
+}
+
+TARGET static inline void store(double *to, const wide *from)
+{
+    memcpy(to, from, sizeof *from);
+}
+
+/* The levels of 1, 2 and 4: partners lie in one register. */
+TARGET static void levels_within(double *v, size_t m)
+{
+    const wide s1 = {1, -1, 1, -1, 1, -1, 1, -1}, s2 = {1, 1, -1, -1, 1, 1, -1, -1}, s4 = {1, 1, 1, 1, -1, -1, -1, -1};
+    for (size_t i = 0; i < m; i += WIDE) {
+        wide x;
+        load(&x, v + i);
+        x = __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6) + x * s1;
+        x = __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5) + x * s2;
+        x = __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3) + x * s4;
+        store(v + i, &x);
+    }
+}
+
+/* The levels from h on: two at a time, then the odd one. */
+TARGET static void levels_from(double *v, size_t m, size_t h)
+{
     for (; 4 * h <= m; h *= 4) {
         for (size_t i = 0; i < m; i += 4 * h) {
             double *a = v + i, *b = a + h, *c = b + h, *d = c + h;
@@ -22,6 +51,46 @@ TARGET static void hadamard(double *v, size_t m)
         double a = v[j], b = v[h + j];
         v[j] = a + b;
         v[h + j] = a - b;
+    }
+}
+
+TARGET static void hadamard(double *v, size_t m)
+{
+    if (m < WIDE) {
+        levels_from(v, m, 1);
+        return;
+    }
+    size_t segment = m < SEGMENT ? m : SEGMENT;
+    for (size_t at = 0; at < m; at += segment) {
+        levels_within(v + at, segment);
+        levels_from(v + at, segment, WIDE);
+    }
+    levels_from(v, m, segment);
+}
+
+/* Neighbours change places, then pairs, then fours. */
+TARGET static void turn(double *to, size_t pitch, const float *from, size_t stride, double factor)
+{
+    wide a[WIDE], b[WIDE];
+    for (size_t i = 0; i < WIDE; i++) {
+        wide_float row;
+        memcpy(&row, from + i * stride, sizeof row);
+        a[i] = __builtin_convertvector(row, wide) * factor;
+    }
+    for (size_t i = 0; i < WIDE; i += 2) {
+        b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (size_t i = 0; i < WIDE; i += (i & 1) != 0 ? 3 : 1) {
+        a[i] = __builtin_shufflevector(b[i], b[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        a[i + 2] = __builtin_shufflevector(b[i], b[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    for (size_t i = 0; i < WIDE / 2; i++) {
+        b[i] = __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        b[i + 4] = __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+    for (size_t i = 0; i < WIDE; i++) {
+        store(to + i * pitch, &b[i]);
     }
 }
 
@@ -91,4 +160,4 @@ TARGET static double norm2(const float *v, size_t n)
 }
 
 const struct stn_block_kernel NAME = {
-    .name = WORD, .hadamard = hadamard, .flip = flip, .round = round_values, .norm2 = norm2};
+    .name = WORD, .hadamard = hadamard, .turn = turn, .flip = flip, .round = round_values, .norm2 = norm2};

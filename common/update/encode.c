@@ -18,7 +18,7 @@
 #define TOKEN_BITS 32
 #define WEIGHT_BITS 13
 #define N_FIELDS (5 + STN_ENCODE_TIERS)
-#define GROUP 8 /* blocks worked on at once: a row of them is half a line of a delta */
+#define GROUP 8 /* blocks worked on at once, as stn_block_kernel.turn takes them: a row is half a line of a delta */
 #define SKEW 8  /* doubles between two blocks of a group: a row must not share its cache sets */
 #define STRETCH 1024 /* values of a block for which randomness is drawn at once */
 
@@ -147,19 +147,29 @@ static size_t round_block(const struct stn_block_kernel *kernel, uint32_t *out, 
     return n_clamped;
 }
 
-/* Row p of a group is elements p n_blocks + first .. of the delta: one run of memory. */
-static void gather(double *work, size_t pitch, const struct stn_encode_config *config, size_t first,
-                   size_t n_group, const float *delta, double factor)
+static void gather_row(double *work, size_t pitch, const struct stn_encode_config *config, size_t p, size_t first,
+                       size_t n_group, const float *delta, double factor)
 {
-    for (size_t p = 0; p < config->block; p++) {
-        size_t at = p * config->n_blocks + first, n_here = at >= config->n_values ? 0 : config->n_values - at;
-        n_here = n_here < n_group ? n_here : n_group;
-        for (size_t j = 0; j < n_here; j++) {
-            work[j * pitch + p] = (double)delta[at + j] * factor;
-        }
-        for (size_t j = n_here; j < n_group; j++) {
-            work[j * pitch + p] = 0;
-        }
+    size_t at = p * config->n_blocks + first, n_here = at >= config->n_values ? 0 : config->n_values - at;
+    n_here = n_here < n_group ? n_here : n_group;
+    for (size_t j = 0; j < n_here; j++) {
+        work[j * pitch + p] = (double)delta[at + j] * factor;
+    }
+    for (size_t j = n_here; j < n_group; j++) {
+        work[j * pitch + p] = 0;
+    }
+}
+
+/* Row p of a group is elements p n_blocks + first .. of the delta: one run of memory. */
+static void gather(const struct stn_block_kernel *kernel, double *work, size_t pitch, const struct stn_encode_config *config,
+                   size_t first, size_t n_group, const float *delta, double factor)
+{
+    size_t p = 0;
+    for (; n_group == GROUP && p + 8 <= config->block && (p + 7) * config->n_blocks + first + GROUP <= config->n_values; p += 8) {
+        kernel->turn(work + p, pitch, delta + p * config->n_blocks + first, config->n_blocks, factor);
+    }
+    for (; p < config->block; p++) {
+        gather_row(work, pitch, config, p, first, n_group, delta, factor);
     }
 }
 
@@ -253,7 +263,7 @@ enum stn_code stn_encode_delta(const struct stn_encode_config *config, const flo
     double scale = 1 / (sqrt((double)config->block) * config->step);
     for (size_t first = 0; first < config->n_blocks; first += GROUP) {
         size_t n_group = group_of(config, first);
-        gather(work, pitch, config, first, n_group, delta, factor);
+        gather(kernel, work, pitch, config, first, n_group, delta, factor);
         for (size_t j = 0; j < n_group; j++) {
             flip(kernel, work + j * pitch, config->block, &signs);
             kernel->hadamard(work + j * pitch, config->block);

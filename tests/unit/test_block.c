@@ -1,6 +1,7 @@
 #include "tests/lib/run.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/rng.h"
@@ -60,11 +61,60 @@ START_TEST(every_variant_of_a_block_gives_the_same_bits)
 }
 END_TEST
 
+/* Row i of Hadamard's matrix has -1 where i and the column share an odd number of bits. */
+START_TEST(a_variant_multiplies_by_hadamards_matrix)
+{
+    enum { N = 64, LONG = 8192 };
+    static double v[LONG], w[LONG];
+    const struct stn_block_kernel *kernel;
+    struct stn_rng rng;
+    stn_rng_init(&rng, 8);
+    for (size_t i = 0; (kernel = stn_block_variant(i)) != NULL; i++) {
+        for (size_t m = 1; m <= LONG; m *= 2) {
+            for (size_t k = 0; k < m; k++) {
+                v[k] = w[k] = (double)stn_rng_below(&rng, 1 << 20) - (1 << 19); /* whole: no sum is rounded */
+            }
+            kernel->hadamard(w, m);
+            for (size_t row = 0; row < m; row += m > N ? m / N + 1 : 1) {
+                double sum = 0;
+                for (size_t k = 0; k < m; k++) {
+                    sum += __builtin_parityl(row & k) != 0 ? -v[k] : v[k];
+                }
+                ck_assert_double_eq(w[row], sum);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_variant_turns_rows_into_columns)
+{
+    enum { STRIDE = 11, PITCH = 19 };
+    float from[8 * STRIDE];
+    double to[8 * PITCH];
+    const struct stn_block_kernel *kernel;
+    for (size_t i = 0; i < 8 * STRIDE; i++) {
+        from[i] = (float)i + 0.1f;
+    }
+    for (size_t v = 0; (kernel = stn_block_variant(v)) != NULL; v++) {
+        memset(to, 0, sizeof to);
+        kernel->turn(to + 3, PITCH, from + 1, STRIDE, 1.7);
+        for (size_t at = 0; at < 8 * PITCH; at++) {
+            size_t j = at / PITCH, i = at % PITCH - 3;
+            bool inside = at % PITCH >= 3 && i < 8;
+            ck_assert_double_eq(to[at], inside ? (double)from[1 + i * STRIDE + j] * 1.7 : 0);
+        }
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("block");
     TCase *t = tcase_create("block");
     tcase_add_test(t, every_variant_of_a_block_gives_the_same_bits);
+    tcase_add_test(t, a_variant_multiplies_by_hadamards_matrix);
+    tcase_add_test(t, a_variant_turns_rows_into_columns);
     suite_add_tcase(s, t);
     return s;
 }

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "crypto/aead.h"
 #include "crypto/entropy.h"
 #include "crypto/replycache.h"
 #include "crypto/seal.h"
@@ -187,6 +188,67 @@ START_TEST(a_record_holds_a_mebibyte_and_not_a_byte_more)
 }
 END_TEST
 
+/* BLAKE2b of what libsodium and Python's cryptography make of the same text: sizes around the one from which on libcrypto is asked. */
+static const struct known {
+    size_t size;
+    const char *digest;
+} known[] = {
+    {64, "309cc389dfe02ded1179448e24bf41330bf36375741686e4aee13ea6aa13aad4"},
+    {4095, "a8a546750f9df6d960899844c0eae0b3d17354d5c973a9dd34b437c09b2034ae"},
+    {4096, "dfd57e70931a57031d465a24f5dd0fa2abb52bdce2ed2a2afaadf36bd884fa46"},
+    {4097, "63b328eb31c50d6c1a28e388b7bc02a4c80a1d20af9cfd6d14bb2f3be6223ed1"},
+    {4159, "6189f7c0e9da591d3ae276abde9019774df211937959b8b027ca8073a4da6009"},
+    {8191, "b40d1ecb23c5ae6f0cab00066c544d3d8d875637932687bcd521002aaf8ead44"},
+    {65536, "ddeac7f3285966940f9bc539db09a3ca4ba4ded85a8d97de0434f3093a078428"},
+    {70000, "1de21e06e0a251fa1098ed5b786930a4afa6857d9db712661111947a9cbb6f44"},
+};
+
+START_TEST(records_of_every_length_are_the_bytes_that_rfc_8439_says)
+{
+    enum { MOST = 70000, N_AD = 13 };
+    static uint8_t text[MOST], sealed[MOST + STN_AEAD_TAG];
+    const uint8_t key[STN_AEAD_KEY] = {7, 8, 9}, nonce[STN_AEAD_NONCE] = {1, 2};
+    for (size_t i = 0; i < MOST; i++) {
+        text[i] = (uint8_t)((i * i + 3 * i) >> 3);
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t n = known[i].size;
+        char made[STN_DIGEST_TEXT];
+        memcpy(sealed, text, n);
+        for (int in_place = 0; in_place < 2; in_place++) {
+            stn_aead_seal(sealed, in_place ? sealed : text, n, key, N_AD, nonce, key);
+            struct stn_digest digest = stn_digest_of(sealed, n + STN_AEAD_TAG);
+            stn_digest_put_text(&digest, made);
+            ck_assert_str_eq(made, known[i].digest);
+            ck_assert(stn_aead_open(sealed, sealed, n + STN_AEAD_TAG, key, N_AD, nonce, key));
+            ck_assert_mem_eq(sealed, text, n);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_long_record_that_is_not_right_leaves_nothing)
+{
+    enum { N = 5000 };
+    static uint8_t text[N], sealed[N + STN_AEAD_TAG], back[N];
+    static const uint8_t nothing[N];
+    const uint8_t key[STN_AEAD_KEY] = {7}, nonce[STN_AEAD_NONCE] = {1};
+    memset(text, 0x5a, sizeof text);
+    stn_aead_seal(sealed, text, N, "ad", 2, nonce, key);
+    for (size_t bit = 0; bit < sizeof sealed * 8; bit += bit < 8 * N - 99 ? 97 : 1) {
+        sealed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        memset(back, 0x5a, sizeof back);
+        ck_assert(!stn_aead_open(back, sealed, sizeof sealed, "ad", 2, nonce, key));
+        sealed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        ck_assert_mem_eq(back, nothing, N);
+    }
+    ck_assert(!stn_aead_open(back, sealed, sizeof sealed, "aD", 2, nonce, key));
+    ck_assert(!stn_aead_open(back, sealed, STN_AEAD_TAG - 1, "ad", 2, nonce, key));
+    ck_assert(stn_aead_open(back, sealed, sizeof sealed, "ad", 2, nonce, key));
+    ck_assert_mem_eq(back, text, N);
+}
+END_TEST
+
 static enum stn_code keep(struct stn_replycache *cache, uint64_t counter, const char *request,
                           const char *reply)
 {
@@ -279,6 +341,8 @@ Suite *suite(void)
     tcase_add_test(t, the_window_reaches_back_32_counters_and_no_further);
     tcase_add_test(t, every_order_of_arrival_agrees_with_a_plain_record_of_it);
     tcase_add_test(t, counters_end_before_they_could_come_again);
+    tcase_add_test(t, records_of_every_length_are_the_bytes_that_rfc_8439_says);
+    tcase_add_test(t, a_long_record_that_is_not_right_leaves_nothing);
     tcase_add_test(t, a_record_holds_a_mebibyte_and_not_a_byte_more);
     tcase_add_test(t, a_repeated_request_gets_the_same_bytes_and_another_gets_none);
     tcase_add_test(t, replies_are_forgotten_when_the_window_leaves_their_request);
