@@ -124,32 +124,54 @@ static void free_ticket(struct ticket *ticket)
     stn_mem_free(ticket);
 }
 
-/* The one reply, and the end of the ticket; how many bytes leave. */
-static size_t reply(struct ticket *ticket, const struct stn_msg *msg)
+/* The reply's frame goes behind what is in sealed; nothing does when there is none to give. */
+static void seal(struct ticket *ticket, const struct stn_msg *msg, struct stn_buf *sealed)
 {
     struct stn_err err;
     struct stn_service *service = ticket->service;
-    struct stn_buf sealed = {0};
-    if (service->n_spare > 0) {
-        sealed = service->spare[--service->n_spare];
-    }
     stn_buf_clear(&service->plain);
     enum stn_code code = stn_codec_encode(msg, &service->plain, &err);
     if (code == STN_OK) {
         code = stn_channel_server_reply(service->channel, ticket->session, ticket->counter,
                                         stn_msg_changes_state(ticket->type), service->plain.data, service->plain.size,
-                                        &sealed, &err);
+                                        sealed, &err);
     }
     if (code != STN_OK && code != STN_LATE) {
         stn_log_err(STN_LOG_ERROR, "reply_failed", &err);
     }
     if (code != STN_OK) {
-        sealed.size = 0;
+        sealed->size = 0;
     }
+}
+
+/* The one reply, and the end of the ticket; how many bytes leave. */
+static size_t reply(struct ticket *ticket, const struct stn_msg *msg)
+{
+    struct stn_service *service = ticket->service;
+    struct stn_buf sealed = {0};
+    if (service->n_spare > 0) {
+        sealed = service->spare[--service->n_spare];
+    }
+    seal(ticket, msg, &sealed);
     size_t size = sealed.size;
     stn_inbox_send(service, ticket->request, &sealed);
     free_ticket(ticket);
     return size;
+}
+
+/* For a reply that promises nothing, so that no commit has to come before it: it does not wait with others for the turn's
+ * end, and all of them take the room of one. */
+static void reply_at_once(struct ticket *ticket, const struct stn_msg *msg)
+{
+    struct stn_service *service = ticket->service;
+    stn_buf_clear(&service->chunk);
+    seal(ticket, msg, &service->chunk);
+    if (service->chunk.size == 0) {
+        stn_link_drop(ticket->request);
+    } else {
+        stn_link_reply(ticket->request, service->chunk.data, service->chunk.size);
+    }
+    free_ticket(ticket);
 }
 
 void stn_inbox_reply(struct stn_service *service, stn_ticket number, const struct stn_msg *msg)
@@ -285,9 +307,9 @@ static void get_chunk(struct stn_service *service, struct ticket *ticket, const 
         }
     }
     if (code == STN_OK) {
-        struct stn_msg reply = {.type = STN_MSG_CHUNK_IS, .chunk = {.digest = get->digest, .index = get->index,
-                                                                    .size = (uint32_t)size, .data = data}};
-        stn_inbox_reply(service, ticket->number, &reply);
+        reply_at_once(ticket, &(struct stn_msg){.type = STN_MSG_CHUNK_IS,
+                                                .chunk = {.digest = get->digest, .index = get->index,
+                                                          .size = (uint32_t)size, .data = data}});
     } else {
         refuse(service, ticket->number, code);
     }

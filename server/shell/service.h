@@ -71,7 +71,7 @@ struct stn_service {
     struct stn_map requests; /* session, counter -> struct ticket */
     struct stn_list parked;  /* tickets that wait for news, the oldest first */
     struct stn_pace pace;    /* tickets that are about to be told */
-    struct stn_buf frame, plain;
+    struct stn_buf frame, plain, chunk;
     size_t n_spare;
     struct stn_buf spare[STN_SERVICE_SPARE]; /* what replies lay in */
 };
