@@ -28,3 +28,8 @@ const struct stn_backend_row *stn_backend_row(size_t number)
 {
     return number < sizeof rows / sizeof rows[0] ? rows[number] : NULL;
 }
+
+enum stn_code stn_backend_check(const struct stn_backend *backend, struct stn_err *err)
+{
+    return backend->row->check == NULL ? STN_OK : backend->row->check(backend, err);
+}

@@ -50,9 +50,11 @@ struct stn_backend_row {
     enum stn_code (*prepare)(struct stn_backend *backend, size_t pass, struct stn_err *err);
     /* Runs a prepared pass, and has finished when it returns. Allocates nothing. */
     enum stn_code (*run)(struct stn_backend *backend, size_t pass, size_t n_tokens, size_t n_targets, struct stn_err *err);
-    /* Bytes of a lasting tensor, from offset. */
+    /* Bytes of a lasting tensor, from offset. What a device could not read is zeroes, and check and the next run say it. */
     void (*write)(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size);
     void (*read)(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size);
+    /* Whether all that was written and read has been, or why not; NULL where nothing can be in the way. */
+    enum stn_code (*check)(const struct stn_backend *backend, struct stn_err *err);
     struct stn_backend_memory (*memory)(const struct stn_backend *backend);
     /* The scratch of a finished pass with so many threads, asked without a backend; NULL: none. */
     size_t (*scratch)(const struct stn_graph *graph, size_t pass, unsigned n_threads);
@@ -69,6 +71,9 @@ struct stn_backend_row {
 
 /* The row of that name ("cpu", "vulkan" where it is built in), or of the default for NULL; NULL when there is none. */
 const struct stn_backend_row *stn_backend_find(const char *name);
+
+/* What its row's check says, or STN_OK. */
+enum stn_code stn_backend_check(const struct stn_backend *backend, struct stn_err *err) STN_CHECKED;
 
 /* The rows by number, NULL behind the last. */
 const struct stn_backend_row *stn_backend_row(size_t number);

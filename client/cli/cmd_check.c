@@ -150,6 +150,7 @@ static enum stn_code compute(struct job *job, struct stn_err *err)
     if (code == STN_OK) {
         stn_network_get_gradients(job->network, job->gradients);
         job->loss = result.loss;
+        code = stn_network_check(job->network, err);
     }
     return code;
 }

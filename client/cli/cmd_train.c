@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "client/cli/train_run.h"
 #include "compute/train/trainer.h"
 
@@ -117,14 +118,25 @@ static enum stn_code check_places(struct job *job, struct stn_err *err)
     return STN_OK;
 }
 
+static enum stn_code train_prepared(const struct job *job, struct stn_train_run *run, struct stn_err *err)
+{
+    if (!job->line->json) {
+        stn_session_print_plan(stn_train_run_plan(run));
+    }
+    return stn_train_run_train(run, err);
+}
+
 static enum stn_code train(struct job *job, struct stn_train_run *run, struct stn_err *err)
 {
     bool is_json = job->line->json;
     enum stn_code code = stn_train_run_prepare(run, &job->session, err);
-    if (code == STN_OK && !is_json) {
-        stn_session_print_plan(stn_train_run_plan(run));
+    code = code != STN_OK ? code : train_prepared(job, run, err);
+    if (code != STN_OK && stn_train_run_can_fall_back(run)) {
+        const struct stn_err why = *err;
+        stn_log_err(STN_LOG_WARN, "fell_back_to_cpu", &why);
+        code = stn_train_run_fall_back(run, &why, err);
+        code = code != STN_OK ? code : train_prepared(job, run, err);
     }
-    code = code != STN_OK ? code : stn_train_run_train(run, err);
     if (code == STN_OK && is_json && json_array_append_new(job->said, stn_train_run_json(run)) != 0) {
         code = stn_err_set(err, STN_MEMORY, "no memory for the result");
     } else if (code == STN_OK && !is_json) {

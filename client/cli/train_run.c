@@ -27,10 +27,11 @@ struct stn_train_run {
     struct stn_trainer *trainer;
     struct stn_watch *watch;
     struct stn_session_plan plan;
-    struct stn_buf identity;
+    struct stn_buf identity, earlier; /* earlier: of the run on the GPU that failed, whose checkpoint is gone on from */
+    struct stn_err fell_back;         /* why it failed; code STN_OK: none did */
     char folder[STN_FILE_PATH_MAX];  /* of checkpoints; empty: none */
     char metrics_path[STN_FILE_PATH_MAX];
-    bool resumes;
+    bool resumes, has_kept; /* has_kept: a checkpoint of its own */
     int lock; /* of the folder, or -1 */
     FILE *metrics;
     enum end end;
@@ -99,6 +100,7 @@ void stn_train_run_close(struct stn_train_run *run)
     }
     stn_file_close(run->lock);
     stn_buf_fini(&run->identity);
+    stn_buf_fini(&run->earlier);
     stn_watch_free(run->watch);
     stn_trainer_free(run->trainer);
     stn_dataset_free(run->dataset);
@@ -181,7 +183,9 @@ static void fill_config(struct stn_train_run *run, size_t longest)
     config->evaluates = run->held != NULL;
     config->backward = (enum stn_backward)o->backward;
     config->n_threads = run->session->n_threads;
-    config->backend = stn_session_choose(run->session, o->backend, o->reading.memory_limit);
+    config->backend = run->fell_back.code != STN_OK
+                          ? NULL
+                          : stn_session_choose(run->session, o->backend, o->reading.memory_limit);
     config->seed = o->seed;
 }
 
@@ -286,9 +290,9 @@ static enum stn_code start(struct stn_train_run *run, struct stn_err *err)
     stn_buf_fini(&bytes);
     if (code == STN_OK && run->resumes) {
         char from[STN_FILE_PATH_MAX];
-        code = name(run, o->resume, '/', from, err);
-        code = code != STN_OK ? code
-                              : stn_checkpoint_load(from, (const char *)run->identity.data, run->trainer, run->watch, err);
+        const struct stn_buf *identity = run->earlier.size > 0 ? &run->earlier : &run->identity;
+        code = name(run, run->has_kept ? run->folder : o->resume, '/', from, err);
+        code = code != STN_OK ? code : stn_checkpoint_load(from, (const char *)identity->data, run->trainer, run->watch, err);
     }
     run->rows_before = stn_trainer_totals(run->trainer).n_rows;
     return code;
@@ -392,11 +396,14 @@ static enum stn_code look(struct stn_train_run *run, struct stn_err *err)
                          err);
 }
 
-static enum stn_code checkpoint(const struct stn_train_run *run, struct stn_err *err)
+static enum stn_code checkpoint(struct stn_train_run *run, struct stn_err *err)
 {
-    return run->folder[0] == '\0'
-               ? STN_OK
-               : stn_checkpoint_save(run->folder, (const char *)run->identity.data, run->trainer, run->watch, err);
+    if (run->folder[0] == '\0') {
+        return STN_OK;
+    }
+    enum stn_code code = stn_checkpoint_save(run->folder, (const char *)run->identity.data, run->trainer, run->watch, err);
+    run->has_kept = run->has_kept || code == STN_OK;
+    return code;
 }
 
 static void say_progress(const struct stn_train_run *run, struct stn_progress *progress, const struct stn_trainer_step *step,
@@ -442,14 +449,15 @@ static enum stn_code steps(struct stn_train_run *run, struct stn_err *err)
     return code;
 }
 
-static void read_values(void *context, size_t offset, float *values, size_t n)
+static enum stn_code read_values(void *context, size_t offset, float *values, size_t n, struct stn_err *err)
 {
     const struct stn_train_run *run = context;
     if (run->watch != NULL) {
         memcpy(values, stn_watch_best(run->watch) + offset, n * sizeof *values);
-    } else {
-        stn_network_read_values(stn_trainer_network(run->trainer), offset, values, n);
+        return STN_OK;
     }
+    stn_network_read_values(stn_trainer_network(run->trainer), offset, values, n);
+    return stn_network_check(stn_trainer_network(run->trainer), err);
 }
 
 enum stn_code stn_train_run_train(struct stn_train_run *run, struct stn_err *err)
@@ -465,6 +473,33 @@ enum stn_code stn_train_run_train(struct stn_train_run *run, struct stn_err *err
     }
     return code != STN_OK ? code
                           : stn_adapter_file_save_from(run->session->adapter, run->place.output, read_values, run, err);
+}
+
+/* ---- where a GPU fails ---- */
+
+bool stn_train_run_can_fall_back(const struct stn_train_run *run)
+{
+    return run->options->backend == STN_SESSION_AUTO && run->config.backend != NULL &&
+           (run->trainer == NULL || stn_network_check(stn_trainer_network(run->trainer), NULL) != STN_OK);
+}
+
+enum stn_code stn_train_run_fall_back(struct stn_train_run *run, const struct stn_err *why, struct stn_err *err)
+{
+    run->fell_back = *why;
+    run->earlier = run->identity;
+    run->identity = (struct stn_buf){0};
+    run->resumes = run->resumes || run->has_kept;
+    if (run->metrics != NULL) {
+        (void)fclose(run->metrics);
+        run->metrics = NULL;
+    }
+    stn_watch_free(run->watch);
+    run->watch = NULL;
+    stn_trainer_free(run->trainer);
+    run->trainer = NULL;
+    stn_adapter_free(run->session->adapter);
+    run->session->adapter = NULL;
+    return stn_train_run_prepare(run, run->session, err);
 }
 
 /* ---- what came of it ---- */
@@ -536,6 +571,9 @@ json_t *stn_train_run_json(const struct stn_train_run *run)
         stn_session_add_counts(object, run->dataset);
         stn_session_add_machine(object, run->session, stn_trainer_network(run->trainer));
         (void)json_object_set_new(object, "plan", stn_session_json_plan(&run->plan));
+        if (run->fell_back.code != STN_OK) {
+            (void)json_object_set_new(object, "fell_back", json_string(run->fell_back.text));
+        }
     }
     return object;
 }

@@ -50,6 +50,10 @@ enum stn_code stn_train_run_read(struct stn_train_run *run, const struct stn_ses
 enum stn_code stn_train_run_prepare(struct stn_train_run *run, struct stn_session *session, struct stn_err *err) STN_CHECKED;
 const struct stn_session_plan *stn_train_run_plan(const struct stn_train_run *run);
 enum stn_code stn_train_run_train(struct stn_train_run *run, struct stn_err *err) STN_CHECKED;
+/* Whether what prepare or train could not do is a GPU's failure, of one that nobody has asked for; then the processor is prepared
+ * instead, from the run's last checkpoint, or from the start. WHY is kept for the result. */
+bool stn_train_run_can_fall_back(const struct stn_train_run *run);
+enum stn_code stn_train_run_fall_back(struct stn_train_run *run, const struct stn_err *why, struct stn_err *err) STN_CHECKED;
 
 bool stn_train_run_is_stopped(const struct stn_train_run *run); /* by a signal or at the deadline: nothing more should begin */
 void stn_train_run_print(const struct stn_train_run *run);

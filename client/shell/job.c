@@ -72,6 +72,9 @@ enum stn_code stn_job_train(struct stn_trainer *trainer, const struct stn_job_in
     struct stn_trainer_totals totals = stn_trainer_totals(trainer);
     size_t n = stn_trainer_n_values(trainer);
     stn_trainer_get_values(trainer, delta);
+    if ((code = stn_network_check(stn_trainer_network(trainer), err)) != STN_OK) {
+        return code;
+    }
     for (size_t i = 0; i < n; i++) {
         delta[i] -= input->from[i];
     }

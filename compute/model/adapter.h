@@ -94,9 +94,9 @@ enum stn_code stn_adapter_file_parse(struct stn_adapter **ret, const struct stn_
                                      struct stn_err *err) STN_CHECKED;
 enum stn_code stn_adapter_file_save(const struct stn_adapter *adapter, const char *path,
                                     struct stn_err *err) STN_CHECKED;
-/* The same with values that lie elsewhere: read gives n of them from offset. */
-enum stn_code stn_adapter_file_save_from(const struct stn_adapter *adapter, const char *path,
-                                         void (*read)(void *context, size_t offset, float *values, size_t n),
+/* The same with values that lie elsewhere: read gives n of them from offset; where it fails, the file stays what it was. */
+typedef enum stn_code stn_adapter_read(void *context, size_t offset, float *values, size_t n, struct stn_err *err);
+enum stn_code stn_adapter_file_save_from(const struct stn_adapter *adapter, const char *path, stn_adapter_read *read,
                                          void *context, struct stn_err *err) STN_CHECKED;
 /* Appends the file's bytes. */
 enum stn_code stn_adapter_file_write(const struct stn_adapter *adapter, struct stn_buf *buf,

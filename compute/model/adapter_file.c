@@ -276,14 +276,16 @@ static void describe(const struct stn_adapter *adapter, struct stn_gguf_write *w
 
 /* Where the values come from. */
 struct values {
-    void (*read)(void *context, size_t offset, float *values, size_t n);
+    stn_adapter_read *read;
     void *context;
 };
 
-static void read_own(void *context, size_t offset, float *values, size_t n)
+static enum stn_code read_own(void *context, size_t offset, float *values, size_t n, struct stn_err *err)
 {
     const struct stn_adapter *adapter = context;
+    (void)err;
     memcpy(values, adapter->values + offset, n * sizeof *values);
+    return STN_OK;
 }
 
 /* Canonical order is the file's order: one run of little-endian floats, cut at tensors by the writer. */
@@ -293,8 +295,8 @@ static enum stn_code write_values(struct stn_gguf_write *w, const struct values 
     for (size_t at = 0; at < n_values && code == STN_OK; at += CHUNK) {
         float values[CHUNK];
         size_t n = n_values - at < CHUNK ? n_values - at : CHUNK;
-        from->read(from->context, at, values, n);
-        code = stn_gguf_write_data(w, values, n * sizeof *values, err);
+        code = from->read(from->context, at, values, n, err);
+        code = code != STN_OK ? code : stn_gguf_write_data(w, values, n * sizeof *values, err);
     }
     return code;
 }
@@ -323,8 +325,7 @@ enum stn_code stn_adapter_file_save(const struct stn_adapter *adapter, const cha
     return write_to(adapter, &own, path, NULL, err);
 }
 
-enum stn_code stn_adapter_file_save_from(const struct stn_adapter *adapter, const char *path,
-                                         void (*read)(void *context, size_t offset, float *values, size_t n),
+enum stn_code stn_adapter_file_save_from(const struct stn_adapter *adapter, const char *path, stn_adapter_read *read,
                                          void *context, struct stn_err *err)
 {
     const struct values from = {.read = read, .context = context};

@@ -160,6 +160,11 @@ static void get(const struct stn_network *network, uint32_t tensor, void *p, siz
     network->row->read(network->backend, tensor, 0, p, n * 4);
 }
 
+enum stn_code stn_network_check(const struct stn_network *network, struct stn_err *err)
+{
+    return stn_backend_check(network->backend, err);
+}
+
 void stn_network_set_values(struct stn_network *network, const float *values)
 {
     network->n_past = 0;
@@ -348,7 +353,7 @@ static enum stn_code run_batch(struct stn_network *network, enum stn_network_pas
     for (size_t i = 0; i < batch->n_targets; i++) {
         ret->loss += (double)batch->target_weights[i] * (double)network->losses[i];
     }
-    return STN_OK;
+    return stn_network_check(network, err);
 }
 
 enum stn_code stn_network_eval(struct stn_network *network, const struct stn_batch *batch, struct stn_network_result *ret,
@@ -400,6 +405,9 @@ enum stn_code stn_network_update(struct stn_network *network, const struct stn_n
         network->row->read(network->backend, network->tensors.squares, i * sizeof s, &s, sizeof s);
         squares += (double)s;
     }
+    if ((code = stn_network_check(network, err)) != STN_OK) {
+        return code;
+    }
     network->n_batches = 0;
     *ret_norm = sqrt(squares);
     if (!isfinite(*ret_norm)) {
@@ -448,6 +456,7 @@ enum stn_code stn_network_feed(struct stn_network *network, const int32_t *token
     if (code == STN_OK) {
         get(network, network->tensors.fed, network->logits, network->model->arch->n_vocab);
         *ret_logits = network->logits;
+        code = stn_network_check(network, err);
     }
     return code;
 }
@@ -474,7 +483,7 @@ static enum stn_code read_logits(struct stn_network *network, size_t n, float *l
         }
         get(network, network->tensors.logits, logits + at * n_vocab, count * n_vocab);
     }
-    return STN_OK;
+    return stn_network_check(network, err);
 }
 
 enum stn_code stn_network_logits(struct stn_network *network, const int32_t *tokens, size_t n, float *logits,

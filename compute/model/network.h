@@ -90,6 +90,10 @@ void stn_network_set_values(struct stn_network *network, const float *values);
 void stn_network_get_values(const struct stn_network *network, float *values);
 void stn_network_read_values(const struct stn_network *network, size_t offset, float *values, size_t n); /* some of them */
 
+/* What get and read below gave so far is what the device had, or why it is not: asked before it is kept. Whatever returns a code has
+ * asked already. */
+enum stn_code stn_network_check(const struct stn_network *network, struct stn_err *err) STN_CHECKED;
+
 /* AdamW's moments and step count, for checkpoints: m and v (n_values) each. */
 struct stn_network_moments {
     uint64_t n_steps;

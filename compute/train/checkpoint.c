@@ -170,7 +170,9 @@ enum stn_code stn_checkpoint_save(const char *folder, const char *identity, cons
         code = stn_err_set(err, STN_MEMORY, "no memory for a checkpoint of %zu values", n);
         goto out;
     }
-    stn_trainer_save(trainer, &state);
+    if ((code = stn_trainer_save(trainer, &state, err)) != STN_OK) {
+        goto out;
+    }
     code = put_head(&head, identity, n, &state, watch)
                ? write_draft(path, &head, state.values, n * 3 * sizeof(float), watch == NULL ? NULL : stn_watch_best(watch), err)
                : stn_err_set(err, STN_MEMORY, "no memory for a checkpoint");

@@ -322,7 +322,7 @@ double stn_trainer_loss_last(const struct stn_trainer *trainer)
     return totals->n_last == 0 ? totals->loss : totals->last_sum / (double)totals->n_last;
 }
 
-void stn_trainer_save(const struct stn_trainer *trainer, struct stn_trainer_state *ret)
+enum stn_code stn_trainer_save(const struct stn_trainer *trainer, struct stn_trainer_state *ret, struct stn_err *err)
 {
     struct stn_network_moments moments = {.m = ret->m, .v = ret->v};
     stn_network_get_moments(trainer->network, &moments);
@@ -332,6 +332,7 @@ void stn_trainer_save(const struct stn_trainer *trainer, struct stn_trainer_stat
     ret->n_steps = trainer->n_steps;
     ret->position = stn_batch_position(trainer->reader);
     ret->totals = trainer->totals;
+    return stn_network_check(trainer->network, err);
 }
 
 enum stn_code stn_trainer_can_restore(const struct stn_trainer *trainer, const struct stn_trainer_state *state,

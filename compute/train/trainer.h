@@ -125,7 +125,7 @@ struct stn_trainer_state {
     uint64_t n_updates; /* the optimiser's */
     float *values, *m, *v;
 };
-void stn_trainer_save(const struct stn_trainer *trainer, struct stn_trainer_state *ret);
+enum stn_code stn_trainer_save(const struct stn_trainer *trainer, struct stn_trainer_state *ret, struct stn_err *err) STN_CHECKED;
 /* STN_INVALID when it cannot be a state of the run that was started. */
 enum stn_code stn_trainer_can_restore(const struct stn_trainer *trainer, const struct stn_trainer_state *state,
                                       struct stn_err *err) STN_CHECKED;

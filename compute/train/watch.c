@@ -84,7 +84,7 @@ enum stn_code stn_watch_look(struct stn_watch *watch, stn_evaluate_at *at, void 
         state->n_worse = 0;
         stn_trainer_get_values(watch->trainer, watch->best);
     }
-    return STN_OK;
+    return stn_network_check(stn_trainer_network(watch->trainer), err);
 }
 
 bool stn_watch_is_over(const struct stn_watch *watch)

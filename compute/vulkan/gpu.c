@@ -29,6 +29,11 @@ enum stn_code stn_gpu_check(struct stn_gpu *gpu, VkResult result, const char *wh
     }
 }
 
+bool stn_gpu_fails(uint64_t *fault)
+{
+    return *fault > 0 && --*fault == 0;
+}
+
 static VkBool32 complain(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
                          const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
 {
@@ -322,6 +327,7 @@ enum stn_code stn_gpu_open(struct stn_gpu **ret, const struct stn_gpu_config *co
     if (config->floor) {
         stn_gpu_caps_clamp(&gpu->caps);
     }
+    gpu->faults = config->faults;
     gpu->caps.unified = gpu->caps.unified && !config->staged;
     gpu->caps.emulates = gpu->caps.emulates && !config->emulated;
     *ret = gpu;

@@ -127,12 +127,21 @@ struct stn_gpu_caps {
     float timestamp_ns;             /* 0: it measures no time */
 };
 
+/* What is made to fail, to see that it is survived: each counts from 1 and is met once; 0: never. */
+struct stn_gpu_faults {
+    uint64_t lost;   /* the submission that the device is lost at */
+    uint64_t broken; /* the submission that is taken, and the device lost before it is done */
+    uint64_t late;   /* the submission that is given up while the device computes it */
+    uint64_t oom;    /* the piece of memory that the device does not have */
+};
+
 struct stn_gpu_config {
     bool floor;         /* caps are clamped to the weakest phone's */
     bool validate;      /* with the validation layer, where it is installed */
     bool emulated;      /* variants of kernels that a processor only plays are taken all the same */
     bool staged;        /* copies to and from the device even where its memory is ours */
     const char *wanted; /* a part of the name, or the number in the list; NULL: the strongest */
+    struct stn_gpu_faults faults;
 };
 
 struct stn_gpu {
@@ -148,7 +157,9 @@ struct stn_gpu {
     VkDebugUtilsMessengerEXT messenger;
     PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
     unsigned n_complaints; /* of the validation layer, which also go to stderr */
+    struct stn_gpu_faults faults; /* that are still to come */
     bool validates, lost;
+    struct stn_err failed; /* what a write or a read could not say: what is asked next does */
 };
 
 /* STN_UNSUPPORTED when there is no Vulkan or no device for us, STN_NOT_FOUND when none is the wanted one. The caller closes
@@ -162,5 +173,8 @@ enum stn_code stn_gpu_list(void (*see)(void *user, const struct stn_gpu_caps *ca
 
 /* What VkResult means for us: WHAT names what was being done. A lost device is marked as lost and stays so. */
 enum stn_code stn_gpu_check(struct stn_gpu *gpu, VkResult result, const char *what, struct stn_err *err) STN_CHECKED;
+
+/* Whether a fault's time has come; it is one nearer. */
+bool stn_gpu_fails(uint64_t *fault);
 
 #endif

@@ -295,7 +295,7 @@ enum stn_code stn_specimen_run(const struct stn_specimen *specimen, struct stn_b
         backend->row->read(backend, specimen->tensors[i].tensor, 0, ret, specimen->tensors[i].size);
         ret += specimen->tensors[i].size;
     }
-    return code;
+    return code != STN_OK ? code : stn_backend_check(backend, err);
 }
 
 static bool floats_agree(const char *p, const char *wanted, size_t n)

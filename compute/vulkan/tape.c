@@ -281,7 +281,7 @@ enum stn_code stn_tape_init(struct stn_tape *tape, struct stn_vram *vram, struct
 
 void stn_tape_fini(struct stn_tape *tape)
 {
-    if (tape->vram == NULL) {
+    if (tape->vram == NULL || !stn_vram_rests(tape->vram)) {
         return;
     }
     const struct stn_gpu *gpu = tape->vram->gpu;

@@ -6,7 +6,9 @@
 #include "base/mem.h"
 
 #define NO_TYPE UINT32_MAX
-#define TIMEOUT_NS ((uint64_t)120 * 1000 * 1000 * 1000) /* a device that is silent for so long is lost to us */
+#define SECOND_NS ((uint64_t)1000 * 1000 * 1000)
+#define PATIENCE_S 120 /* a device that is silent for so long is lost to us */
+#define REST_S 10      /* what is given up gets so long to end */
 
 enum {
     LOCAL = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
@@ -47,7 +49,7 @@ static void free_block(const struct stn_gpu *gpu, struct stn_vram_block *block)
     *block = (struct stn_vram_block){0};
 }
 
-static VkResult back_block(const struct stn_gpu *gpu, struct stn_vram_block *block)
+static VkResult back_block(struct stn_gpu *gpu, struct stn_vram_block *block)
 {
     VkMemoryRequirements needs;
     gpu->vk.GetBufferMemoryRequirements(gpu->handle, block->buffer, &needs);
@@ -56,7 +58,9 @@ static VkResult back_block(const struct stn_gpu *gpu, struct stn_vram_block *blo
     if (allocate.memoryTypeIndex == NO_TYPE) {
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
-    VkResult result = gpu->vk.AllocateMemory(gpu->handle, &allocate, NULL, &block->memory);
+    VkResult result = stn_gpu_fails(&gpu->faults.oom)
+                          ? VK_ERROR_OUT_OF_DEVICE_MEMORY
+                          : gpu->vk.AllocateMemory(gpu->handle, &allocate, NULL, &block->memory);
     if (result != VK_SUCCESS) {
         block->memory = VK_NULL_HANDLE;
         return result;
@@ -70,13 +74,18 @@ static VkResult back_block(const struct stn_gpu *gpu, struct stn_vram_block *blo
     return result;
 }
 
+static enum stn_code no_room(const struct stn_vram *vram, uint64_t size, const char *what, struct stn_err *err)
+{
+    return stn_err_set(err, STN_MEMORY, "%.100s: no memory for %llu bytes of %s, %llu are taken", vram->gpu->caps.name,
+                       (unsigned long long)size, what, (unsigned long long)vram->total);
+}
+
 static enum stn_code new_block(struct stn_vram *vram, uint64_t size, bool host, const char *what, size_t *ret,
                                struct stn_err *err)
 {
     struct stn_gpu *gpu = vram->gpu;
     if (size > gpu->caps.allocation || (vram->limit > 0 && size > vram->limit - vram->total)) {
-        return stn_err_set(err, STN_MEMORY, "%.100s: no memory for %llu bytes of %s, %llu are taken", gpu->caps.name,
-                           (unsigned long long)size, what, (unsigned long long)vram->total);
+        return no_room(vram, size, what, err);
     }
     struct stn_vram_block *grown = stn_mem_grow(vram->blocks, vram->n_blocks + 1, sizeof *grown);
     if (grown == NULL) {
@@ -99,7 +108,7 @@ static enum stn_code new_block(struct stn_vram *vram, uint64_t size, bool host, 
     }
     if (result != VK_SUCCESS) {
         free_block(gpu, block);
-        return stn_gpu_check(gpu, result, what, err);
+        return result == VK_ERROR_OUT_OF_DEVICE_MEMORY ? no_room(vram, size, what, err) : stn_gpu_check(gpu, result, what, err);
     }
     *ret = vram->n_blocks++;
     vram->total += size;
@@ -157,7 +166,8 @@ enum stn_code stn_vram_take_alone(struct stn_vram *vram, uint64_t size, bool sha
 
 void stn_vram_drop(struct stn_vram *vram, struct stn_vram_span *span)
 {
-    for (size_t i = 0; i < vram->n_blocks && span->buffer != VK_NULL_HANDLE; i++) {
+    size_t n = span->buffer != VK_NULL_HANDLE && stn_vram_rests(vram) ? vram->n_blocks : 0;
+    for (size_t i = 0; i < n; i++) {
         if (vram->blocks[i].buffer == span->buffer) {
             assert(vram->blocks[i].alone);
             vram->total -= vram->blocks[i].size;
@@ -180,6 +190,38 @@ enum stn_code stn_vram_take_shared(struct stn_vram *vram, uint64_t size, struct 
 
 /* ---- in and out ---- */
 
+/* A processor that plays a device is never lost, and may be slow. */
+static uint64_t patience_ns(const struct stn_gpu *gpu, uint64_t seconds)
+{
+    return gpu->caps.type == VK_PHYSICAL_DEVICE_TYPE_CPU ? UINT64_MAX : seconds * SECOND_NS;
+}
+
+static enum stn_code wait_for_it(struct stn_vram *vram, const char *what, struct stn_err *err)
+{
+    struct stn_gpu *gpu = vram->gpu;
+    uint64_t patience = stn_gpu_fails(&gpu->faults.late) ? 0 : patience_ns(gpu, PATIENCE_S);
+    VkResult result = gpu->vk.WaitForFences(gpu->handle, 1, &vram->fence, VK_TRUE, patience);
+    if (result == VK_TIMEOUT) {
+        vram->is_late = gpu->lost = true;
+        return stn_err_set(err, STN_IO, "%.100s: the device was silent for %d s during %s and is taken for lost", gpu->caps.name,
+                           PATIENCE_S, what);
+    }
+    if (stn_gpu_fails(&gpu->faults.broken)) {
+        result = VK_ERROR_DEVICE_LOST;
+    }
+    return stn_gpu_check(gpu, result, what, err);
+}
+
+bool stn_vram_rests(struct stn_vram *vram)
+{
+    const struct stn_gpu *gpu = vram->gpu;
+    if (vram->is_late) {
+        VkResult result = gpu->vk.WaitForFences(gpu->handle, 1, &vram->fence, VK_TRUE, patience_ns(gpu, REST_S));
+        vram->is_late = result == VK_TIMEOUT;
+    }
+    return !vram->is_late;
+}
+
 enum stn_code stn_vram_submit(struct stn_vram *vram, const VkCommandBuffer *commands, uint32_t n, const char *what,
                                struct stn_err *err)
 {
@@ -188,15 +230,11 @@ enum stn_code stn_vram_submit(struct stn_vram *vram, const VkCommandBuffer *comm
     if (gpu->lost) {
         return stn_err_set(err, STN_IO, "%.100s: the device was lost", gpu->caps.name);
     }
-    VkResult result = gpu->vk.QueueSubmit(gpu->queue, 1, &info, vram->fence);
-    if (result == VK_SUCCESS) {
-        result = gpu->vk.WaitForFences(gpu->handle, 1, &vram->fence, VK_TRUE, TIMEOUT_NS);
-        result = result == VK_TIMEOUT ? VK_ERROR_DEVICE_LOST : result;
-    }
-    if (result == VK_SUCCESS) {
-        result = gpu->vk.ResetFences(gpu->handle, 1, &vram->fence);
-    }
-    return stn_gpu_check(gpu, result, what, err);
+    VkResult result = stn_gpu_fails(&gpu->faults.lost) ? VK_ERROR_DEVICE_LOST
+                                                       : gpu->vk.QueueSubmit(gpu->queue, 1, &info, vram->fence);
+    enum stn_code code = stn_gpu_check(gpu, result, what, err);
+    code = code != STN_OK ? code : wait_for_it(vram, what, err);
+    return code != STN_OK ? code : stn_gpu_check(gpu, gpu->vk.ResetFences(gpu->handle, 1, &vram->fence), what, err);
 }
 
 /* Records one transfer, and does it. region NULL: TO is zeroed. */

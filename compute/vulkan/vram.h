@@ -39,6 +39,7 @@ struct stn_vram {
     VkCommandPool pool;
     VkCommandBuffer commands;
     VkFence fence;
+    bool is_late; /* what was submitted last has been given up and may still be computed */
 };
 
 /* Zeroed is closed. The caller closes it, before the device. */
@@ -65,7 +66,11 @@ enum stn_code stn_vram_write(struct stn_vram *vram, const struct stn_vram_span *
 enum stn_code stn_vram_read(struct stn_vram *vram, const struct stn_vram_span *span, uint64_t offset, void *p, size_t size,
                              struct stn_err *err) STN_CHECKED;
 
-/* Submits command buffers, in this order, and waits for the last. */
+/* False where what was given up is still being computed after some seconds: nothing that it may touch is to be freed. */
+bool stn_vram_rests(struct stn_vram *vram);
+
+/* Submits command buffers, in this order, and waits for the last. STN_IO, and the device is lost for ever, when it is, or when it
+ * is silent for two minutes. */
 enum stn_code stn_vram_submit(struct stn_vram *vram, const VkCommandBuffer *commands, uint32_t n, const char *what,
                                struct stn_err *err) STN_CHECKED;
 

@@ -41,7 +41,6 @@ struct vulkan {
     struct pass passes[STN_GRAPH_PASSES];
     uint64_t n_submissions;
     uint64_t barred; /* rows of the pipeline table */
-    struct stn_err failed; /* what a write or a read could not say: the next run does */
 };
 
 /* Where a pass has its tensors. */
@@ -68,6 +67,9 @@ static void vulkan_free(struct stn_backend *backend)
         return;
     }
     struct vulkan *vulkan = vulkan_of(backend);
+    if (!stn_vram_rests(&vulkan->vram)) {
+        return; /* the device may still write: what it has is given back with the process */
+    }
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
         stn_tape_fini(&vulkan->passes[i].tape);
         stn_plan_fini(&vulkan->passes[i].plan);
@@ -234,6 +236,13 @@ static enum stn_code prepare(struct vulkan *vulkan, size_t pass, struct stn_err 
     return code;
 }
 
+/* What has once failed is not tried again. */
+static enum stn_code vulkan_check(const struct stn_backend *backend, struct stn_err *err)
+{
+    const struct stn_err *failed = &vulkan_in(backend)->gpu->failed;
+    return failed->code == STN_OK ? STN_OK : stn_err_set(err, failed->code, "%s", failed->text);
+}
+
 static enum stn_code vulkan_prepare(struct stn_backend *backend, size_t pass, struct stn_err *err)
 {
     struct vulkan *vulkan = vulkan_of(backend);
@@ -241,7 +250,8 @@ static enum stn_code vulkan_prepare(struct stn_backend *backend, size_t pass, st
     if (vulkan->graph->failed) {
         return stn_err_set(err, STN_MEMORY, "no memory for a graph of %zu tensors", vulkan->graph->n_tensors);
     }
-    enum stn_code code = prepare(vulkan, pass, err);
+    enum stn_code code = vulkan_check(backend, err);
+    code = code != STN_OK ? code : prepare(vulkan, pass, err);
     vulkan->passes[pass].is_prepared = code == STN_OK;
     if (code != STN_OK) {
         stn_plan_fini(&vulkan->passes[pass].plan);
@@ -253,24 +263,28 @@ static enum stn_code vulkan_run(struct stn_backend *backend, size_t pass, size_t
 {
     struct vulkan *vulkan = vulkan_of(backend);
     assert(vulkan->passes[pass].is_prepared && n_tokens <= vulkan->graph->max_tokens && n_targets <= vulkan->graph->max_targets);
-    if (vulkan->failed.code != STN_OK) {
-        return stn_err_set(err, vulkan->failed.code, "%s", vulkan->failed.text);
+    enum stn_code code = vulkan_check(backend, err);
+    if (code == STN_OK) {
+        stn_err_ignore(stn_tape_run(&vulkan->passes[pass].tape, n_tokens, n_targets, &vulkan->n_submissions, &vulkan->gpu->failed));
+        code = vulkan_check(backend, err);
     }
-    enum stn_code code = stn_tape_run(&vulkan->passes[pass].tape, n_tokens, n_targets, &vulkan->n_submissions, &vulkan->failed);
-    return code == STN_OK ? code : stn_err_set(err, code, "%s", vulkan->failed.text);
+    return code;
 }
 
 static void vulkan_write(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size)
 {
     struct vulkan *vulkan = vulkan_of(backend);
-    stn_err_ignore(stn_tensors_write(&vulkan->tensors, tensor, offset, p, size, &vulkan->failed)); /* the next run says it */
+    if (vulkan->gpu->failed.code == STN_OK) {
+        stn_err_ignore(stn_tensors_write(&vulkan->tensors, tensor, offset, p, size, &vulkan->gpu->failed));
+    }
 }
 
 static void vulkan_read(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size)
 {
     const struct vulkan *vulkan = vulkan_in(backend);
-    if (stn_tensors_read(&vulkan->tensors, tensor, offset, p, size, NULL) != STN_OK) {
-        memset(p, 0, size); /* the device is marked as lost: the next run says it */
+    if (vulkan->gpu->failed.code != STN_OK ||
+        stn_tensors_read(&vulkan->tensors, tensor, offset, p, size, &vulkan->gpu->failed) != STN_OK) {
+        memset(p, 0, size);
     }
 }
 
@@ -426,6 +440,7 @@ const struct stn_backend_row stn_vulkan_backend = {
     .run = vulkan_run,
     .write = vulkan_write,
     .read = vulkan_read,
+    .check = vulkan_check,
     .memory = vulkan_memory,
     .kernel = vulkan_kernel,
     .time_ns = vulkan_time_ns,

@@ -6,6 +6,10 @@
  *   split=N       multiplications (millions) to a submission      validate   with the validation layer
  *   times         takes the time of each op                        emulated   fast variants even where a processor plays them
  *   spoil=NAME    this kernel does nothing, to see that it is found out
+ *   lost=K        the device is lost at the K-th submission, to see that this is survived: of each device that is opened
+ *   broken=K      the K-th submission is taken, and the device lost before it is done
+ *   late=K        the K-th submission is given up while the device computes
+ *   oom=K         the device has no memory for the K-th piece
  *   without=NAME  this kernel is not taken: the next of its op is */
 #ifndef STN_COMPUTE_VULKAN_VULKAN_H
 #define STN_COMPUTE_VULKAN_VULKAN_H

@@ -26,8 +26,7 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
     const struct {
         const char *name;
         bool *flag;
-    } flags[] = {{"plain", &(bool){false}},
-                 {"floor", &env->device.floor},
+    } flags[] = {{"floor", &env->device.floor},
                  {"validate", &env->device.validate},
                  {"staged", &env->device.staged},
                  {"emulated", &env->device.emulated},
@@ -38,14 +37,18 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
             return STN_OK;
         }
     }
-    if (strncmp(word, "memory=", 7) == 0) {
-        return take_number(word + 7, (uint64_t)1 << 20, &env->memory, err);
-    }
-    if (strncmp(word, "range=", 6) == 0) {
-        return take_number(word + 6, 1, &env->range, err);
-    }
-    if (strncmp(word, "split=", 6) == 0) {
-        return take_number(word + 6, 1000000, &env->split, err);
+    const struct {
+        const char *name;
+        uint64_t unit, *number;
+    } numbers[] = {{"memory=", (uint64_t)1 << 20, &env->memory}, {"range=", 1, &env->range},
+                   {"split=", 1000000, &env->split},             {"lost=", 1, &env->device.faults.lost},
+                   {"broken=", 1, &env->device.faults.broken},   {"late=", 1, &env->device.faults.late},
+                   {"oom=", 1, &env->device.faults.oom}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        size_t n = strlen(numbers[i].name);
+        if (strncmp(word, numbers[i].name, n) == 0) {
+            return take_number(word + n, numbers[i].unit, numbers[i].number, err);
+        }
     }
     if (strncmp(word, "without=", 8) == 0 && stn_pipeline_named(word + 8) != 0) {
         env->barred |= stn_pipeline_named(word + 8);
@@ -60,8 +63,8 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
         env->device.wanted = env->wanted;
         return STN_OK;
     }
-    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, without=KERNEL, spoil=KERNEL, floor, staged, "
-                       "emulated, validate, times",
+    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, without=KERNEL, spoil=KERNEL, lost=, "
+                       "broken=, late=, oom=, floor, staged, emulated, validate, times",
                        word);
 }
 

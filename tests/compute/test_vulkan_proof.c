@@ -191,7 +191,7 @@ START_TEST(what_was_found_is_remembered)
 {
     char path[STN_FILE_PATH_MAX];
     struct stn_buf buf = {0};
-    begin("plain");
+    begin("times");
     ck_assert_uint_eq(barred(), 0);
     proof_path(path);
     ck_assert_int_eq(stn_file_read(path, 4096, &buf, &err), STN_OK);

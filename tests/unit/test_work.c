@@ -16,6 +16,9 @@
 #include "crypto/entropy.h"
 #include "update/pack.h"
 #include "update/round.h"
+#ifdef WORK_ON_VULKAN
+#include "tests/compute/gpu.h"
+#endif
 
 #define N_LINES 24
 
@@ -228,6 +231,47 @@ START_TEST(where_the_gpu_fails_the_processor_trains_and_says_so)
     ck_assert(is_same("a.delta", "b.delta"));
 }
 END_TEST
+
+#ifdef WORK_ON_VULKAN
+static const struct {
+    const char *words, *why;
+} faults[] = {
+    {"lost=1", "the device was lost during a step"},        /* its first gradients */
+    {"lost=4", "the device was lost during a step"},        /* its last AdamW */
+    {"broken=2", "the device was lost during a step"},
+    {"late=1", "the device was silent for 120 s"},
+    {"oom=1", "no memory for "},
+    {"oom=3", "no memory for "},
+    {"memory=2", "no memory for "},
+    {"staged,lost=7", "the device was lost during a copy"}, /* weights on their way */
+};
+
+static void train_on_vulkan(const char *words, const char *out)
+{
+    ck_assert_int_eq(setenv("STERNA_VULKAN", words, 1), 0);
+    begin(STN_WORK_TRAIN, "first.gguf", out);
+    work.backend = "vulkan";
+    must_run();
+}
+
+/* The round never knows. */
+START_TEST(what_a_lost_device_began_the_processor_ends)
+{
+    char out[32];
+    begin(STN_WORK_TRAIN, "first.gguf", "cpu.delta");
+    must_run();
+    train_on_vulkan("", "gpu.delta");
+    ck_assert_msg(work.fell_back.code == STN_OK, "%s", work.fell_back.text);
+    ck_assert(!is_same("cpu.delta", "gpu.delta")); /* by their last bits */
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        (void)snprintf(out, sizeof out, "%zu.delta", i);
+        train_on_vulkan(faults[i].words, out);
+        ck_assert_msg(strstr(work.fell_back.text, faults[i].why) != NULL, "%s: %s", faults[i].words, work.fell_back.text);
+        ck_assert(is_same("cpu.delta", out));
+    }
+}
+END_TEST
+#endif
 
 START_TEST(a_packed_vector_holds_the_delta)
 {
@@ -497,6 +541,13 @@ Suite *suite(void)
     TCase *c = tcase_create("work");
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
+#ifdef WORK_ON_VULKAN
+    tcase_add_test(c, what_a_lost_device_began_the_processor_ends);
+    if (gpu_is_there()) {
+        suite_add_tcase(s, c);
+    }
+    return s;
+#endif
     tcase_add_test(c, the_same_lease_makes_the_same_delta_whatever_the_threads);
     tcase_add_test(c, a_delta_that_is_there_is_not_made_again);
     tcase_add_test(c, what_is_cancelled_leaves_nothing);
