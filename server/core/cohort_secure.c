@@ -138,7 +138,8 @@ static void save(const struct turn *turn, const struct stn_secagg_server_record 
                                       [STN_SECAGG_SERVER_SHARED] = "share",
                                       [STN_SECAGG_SERVER_UPLOADED] = "uploaded",
                                       [STN_SECAGG_SERVER_ACKED] = "ack",
-                                      [STN_SECAGG_SERVER_OPENED] = "unmask"};
+                                      [STN_SECAGG_SERVER_OPENED] = "unmask",
+                                      [STN_SECAGG_SERVER_LEFT] = "leave"};
     struct stn_record *to = &stn_emit_new(turn->emit, STN_SERVER_SAVE)->record;
     to->type = STN_RECORD_SECAGG;
     to->secagg = (struct stn_secagg_record){.round = turn->cohort->record.round, .of = *record};

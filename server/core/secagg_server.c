@@ -293,8 +293,11 @@ static enum stn_code unmask(struct stn_secagg_server_turn *turn,
 static enum stn_code leave(struct stn_secagg_server_turn *turn,
                            struct stn_secagg_server_member *member)
 {
-    turn->server->n_left += !member->has_left;
-    member->has_left = true; /* an upload that is there counts; nobody waits for more */
+    if (!member->has_left) {
+        stn_secagg_server_keep(turn, STN_SECAGG_SERVER_LEFT, member);
+        turn->server->n_left++;
+        member->has_left = true; /* an upload that is there counts; nobody waits for more */
+    }
     return STN_OK;
 }
 

@@ -50,7 +50,8 @@ enum stn_secagg_server_record_kind { /* the values are on disk */
                                          3, /* from here on index: in the roster */
                                      STN_SECAGG_SERVER_UPLOADED = 4,
                                      STN_SECAGG_SERVER_ACKED = 5,
-                                     STN_SECAGG_SERVER_OPENED = 6
+                                     STN_SECAGG_SERVER_OPENED = 6,
+                                     STN_SECAGG_SERVER_LEFT = 7 /* index: in the order of leaving */
 };
 
 struct stn_secagg_server_record {

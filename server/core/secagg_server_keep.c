@@ -4,7 +4,8 @@
  *   shared    commitment, signature, the sealed shares
  *   uploaded  digest
  *   acked     signature
- *   opened    for each slot whether it is there and the share, or zeroes */
+ *   opened    for each slot whether it is there and the share, or zeroes
+ *   left      its identity */
 #include <string.h>
 
 #include "base/mem.h"
@@ -50,6 +51,7 @@ void stn_secagg_server_keep(struct stn_secagg_server_turn *turn, uint32_t kind,
     struct stn_secagg_server *server = turn->server;
     struct stn_buf *buf = &server->record;
     size_t start = buf->size, k = server->bound.k;
+    uint32_t index = member->index;
     switch (kind) {
     case STN_SECAGG_SERVER_ADVERT:
         (void)stn_buf_add(buf, &member->advert, sizeof member->advert);
@@ -65,12 +67,16 @@ void stn_secagg_server_keep(struct stn_secagg_server_turn *turn, uint32_t kind,
     case STN_SECAGG_SERVER_ACKED:
         (void)stn_buf_add(buf, &member->ack, sizeof member->ack);
         break;
+    case STN_SECAGG_SERVER_LEFT:
+        (void)stn_buf_add(buf, member->advert.id, sizeof member->advert.id);
+        index = server->n_left;
+        break;
     default: /* opened */
         (void)stn_buf_add(buf, member->opens, k);
         (void)stn_buf_add(buf, member->opened, k * sizeof *member->opened);
         break;
     }
-    save(turn, kind, member->index, start);
+    save(turn, kind, index, start);
 }
 
 static bool restore_advert(struct stn_secagg_server *server, uint32_t index,
@@ -157,6 +163,19 @@ static bool restore_member(struct stn_secagg_server *server, uint32_t kind,
     return true;
 }
 
+static bool restore_left(struct stn_secagg_server *server, uint32_t index, struct stn_cursor *from)
+{
+    const uint8_t *id = stn_buf_take(from, 32);
+    struct stn_secagg_server_member *member =
+        id == NULL ? NULL : stn_map_get(&server->devices, id, 32);
+    if (member == NULL || member->has_left || index != server->n_left) {
+        return false;
+    }
+    member->has_left = true;
+    server->n_left++;
+    return true;
+}
+
 bool stn_secagg_server_keep_restore(struct stn_secagg_server *server,
                                     const struct stn_secagg_server_record *record)
 {
@@ -166,6 +185,8 @@ bool stn_secagg_server_keep_restore(struct stn_secagg_server *server,
         fits = restore_advert(server, record->index, &from);
     } else if (record->kind == STN_SECAGG_SERVER_STAGE) {
         fits = restore_stage(server, &from);
+    } else if (record->kind == STN_SECAGG_SERVER_LEFT) {
+        fits = restore_left(server, record->index, &from);
     } else {
         fits = server->stage >= STN_STAGE_SHARE && record->index < server->n_members &&
                restore_member(server, record->kind, server->members[record->index], &from);

@@ -46,7 +46,7 @@ static void put_record(struct stn_buf *text, const struct stn_record *record)
     static const char *const members[] = {"joined", "advertised", "uploaded", "lost"};
     static const char *const tasks[] = {"", " paused", " finished"};
     static const char *const said[] = {"secrets", "advert", "stage", "shared",
-                                       "counted", "acked",  "opened"};
+                                       "counted", "acked",  "opened", "left"};
     switch (record->type) {
     case STN_RECORD_TASK:
         (void)stn_buf_printf(text, "task%s", tasks[record->task.state]);
