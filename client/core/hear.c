@@ -16,12 +16,6 @@ static uint64_t within(uint64_t ms)
     return ms < PAUSE_MS ? PAUSE_MS : ms < AWAY_MOST_MS ? ms : AWAY_MOST_MS;
 }
 
-static uint64_t away_ms(struct stn_agent *agent) /* after something that will not be better soon */
-{
-    return agent->config.retry_most_ms / 2 +
-           stn_rng_below(&agent->rng, agent->config.retry_most_ms / 2 + 1);
-}
-
 void stn_hear_nothing(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_code code)
 {
     stn_state_trace(turn, "no reply", agent->record.lease.task, agent->asked, code);
@@ -39,7 +33,7 @@ static void hear_lease(struct stn_agent *agent, struct stn_state_turn *turn,
                          agent->config.allows_plain);
     if (code != STN_OK) {
         stn_state_trace(turn, "lease declined", "", lease->lease, code);
-        agent->record.next_check_in_ms = turn->now_ms + away_ms(agent);
+        agent->record.next_check_in_ms = turn->now_ms + stn_state_away_ms(agent);
         agent->is_dirty = true;
         return;
     }
@@ -77,7 +71,7 @@ static bool hear_check_in(struct stn_agent *agent, struct stn_state_turn *turn,
     } else if (msg->type == STN_MSG_REFUSED) {
         uint64_t wait_ms = msg->refused.retry_after_ms;
         agent->record.next_check_in_ms =
-            turn->now_ms + (wait_ms == 0 ? away_ms(agent) : within(wait_ms));
+            turn->now_ms + (wait_ms == 0 ? stn_state_away_ms(agent) : within(wait_ms));
         agent->is_dirty = true;
         stn_state_trace(turn, "check-in refused", "", 0, (enum stn_code)msg->refused.code);
     } else {
@@ -130,7 +124,7 @@ static void hear_config(struct stn_agent *agent, struct stn_state_turn *turn,
         stn_state_ready_later(agent, turn);
     } else {
         stn_state_trace(turn, "config declined", task, agent->record.lease.lease, code);
-        stn_state_drop(agent, turn, away_ms(agent));
+        stn_state_drop(agent, turn, stn_state_away_ms(agent));
     }
 }
 
@@ -186,7 +180,7 @@ static void hear_roster(struct stn_agent *agent, struct stn_state_turn *turn,
     if (code != STN_OK) {
         stn_state_trace(turn, "roster declined", agent->record.lease.task,
                         agent->record.lease.lease, code);
-        stn_state_drop(agent, turn, away_ms(agent)); /* and leaves */
+        stn_state_drop(agent, turn, stn_state_away_ms(agent)); /* and leaves */
         return;
     }
     agent->record.round_tier = roster->tier;

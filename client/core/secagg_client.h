@@ -20,7 +20,9 @@
  *   5 go on when it has been shown two rosters or two sets of survivors: it keeps the evidence;
  *   6 take part with fewer than n_min, with a neighbour that is not proved, or one that the pinned
  *     directory did not enrol.
- * Every such message ends the round for the device: OVER with a code, and its secrets are wiped. A
+ * Every such message ends the round for the device: OVER with a code, and its secrets are wiped.
+ * STN_LIMIT says that losses have left too few others, STN_LATE and STN_CANCELLED are nobody's
+ * fault; behind any other code is something that no honest coordinator says. A
  * message of a stage that is not waited for changes nothing. Memory that is not there ends the
  * process. */
 #ifndef STN_CLIENT_CORE_SECAGG_CLIENT_H

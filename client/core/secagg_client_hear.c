@@ -183,12 +183,9 @@ static enum stn_code take_roster(struct stn_secagg_client *client,
     if (roster->tier > client->terms.n_halvings) {
         return STN_INVALID;
     }
-    if (n < fewest(client) || n > client->terms.n_max) {
-        return STN_LIMIT;
-    }
-    code = stn_bound_for(n, &client->terms.params, &client->bound, NULL);
-    if (code != STN_OK) {
-        return code;
+    if (n < fewest(client) || n > client->terms.n_max ||
+        stn_bound_for(n, &client->terms.params, &client->bound, NULL) != STN_OK) {
+        return STN_INVALID; /* its own config says otherwise */
     }
     uint32_t k = client->bound.k;
     if (roster->index >= n || roster->n_adverts != k) {
@@ -208,7 +205,7 @@ static enum stn_code take_roster(struct stn_secagg_client *client,
         client->neighbours[slot].index = client->slots[slot];
     }
     code = check_adverts(client, roster);
-    return code == STN_OK && !has_company(client, false) ? STN_LIMIT : code;
+    return code == STN_OK && !has_company(client, false) ? STN_INVALID : code;
 }
 
 static void show_evidence(struct stn_secagg_client_turn *turn, bool of_rosters,
@@ -311,7 +308,7 @@ static void hear_deliver(struct stn_secagg_client_turn *turn, const struct stn_m
         return;
     }
     if (deliver->n_slots != deliver->n_sealed || deliver->n_slots < client->bound.t) {
-        stn_secagg_client_end(turn, STN_LIMIT);
+        stn_secagg_client_end(turn, deliver->n_slots != deliver->n_sealed ? STN_INVALID : STN_LIMIT);
         return;
     }
     for (uint32_t i = 0; i < deliver->n_slots; i++) {
@@ -343,10 +340,8 @@ static enum stn_code take_survivors(struct stn_secagg_client *client,
                                     const struct stn_msg_survivors *msg)
 {
     uint32_t k = client->bound.k, n_survived = 0;
-    if (msg->n_survivors < fewest(client) || msg->n_survivors > client->round.n) {
-        return STN_LIMIT;
-    }
-    if (msg->n_members != k + 1) {
+    if (msg->n_survivors < fewest(client) || msg->n_survivors > client->round.n ||
+        msg->n_members != k + 1) {
         return STN_INVALID;
     }
     struct stn_digest *leaves = need(stn_mem_new(k + 1, sizeof *leaves));
@@ -438,8 +433,8 @@ static void hear_acks(struct stn_secagg_client_turn *turn, const struct stn_msg_
                                                &client->round, &survivors,
                                                client->neighbours[slot].advert.id, NULL) == STN_OK;
     }
-    if (n_agree < client->bound.t) {
-        stn_secagg_client_end(turn, STN_DENIED);
+    if (n_agree < client->bound.t) { /* those who are lost say nothing; those who are there say it right */
+        stn_secagg_client_end(turn, n_agree == acks->n_slots ? STN_LIMIT : STN_DENIED);
         return;
     }
     client->n_opened = 0;

@@ -5,23 +5,20 @@
 
 #include "secagg/terms.h"
 
-/* The round goes on without this device. */
+/* The round goes on without this device. Too few others are left, or it has taken too long: that is
+ * as when a round is void, and the next is waited for. What no honest coordinator says keeps the
+ * device away. */
 static void over(struct stn_agent *agent, struct stn_state_turn *turn, enum stn_code code)
 {
-    static const char what[] = "secure round left";
-    bool is_spent = agent->record.phase >= STN_AGENT_UPLOADING;
-    bool is_nobodys_fault = code == STN_LATE || code == STN_CANCELLED;
-    if (!is_nobodys_fault && code != STN_LIMIT) {
-        stn_state_give_up(agent, turn, what, code);
-        return;
-    }
-    stn_state_trace(turn, what, agent->record.lease.task, agent->record.lease.lease, code);
-    if (is_spent) {
+    bool is_lie = code != STN_LIMIT && code != STN_LATE && code != STN_CANCELLED;
+    stn_state_trace(turn, is_lie ? "secure round refused" : "secure round left",
+                    agent->record.lease.task, agent->record.lease.lease, code);
+    if (is_lie) {
+        stn_state_drop(agent, turn, stn_state_away_ms(agent));
+    } else if (agent->record.phase >= STN_AGENT_UPLOADING) {
         stn_state_drop(agent, turn, stn_rng_below(&agent->rng, agent->config.retry_first_ms));
-    } else if (is_nobodys_fault) {
-        stn_state_ready_again(agent, turn);
     } else {
-        stn_state_ready_later(agent, turn);
+        stn_state_ready_again(agent, turn);
     }
 }
 

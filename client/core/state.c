@@ -146,6 +146,12 @@ static uint64_t trouble_ms(struct stn_agent *agent)
                           agent->config.retry_most_ms);
 }
 
+uint64_t stn_state_away_ms(struct stn_agent *agent)
+{
+    return agent->config.retry_most_ms / 2 +
+           stn_rng_below(&agent->rng, agent->config.retry_most_ms / 2 + 1);
+}
+
 void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why,
                        enum stn_code code)
 {

@@ -89,6 +89,9 @@ void stn_state_drop(struct stn_agent *agent, struct stn_state_turn *turn, uint64
 /* The same when a lease came to nothing: the more in a row, the longer the wait. */
 void stn_state_give_up(struct stn_agent *agent, struct stn_state_turn *turn, const char *why,
                        enum stn_code code);
+/* How long to wait after something that will not be better soon, such as a coordinator that lies:
+ * half of retry_most_ms to all of it. */
+uint64_t stn_state_away_ms(struct stn_agent *agent);
 /* The round is over for this device; drop or ready_again follows. */
 void stn_state_out_of_round(struct stn_agent *agent);
 /* The same, and its delta is still its own: it wants another cohort, after a moment. */

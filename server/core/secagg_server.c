@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "crypto/dh.h"
 #include "crypto/entropy.h"
 #include "crypto/shamir.h"
 #include "secagg/roster.h"
@@ -139,6 +140,15 @@ bool stn_secagg_server_may_put(const struct stn_secagg_server *server, const str
 
 /* ---- what members say ---- */
 
+/* Keys that a neighbour could not use would make it leave: X25519 gives zero for those of low order, whatever the
+ * secret. */
+static bool can_be_used(const struct stn_advert *advert, const struct stn_digest *any)
+{
+    uint8_t shared[STN_DH_SIZE];
+    return stn_dh_shared(shared, any->bytes, advert->transport, NULL) == STN_OK &&
+           stn_dh_shared(shared, any->bytes, advert->mask, NULL) == STN_OK;
+}
+
 static enum stn_code advertise(struct stn_secagg_server_turn *turn, const struct stn_id *device,
                                const struct stn_msg_advertise *msg)
 {
@@ -154,7 +164,7 @@ static enum stn_code advertise(struct stn_secagg_server_turn *turn, const struct
     }
     const struct stn_terms *terms = &server->config.terms;
     if (!msg->has_advert || memcmp(msg->advert.id, device, sizeof *device) != 0 ||
-        !stn_terms_allow(terms, &msg->advert)) {
+        !stn_terms_allow(terms, &msg->advert) || !can_be_used(&msg->advert, &terms->cfg)) {
         return STN_INVALID;
     }
     enum stn_code code =

@@ -287,7 +287,7 @@ bool stn_task_demand(const struct stn_task *task, uint64_t now_ms, struct stn_se
     if (due_ms < period_ms / 8) {
         due_ms = period_ms / 8; /* it is overdue, or all but */
     }
-    if (task->open != NULL && task->open->record.state == STN_ROUND_UPLOADING) {
+    if (task->open != NULL && task->open->record.state != STN_ROUND_JOINING) { /* it ends then, if not before */
         due_ms = fmin(due_ms, fmax(0, (double)task->open->record.deadline_ms - (double)now_ms));
     }
     double n = n_wanted(task);

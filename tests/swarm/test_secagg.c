@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "secagg/roster.h"
 #include "tests/swarm/secagg_world.h"
 #include "update/encode.h"
 #include "update/pack.h"
@@ -380,6 +381,30 @@ START_TEST(planted_survivors_that_are_made_up_anew_open_nothing_and_are_evidence
 }
 END_TEST
 
+/* Its neighbours would make nothing of them, and leave. */
+START_TEST(keys_of_low_order_come_into_no_roster)
+{
+    stn_world_begin(6, 5, 4);
+    for (uint32_t i = 0; i < 6; i++) {
+        fate[i] = ALL;
+    }
+    for (int what = 0; what < 2; what++) {
+        struct stn_world_device *device = &stn_world.devices[5];
+        stn_world_enter(5);
+        struct stn_advert *advert = &device->sent.advertise.advert;
+        memset(what == 0 ? advert->transport : advert->mask, 0, 32);
+        stn_roster_advert_sign(advert, &stn_world.terms.cfg, &device->ident, &device->config.certificate);
+        ck_assert_int_eq(stn_world_deliver(5), STN_INVALID);
+        stn_secagg_client_free(device->client);
+        ck_assert_int_eq(stn_secagg_client_new(&device->client, &device->config, NULL), STN_OK);
+        memset(&device->record, 0, sizeof device->record);
+    }
+    run_all();
+    ck_assert(stn_world.is_clear && is_sum_right());
+    stn_world_end();
+}
+END_TEST
+
 START_TEST(a_repetition_is_ok_and_another_word_or_a_late_one_is_not)
 {
     stn_world_begin(6, 5, 4);
@@ -429,6 +454,7 @@ Suite *suite(void)
     tcase_add_test(tc, a_coordinator_that_crashes_at_any_stage_goes_on);
     tcase_add_test(tc, survivors_are_never_made_up_after_a_crash);
     tcase_add_test(tc, planted_survivors_that_are_made_up_anew_open_nothing_and_are_evidence);
+    tcase_add_test(tc, keys_of_low_order_come_into_no_roster);
     tcase_add_test(tc, a_repetition_is_ok_and_another_word_or_a_late_one_is_not);
     suite_add_tcase(s, tc);
     return s;

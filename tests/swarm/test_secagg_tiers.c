@@ -91,7 +91,7 @@ START_TEST(ranks_that_few_have_leave_no_device_whatever_the_coordinator_says)
     struct stn_msg msg = roster_of_tier((uint32_t)_i);
     stn_world_hear(0, &msg);
     ck_assert(stn_world.devices[0].is_over);
-    ck_assert_int_eq(stn_world.devices[0].over, STN_LIMIT);
+    ck_assert_int_eq(stn_world.devices[0].over, STN_INVALID);
     ck_assert_uint_eq(stn_world.devices[0].n_sent[STN_MSG_SHARE], 0);
     stn_world_end();
 }
