@@ -309,12 +309,11 @@ SHAPE(roster, roster, NULL);
 static enum stn_code check_deliver(const void *message, struct stn_err *err)
 {
     const struct stn_msg_deliver *deliver = message;
-    return check_slots(deliver->slots, deliver->n_slots, deliver->n_sealed, err);
+    return check_slots(deliver->slots, deliver->n_slots, deliver->n_slots, err);
 }
 static const struct stn_codec_row deliver_rows[] = {
     ROUND(stn_msg_deliver),
     LIST(2, stn_msg_deliver, slots, n_slots, STN_MSG_NEIGHBOURS),
-    DATA(3, stn_msg_deliver, sealed, n_sealed, STN_MSG_NEIGHBOURS),
 };
 SHAPE(deliver, deliver, check_deliver);
 

@@ -103,11 +103,11 @@ struct stn_advert { /* a member's keys for one round; what is signed is in secag
     uint8_t token[32], issued_at_s[8], certificate[64]; /* its enrolment (crypto/ident.h) */
     uint8_t signature[64];
 };
-struct stn_sealed { /* for one neighbour: a share of the self seed, one of the mask seed, and a tag */
-    uint8_t bytes[96];
+struct stn_sealed { /* for one neighbour (secagg/share.h): a share of the self seed, and one of the mask seed */
+    uint8_t boxes[2][56];
 };
-struct stn_opened { /* a share */
-    uint8_t bytes[40];
+struct stn_opened { /* the key of one such box */
+    uint8_t key[32];
 };
 struct stn_survivor {
     uint8_t survived; /* 0 or 1 */
@@ -208,9 +208,9 @@ struct stn_msg_unmask {
     struct stn_round_id round;
     struct stn_digest survivors; /* R3 */
     uint32_t n_slots;
-    const uint32_t *slots; /* of the neighbours whose share it has, rising */
+    const uint32_t *slots; /* of the neighbours of whom it opens a share, rising */
     uint32_t n_opened;
-    const struct stn_opened *opened; /* of each: of its self seed if it survived, else of its mask seed */
+    const struct stn_opened *opened; /* of each: the one of its self seed if it survived, else of its mask seed */
 };
 
 /* ---- replies ---- */
@@ -301,8 +301,6 @@ struct stn_msg_deliver {
     struct stn_round_id round;
     uint32_t n_slots;
     const uint32_t *slots; /* of the neighbours who have shared, rising */
-    uint32_t n_sealed;
-    const struct stn_sealed *sealed; /* what each of them sealed for the receiver */
 };
 struct stn_msg_survivors {
     struct stn_round_id round;

@@ -1,16 +1,12 @@
 #include "client/cli/bench_fleet.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "crypto/box.h"
 #include "crypto/dh.h"
 #include "crypto/entropy.h"
-#include "crypto/shamir.h"
 #include "secagg/harary.h"
 
 #define N_MIN 16 /* of a round; half of a small one */
@@ -178,17 +174,6 @@ static const struct stn_bench_fleet_member *neighbour(const struct stn_bench_fle
     return &fleet->members[fleet->order[fleet->lists[(size_t)place * fleet->bound.k + slot]]];
 }
 
-static uint32_t slot_of(const struct stn_bench_fleet *fleet, uint32_t place, uint32_t of)
-{
-    const uint32_t *list = fleet->lists + (size_t)place * fleet->bound.k;
-    uint32_t slot = 0;
-    while (list[slot] != of) { /* neighbours are each other's */
-        slot++;
-        assert(slot < fleet->bound.k);
-    }
-    return slot;
-}
-
 /* ---- what they say ---- */
 
 void stn_bench_fleet_advertise(const struct stn_bench_fleet *fleet, uint32_t i, struct stn_msg *ret)
@@ -218,25 +203,22 @@ static stn_shamir_coefficients *draw_coefficients(const struct stn_bench_fleet *
     return ret;
 }
 
-/* What a device at `to`, at this slot, can open. */
-static enum stn_code seal(const struct stn_bench_fleet *fleet, const struct stn_bench_fleet_member *from, uint32_t slot,
-                          const stn_shamir_coefficients *coefficients, struct stn_sealed *ret, struct stn_err *err)
+/* The key of the box that the holder will open. Among light members it is made of what both have, without X25519. */
+static enum stn_code key_of(const struct stn_bench_fleet *fleet, const struct stn_bench_fleet_member *dealer,
+                            const struct stn_bench_fleet_member *holder, bool of_dealer, uint8_t ret[static 32],
+                            struct stn_err *err)
 {
-    const struct stn_bench_fleet_member *to = neighbour(fleet, from->index, slot);
-    size_t n = fleet->bound.t - 1;
-    struct stn_shamir_share share;
-    uint8_t text[2 * STN_SHAMIR_BYTES], key[STN_BOX_KEY], ad[12];
-    stn_shamir_deal(&share, from->entropy.self_seed, coefficients, n, slot + 1);
-    stn_shamir_put(&share, text);
-    stn_shamir_deal(&share, from->entropy.mask_seed, coefficients + n, n, slot + 1);
-    stn_shamir_put(&share, text + STN_SHAMIR_BYTES);
-    stn_buf_put_u32(ad, from->index);
-    stn_buf_put_u32(ad + 4, to->index);
-    stn_buf_put_u32(ad + 8, slot);
-    enum stn_code code = stn_derive_transport(key, &fleet->round, from->entropy.transport, to->advert.transport,
-                                              from->advert.id, to->advert.id, err);
+    const struct stn_bench_fleet_member *mine = of_dealer ? dealer : holder, *theirs = of_dealer ? holder : dealer;
+    uint8_t transport[32];
+    enum stn_code code = STN_OK;
+    if (dealer->is_whole || holder->is_whole) {
+        code = stn_derive_transport(transport, &fleet->round, mine->entropy.transport, theirs->advert.transport,
+                                    dealer->advert.id, holder->advert.id, err);
+    } else {
+        stn_digest_kdf(transport, dealer->entropy.transport, "bench", holder->advert.id, sizeof holder->advert.id);
+    }
     if (code == STN_OK) {
-        stn_box_seal(ret->bytes, key, ad, sizeof ad, text, sizeof text);
+        stn_share_key(ret, transport, dealer->is_lost ? STN_SHARE_OF_MASK : STN_SHARE_OF_SELF);
     }
     return code;
 }
@@ -244,14 +226,17 @@ static enum stn_code seal(const struct stn_bench_fleet *fleet, const struct stn_
 enum stn_code stn_bench_fleet_share(struct stn_bench_fleet *fleet, uint32_t i, struct stn_msg *ret, struct stn_err *err)
 {
     const struct stn_bench_fleet_member *member = &fleet->members[i];
-    stn_shamir_coefficients *coefficients = draw_coefficients(fleet, member, err);
-    enum stn_code code = coefficients != NULL ? STN_OK : STN_MEMORY;
+    enum stn_code code = STN_OK;
     for (uint32_t slot = 0; slot < fleet->bound.k && code == STN_OK; slot++) {
-        if (neighbour(fleet, member->index, slot)->is_whole) { /* nobody else opens it */
-            code = seal(fleet, member, slot, (const stn_shamir_coefficients *)coefficients, &fleet->sealed[slot], err);
+        const struct stn_bench_fleet_member *to = neighbour(fleet, member->index, slot);
+        const struct stn_share_place place = {member->index, to->index, slot};
+        uint8_t key[32];
+        code = key_of(fleet, member, to, true, key, err);
+        if (code == STN_OK) {
+            stn_share_seal(&fleet->sealed[slot], member->is_lost ? STN_SHARE_OF_MASK : STN_SHARE_OF_SELF, key, &place,
+                           &fleet->shares[(size_t)member->index * fleet->bound.k + slot]);
         }
     }
-    stn_mem_free(coefficients);
     *ret = (struct stn_msg){.type = STN_MSG_SHARE,
                             .share = {.round = fleet->terms.round,
                                       .commitment = stn_derive_commitment(member->entropy.self_seed),
@@ -275,18 +260,20 @@ void stn_bench_fleet_ack(const struct stn_bench_fleet *fleet, uint32_t i, const 
     stn_roster_survivors_sign(ret->ack.signature, STN_ROSTER_ACK, &fleet->round, survivors, &fleet->members[i].ident);
 }
 
-void stn_bench_fleet_unmask(struct stn_bench_fleet *fleet, uint32_t i, const struct stn_digest *survivors,
-                            struct stn_msg *ret)
+enum stn_code stn_bench_fleet_unmask(struct stn_bench_fleet *fleet, uint32_t i, const struct stn_digest *survivors,
+                                     struct stn_msg *ret, struct stn_err *err)
 {
-    uint32_t place = fleet->members[i].index, k = fleet->bound.k;
-    for (uint32_t slot = 0; slot < k; slot++) {
-        uint32_t dealer = fleet->lists[(size_t)place * k + slot];
+    const struct stn_bench_fleet_member *member = &fleet->members[i];
+    uint32_t k = fleet->bound.k;
+    enum stn_code code = STN_OK;
+    for (uint32_t slot = 0; slot < k && code == STN_OK; slot++) {
         fleet->slots[slot] = slot;
-        fleet->opened[slot] = fleet->shares[(size_t)dealer * k + slot_of(fleet, dealer, place)];
+        code = key_of(fleet, neighbour(fleet, member->index, slot), member, false, fleet->opened[slot].key, err);
     }
     *ret = (struct stn_msg){.type = STN_MSG_UNMASK,
                             .unmask = {.round = fleet->terms.round, .survivors = *survivors, .n_slots = k,
                                        .slots = fleet->slots, .n_opened = k, .opened = fleet->opened}};
+    return code;
 }
 
 enum stn_code stn_bench_fleet_deal(struct stn_bench_fleet *fleet, uint32_t i, struct stn_err *err)
@@ -298,10 +285,9 @@ enum stn_code stn_bench_fleet_deal(struct stn_bench_fleet *fleet, uint32_t i, st
         return STN_MEMORY;
     }
     const stn_shamir_coefficients *of = (const stn_shamir_coefficients *)coefficients + (member->is_lost ? n : 0);
-    for (uint32_t slot = 0; slot < k; slot++) {
-        struct stn_shamir_share share;
-        stn_shamir_deal(&share, member->is_lost ? member->entropy.mask_seed : member->entropy.self_seed, of, n, slot + 1);
-        stn_shamir_put(&share, fleet->shares[member->index * k + slot].bytes);
+    for (uint32_t slot = 0; slot < fleet->bound.k; slot++) {
+        stn_shamir_deal(&fleet->shares[member->index * k + slot],
+                        member->is_lost ? member->entropy.mask_seed : member->entropy.self_seed, of, n, slot + 1);
     }
     stn_mem_free(coefficients);
     return STN_OK;

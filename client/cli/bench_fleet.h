@@ -2,8 +2,8 @@
  *
  * The first STN_BENCH_FLEET_WHOLE members are whole devices (bench_device.h): the state machine of a device with all its
  * masks. The others say what such a device would, message for message and signature for signature, from the same keys
- * and shares, but are cheaper to play: what nobody opens is not sealed, what they hear is not verified, and those pair
- * masks whose other half is in another upload are left out of both, which changes no bit of the sum (is_full puts them
+ * and shares, but are cheaper to play: what nobody opens is not sealed, what is sealed among them is under keys that
+ * cost no X25519, what they hear is not verified, and those pair masks whose other half is in another upload are left out of both, which changes no bit of the sum (is_full puts them
  * in). So everything that a coordinator must verify, add, rebuild and remove is there. Members share the whole devices'
  * clear vectors, in turns.
  *
@@ -20,6 +20,7 @@
 #include "client/core/secagg_client.h"
 #include "secagg/derive.h"
 #include "secagg/roster.h"
+#include "secagg/share.h"
 #include "update/encode.h"
 
 #define STN_BENCH_FLEET_WHOLE 3 /* below STN_BOUND_MEMBERS_MIN */
@@ -51,7 +52,7 @@ struct stn_bench_fleet {
     struct stn_bench_fleet_member *members;
     uint32_t *order;                                    /* member by place in the roster */
     uint32_t *lists;                                    /* k neighbours by place */
-    struct stn_opened *shares;                          /* k by place of the dealer: what each neighbour opens */
+    struct stn_shamir_share *shares;                    /* k by place of the dealer: what each neighbour opens */
     float *deltas[STN_BENCH_FLEET_WHOLE];               /* n_values */
     uint8_t roundings[STN_BENCH_FLEET_WHOLE][STN_ENCODE_SEED];
     uint32_t *vectors[STN_BENCH_FLEET_WHOLE];           /* their encodings */
@@ -78,10 +79,11 @@ void stn_bench_fleet_put_end(const struct stn_bench_fleet *fleet, uint32_t i, co
                              struct stn_msg *ret);
 void stn_bench_fleet_ack(const struct stn_bench_fleet *fleet, uint32_t i, const struct stn_roster_survivors *survivors,
                          struct stn_msg *ret);
-void stn_bench_fleet_unmask(struct stn_bench_fleet *fleet, uint32_t i, const struct stn_digest *survivors,
-                            struct stn_msg *ret);
+enum stn_code stn_bench_fleet_unmask(struct stn_bench_fleet *fleet, uint32_t i, const struct stn_digest *survivors,
+                                     struct stn_msg *ret, struct stn_err *err) STN_CHECKED;
 
-/* The shares that neighbours open of the secrets of member i: of the self seed, or of the mask seed when it is lost. */
+/* The shares that neighbours will open of the secrets of member i, which is seated and will share: of the self seed, or of
+ * the mask seed when it is going to be lost. */
 enum stn_code stn_bench_fleet_deal(struct stn_bench_fleet *fleet, uint32_t i, struct stn_err *err) STN_CHECKED;
 
 /* The masks in the upload of member i; ret has room for k + 1. */

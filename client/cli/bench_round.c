@@ -284,6 +284,19 @@ static enum stn_code request(struct stn_bench_round *round, uint32_t i, const st
                                                         .msg = msg}, err);
 }
 
+/* Everybody has a place, and shares for the neighbours. */
+static enum stn_code seat(struct stn_bench_round *round, const uint8_t root[static 32], struct stn_err *err)
+{
+    struct job job = {.round = round};
+    enum stn_code code = stn_bench_fleet_seat(&round->fleet, root, err);
+    if (code == STN_OK) {
+        stn_team_run(round->team, deal, &job, round->fleet.config.n);
+    }
+    return atomic_load(&job.has_failed)
+               ? stn_err_set(err, STN_MEMORY, "no memory for the shares of %u devices", round->fleet.config.n)
+               : code;
+}
+
 /* Everybody who is still there polls for the end of a stage. */
 static enum stn_code answer(struct stn_bench_round *round, enum stn_stage stage, struct stn_err *err)
 {
@@ -311,7 +324,7 @@ static enum stn_code answer(struct stn_bench_round *round, enum stn_stage stage,
         }
         code = member->is_whole ? stn_bench_device_hear(&round->devices[i], stage, &msg, err) : STN_OK;
     }
-    return code == STN_OK && stage == STN_STAGE_ADVERTISE ? stn_bench_fleet_seat(&round->fleet, root, err) : code;
+    return code == STN_OK && stage == STN_STAGE_ADVERTISE ? seat(round, root, err) : code;
 }
 
 /* What member i says in a stage. */
@@ -332,8 +345,7 @@ static enum stn_code compose(struct stn_bench_round *round, uint32_t i, enum stn
         stn_bench_fleet_ack(&round->fleet, i, &round->survivors, ret);
         return STN_OK;
     default:
-        stn_bench_fleet_unmask(&round->fleet, i, &round->survivors.root, ret);
-        return STN_OK;
+        return stn_bench_fleet_unmask(&round->fleet, i, &round->survivors.root, ret, err);
     }
 }
 
@@ -432,11 +444,6 @@ static enum stn_code open_round(struct stn_bench_round *round, struct stn_err *e
 
 static enum stn_code open_secrets(struct stn_bench_round *round, struct stn_err *err)
 {
-    struct job job = {.round = round};
-    stn_team_run(round->team, deal, &job, round->fleet.config.n);
-    if (atomic_load(&job.has_failed)) {
-        return stn_err_set(err, STN_MEMORY, "no memory for the shares of %u devices", round->fleet.config.n);
-    }
     enum stn_code code = answer(round, STN_STAGE_ACK, err);
     measure_rate(round);
     code = code != STN_OK ? code : say(round, STN_STAGE_UNMASK, err);

@@ -45,10 +45,7 @@ static void wipe_seeds(struct stn_secagg_client *client)
 static void wipe_shares(struct stn_secagg_client *client)
 {
     for (uint32_t slot = 0; client->neighbours != NULL && slot < client->bound.k; slot++) {
-        struct stn_secagg_client_neighbour *neighbour = &client->neighbours[slot];
-        stn_entropy_wipe(&neighbour->self, sizeof neighbour->self);
-        stn_entropy_wipe(&neighbour->mask, sizeof neighbour->mask);
-        neighbour->is_open = false;
+        stn_entropy_wipe(client->neighbours[slot].keys, sizeof client->neighbours[slot].keys);
     }
 }
 

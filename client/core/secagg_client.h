@@ -3,10 +3,12 @@
  * its only randomness is the entropy of START, which is never written anywhere.
  *
  *   START     -> advertise                 E, M; the device is in the cohort
- *   roster    -> share                     the neighbours are proved; shares of both seeds for each
+ *   roster    -> share                     the neighbours are proved; shares of both seeds for
+ *                                          each, sealed (secagg/share.h)
  *   deliver   -> MASK, MASKED -> put_end   masks with whoever has shared; then the signed digest
  *   survivors -> ack                       this set of survivors and no other
- *   acks      -> unmask                    t neighbours say the same: one share of each neighbour
+ *   acks      -> unmask                    t neighbours say the same: the key of one share of each
+ *                                          neighbour's
  *   result    -> OVER
  *
  * What it never does, whatever the coordinator says:

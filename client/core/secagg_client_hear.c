@@ -2,10 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "client/core/secagg_client_state.h"
-#include "crypto/box.h"
 #include "crypto/entropy.h"
 #include "secagg/merkle.h"
 #include "secagg/roster.h"
@@ -52,13 +50,6 @@ static enum stn_code check_proof(const struct stn_secagg_client *client,
         stn_merkle_check(root, client->round.n, indices, leaves, n, proof, n_proof, NULL);
     stn_mem_free(indices);
     return code;
-}
-
-static void ad_of(uint8_t ad[static 12], uint32_t from, uint32_t to, uint32_t slot)
-{
-    stn_buf_put_u32(ad, from);
-    stn_buf_put_u32(ad + 4, to);
-    stn_buf_put_u32(ad + 8, slot);
 }
 
 /* ---- roster ---- */
@@ -130,22 +121,19 @@ static enum stn_code deal(struct stn_secagg_client *client)
     enum stn_code code = STN_OK;
     for (uint32_t slot = 0; slot < k && code == STN_OK; slot++) {
         const struct stn_secagg_client_neighbour *to = &client->neighbours[slot];
+        const struct stn_share_place place = {client->index, to->index, slot};
         struct stn_shamir_share share;
-        uint8_t text[2 * STN_SHAMIR_BYTES], key[32], ad[12];
-        stn_shamir_deal(&share, client->entropy.self_seed,
-                        (const stn_shamir_coefficients *)coefficients, n, slot + 1);
-        stn_shamir_put(&share, text);
-        stn_shamir_deal(&share, client->entropy.mask_seed,
-                        (const stn_shamir_coefficients *)(coefficients + n), n, slot + 1);
-        stn_shamir_put(&share, text + STN_SHAMIR_BYTES);
-        code = stn_derive_transport(key, &client->round, client->entropy.transport,
+        uint8_t transport[32], key[32];
+        code = stn_derive_transport(transport, &client->round, client->entropy.transport,
                                     to->advert.transport, client->advert.id, to->advert.id, NULL);
-        if (code == STN_OK) {
-            ad_of(ad, client->index, to->index, slot);
-            stn_box_seal(client->sealed[slot].bytes, key, ad, sizeof ad, text, sizeof text);
+        for (int of = STN_SHARE_OF_SELF; of <= STN_SHARE_OF_MASK && code == STN_OK; of++) {
+            stn_shamir_deal(&share, of == STN_SHARE_OF_SELF ? client->entropy.self_seed : client->entropy.mask_seed,
+                            (const stn_shamir_coefficients *)(coefficients + (size_t)of * n), n, slot + 1);
+            stn_share_key(key, transport, (enum stn_share_of)of);
+            stn_share_seal(&client->sealed[slot], (enum stn_share_of)of, key, &place, &share);
         }
         stn_entropy_wipe(&share, sizeof share);
-        stn_entropy_wipe(text, sizeof text);
+        stn_entropy_wipe(transport, sizeof transport);
         stn_entropy_wipe(key, sizeof key);
     }
     stn_entropy_wipe(coefficients, (2 * n + 1) * sizeof *coefficients);
@@ -258,24 +246,19 @@ static void hear_roster(struct stn_secagg_client_turn *turn, const struct stn_ms
 
 /* ---- deliver ---- */
 
-/* A neighbour's shares, if they are what it sealed for this device. If not, it is the neighbour who
- * has one share fewer, and its mask stays as agreed. */
-static void open_shares(struct stn_secagg_client *client, struct stn_secagg_client_neighbour *from,
-                        const struct stn_sealed *sealed)
+/* The keys of what a neighbour has sealed for this device. Whether they fit is for whoever they are shown to: the
+ * boxes are the coordinator's, with the neighbour's signature. */
+static enum stn_code take_keys(const struct stn_secagg_client *client, struct stn_secagg_client_neighbour *from)
 {
-    uint8_t key[32], ad[12], text[2 * STN_SHAMIR_BYTES];
-    if (stn_derive_transport(key, &client->round, client->entropy.transport, from->advert.transport,
-                             from->advert.id, client->advert.id, NULL) != STN_OK) {
-        return;
+    uint8_t transport[32];
+    enum stn_code code = stn_derive_transport(transport, &client->round, client->entropy.transport,
+                                              from->advert.transport, from->advert.id, client->advert.id, NULL);
+    if (code == STN_OK) {
+        stn_share_key(from->keys[STN_SHARE_OF_SELF], transport, STN_SHARE_OF_SELF);
+        stn_share_key(from->keys[STN_SHARE_OF_MASK], transport, STN_SHARE_OF_MASK);
+        stn_entropy_wipe(transport, sizeof transport);
     }
-    ad_of(ad, from->index, client->index,
-          stn_harary_slot(&client->graph, from->index, client->index));
-    from->is_open = stn_box_open(text, key, ad, sizeof ad, sealed->bytes, sizeof sealed->bytes,
-                                 NULL) == STN_OK &&
-                    stn_shamir_get(&from->self, text, NULL) == STN_OK &&
-                    stn_shamir_get(&from->mask, text + STN_SHAMIR_BYTES, NULL) == STN_OK;
-    stn_entropy_wipe(text, sizeof text);
-    stn_entropy_wipe(key, sizeof key);
+    return code;
 }
 
 static enum stn_code make_masks(struct stn_secagg_client *client, uint32_t n_shared)
@@ -307,20 +290,21 @@ static void hear_deliver(struct stn_secagg_client_turn *turn, const struct stn_m
     if (client->stage != STN_STAGE_SHARE) {
         return;
     }
-    if (deliver->n_slots != deliver->n_sealed || deliver->n_slots < client->bound.t) {
-        stn_secagg_client_end(turn, deliver->n_slots != deliver->n_sealed ? STN_INVALID : STN_LIMIT);
+    if (deliver->n_slots < client->bound.t) {
+        stn_secagg_client_end(turn, STN_LIMIT);
         return;
     }
-    for (uint32_t i = 0; i < deliver->n_slots; i++) {
+    enum stn_code code = STN_OK;
+    for (uint32_t i = 0; i < deliver->n_slots && code == STN_OK; i++) {
         uint32_t slot = deliver->slots[i];
         if (slot >= client->bound.k || client->neighbours[slot].has_shared) {
-            stn_secagg_client_end(turn, STN_INVALID);
-            return;
+            code = STN_INVALID;
+        } else {
+            client->neighbours[slot].has_shared = true;
+            code = take_keys(client, &client->neighbours[slot]);
         }
-        client->neighbours[slot].has_shared = true;
-        open_shares(client, &client->neighbours[slot], &deliver->sealed[i]);
     }
-    enum stn_code code = make_masks(client, deliver->n_slots);
+    code = code == STN_OK ? make_masks(client, deliver->n_slots) : code;
     if (code != STN_OK) {
         stn_secagg_client_end(turn, code);
         return;
@@ -440,10 +424,10 @@ static void hear_acks(struct stn_secagg_client_turn *turn, const struct stn_msg_
     client->n_opened = 0;
     for (uint32_t slot = 0; slot < client->bound.k; slot++) {
         const struct stn_secagg_client_neighbour *of = &client->neighbours[slot];
-        if (of->has_shared && of->is_open) {
+        if (of->has_shared) {
             client->slots[client->n_opened] = slot;
-            stn_shamir_put(of->survived ? &of->self : &of->mask,
-                           client->opened[client->n_opened++].bytes);
+            memcpy(client->opened[client->n_opened++].key,
+                   of->keys[of->survived ? STN_SHARE_OF_SELF : STN_SHARE_OF_MASK], sizeof of->keys[0]);
         }
     }
     client->sent = (struct stn_msg){.type = STN_MSG_UNMASK,

@@ -4,18 +4,17 @@
 #define STN_CLIENT_CORE_SECAGG_CLIENT_STATE_H
 
 #include "client/core/secagg_client.h"
-#include "crypto/shamir.h"
 #include "secagg/derive.h"
 #include "secagg/harary.h"
+#include "secagg/share.h"
 
 /* One neighbour, by slot. */
 struct stn_secagg_client_neighbour {
     uint32_t index; /* in the roster */
     struct stn_advert advert;
     bool has_shared; /* the coordinator says so: there is a mask between us */
-    bool is_open;    /* its shares are here */
     bool survived;
-    struct stn_shamir_share self, mask; /* of its seeds: secret */
+    uint8_t keys[2][32]; /* of the boxes with the shares of its seeds, by what they are of: secret */
 };
 
 struct stn_secagg_client {

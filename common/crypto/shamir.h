@@ -51,13 +51,6 @@ enum stn_code stn_shamir_join(uint8_t ret[static STN_SHAMIR_SECRET], const uint6
                               const struct stn_shamir_share *shares, size_t t,
                               struct stn_err *err) STN_CHECKED;
 
-/* Which of the n shares at the points xs are false: right whenever at most (n - t) / 2 are, whatever
- * they say; otherwise it says something, and only a commitment tells. Takes about n^2 products for
- * each limb, in a time that depends on the shares: for who is to know the secret. n is at most
- * STN_SHAMIR_THRESHOLD. Source: Gao, "A new algorithm for decoding Reed-Solomon codes", 2003. */
-void stn_shamir_doubt(bool *ret_is_false, const uint32_t *xs, const struct stn_shamir_share *shares,
-                      size_t n, size_t t);
-
 /* As bytes. get gives STN_CORRUPT for a number that is not below p. */
 void stn_shamir_put(const struct stn_shamir_share *share, uint8_t dst[static STN_SHAMIR_BYTES]);
 enum stn_code stn_shamir_get(struct stn_shamir_share *ret,

@@ -130,7 +130,8 @@ enum stn_code stn_bound_find(uint32_t n, const struct stn_bound_params *params, 
         double t1 = most_marked(n, a, k, adverse), t2 = least_marked(n, s, k, lost);
         double t = lies ? ceil((t1 + k - 1.25) / 2) + 1 : t1 + 1 > 2 ? t1 + 1 : 2;
         if (t <= t2) {
-            *ret = (struct stn_bound){.k = k, .t = (uint32_t)t};
+            *ret = (struct stn_bound){
+                .k = k, .t = (uint32_t)t, .most = (uint32_t)most_marked(n, a, k, lost)};
             return STN_OK;
         }
     }
@@ -149,10 +150,10 @@ enum stn_code stn_bound_for(uint32_t n, const struct stn_bound_params *params,
     if (n >= STN_BOUND_COMPLETE) {
         return stn_bound_find(n, params, true, ret, err);
     }
-    uint32_t t = (n + (uint32_t)floor(params->gamma * n)) / 2 + 1;
+    uint32_t a = (uint32_t)floor(params->gamma * n), t = (n + a) / 2 + 1;
     if (t > n - 1) {
         return stn_err_set(err, STN_LIMIT, "%u members of whom half lie have no quorum", n);
     }
-    *ret = (struct stn_bound){.k = n - 1, .t = t};
+    *ret = (struct stn_bound){.k = n - 1, .t = t, .most = a};
     return STN_OK;
 }

@@ -12,7 +12,9 @@
  *   t  = ceil((t1 + k - 1.25) / 2) + 1 <= t2         against one that lies: 2 t > k + t1, so that
  *                                                    no two disjoint quorums exist
  *
- * Below n = 64 the graph is complete: k = n - 1, t = floor((n + A) / 2) + 1.
+ *   most = min{x : Pr[Hyp(n, A, k) > x] <= 2^-eta / n}    t1 of completion: what names a liar
+ *
+ * Below n = 64 the graph is complete: k = n - 1, t = floor((n + A) / 2) + 1, most = A.
  *
  * Logarithms are made here, of products and sums alone in one order, so that every machine finds
  * the same k and t. Thread: any. */
@@ -47,6 +49,8 @@ struct stn_bound_params {
 struct stn_bound {
     uint32_t k; /* neighbours of a device */
     uint32_t t; /* shares that give a secret back, acknowledgements that make a quorum */
+    uint32_t most; /* of the k so many may be the adversary's: in any neighbourhood of the round
+                      there are more once in 2^eta */
 };
 
 /* STN_INVALID for parameters that make no sense, STN_LIMIT for too few or too many members, and

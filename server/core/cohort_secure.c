@@ -107,27 +107,14 @@ static void quarantine(const struct turn *turn, const struct stn_id *device)
     stn_cohort_stage_trace(turn->cohort, turn->emit, "quarantine", device, STN_CORRUPT);
 }
 
-/* A share that is false: either its holder lies or who dealt it. Who is in that with more members
- * than may be the adversary's, and one can always be, is in it with an honest one, and has lied. */
-static void suspect(const struct turn *turn, const struct stn_id *device)
+/* Of members that lie, or of whom one does. */
+static void say_lies(const struct turn *turn, const struct stn_secagg_server_effect *effect)
 {
-    struct stn_cohort *cohort = turn->cohort;
-    struct stn_member *member = stn_cohort_member(cohort, device);
-    uint32_t most = (uint32_t)(cohort->record.config.gamma * cohort->record.n_roster);
-    most = most < 1 ? 1 : most;
-    if (member != NULL && ++member->n_suspected == most + 1) {
-        quarantine(turn, device);
-    }
-}
-
-static void say_suspect(const struct turn *turn, const struct stn_secagg_server_effect *effect)
-{
-    stn_cohort_stage_trace(turn->cohort, turn->emit, "suspect", &effect->device, STN_CORRUPT);
-    if (memcmp(&effect->device, &effect->dealer, sizeof effect->device) == 0) {
+    if (effect->type == STN_SECAGG_SERVER_LIAR) {
         quarantine(turn, &effect->device);
-    } else {
-        suspect(turn, &effect->device);
-        suspect(turn, &effect->dealer);
+    } else if (effect->type == STN_SECAGG_SERVER_DISPUTE) {
+        stn_cohort_stage_trace(turn->cohort, turn->emit, "dispute", &effect->device, STN_CORRUPT);
+        stn_cohort_stage_trace(turn->cohort, turn->emit, "dispute", &effect->dealer, STN_CORRUPT);
     }
 }
 
@@ -229,8 +216,9 @@ static void carry_out_one(const struct turn *turn, const struct stn_secagg_serve
     case STN_SECAGG_SERVER_CLEAR:
         stn_cohort_stage_merge(turn->cohort, turn->emit);
         break;
-    case STN_SECAGG_SERVER_SUSPECT:
-        say_suspect(turn, effect);
+    case STN_SECAGG_SERVER_DISPUTE:
+    case STN_SECAGG_SERVER_LIAR:
+        say_lies(turn, effect);
         break;
     case STN_SECAGG_SERVER_WAKE:
     case STN_SECAGG_SERVER_VOID:
@@ -243,9 +231,7 @@ static void make_void(const struct turn *turn, enum stn_code code)
 {
     const struct stn_cohort_secure *secure = turn->cohort->secure;
     for (size_t i = 0; i < secure->effects.n; i++) {
-        if (secure->effects.items[i].type == STN_SECAGG_SERVER_SUSPECT) {
-            say_suspect(turn, &secure->effects.items[i]);
-        }
+        say_lies(turn, &secure->effects.items[i]);
     }
     stn_emit_voided(turn->emit, turn->ticket, &turn->cohort->record.round, code);
     stn_cohort_stage_void(turn->cohort, turn->emit, code);

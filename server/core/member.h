@@ -15,7 +15,6 @@ struct stn_member {
     stn_ticket put_end; /* waits for the check, or 0 */
     bool checking;
     uint8_t signature[64]; /* of the upload that is checked, in a secure round */
-    uint32_t n_suspected;  /* in a secure round: with so many members false shares are between */
 };
 
 /* at is one of the member's two, and free. Ticket 0 is not parked. */

@@ -12,11 +12,11 @@
  * most. VOID ends a round in which fewer than n_min would be left, or whose secrets fewer than t
  * shares stand for; nothing was revealed then.
  *
- * A share that fits no secret (its commitment) is left out: false ones are found while they are at
- * most half of those that are not needed, and then other subsets of t are tried. SUSPECT says whose
- * it was, for every secret of which that member has shown a false share; and it names a dealer alone
- * when as many as may be the adversary's could not have hidden what it had dealt: its shares cannot
- * be opened or are of no secret that it committed to, and the round is void. What a member says twice is STN_OK when
+ * A key that does not fit the box it is for is left out, and the round goes on while t others fit: DISPUTE
+ * says of which two members one lies, the holder who has shown the key or the dealer whose box it is. LIAR names
+ * one: who is in dispute with more neighbours than may be the adversary's (bound.h: most, and one can always be);
+ * and the dealer of shares that are none, or not of the secret that it committed to: it has signed them
+ * (secagg/share.h). That follows from the records alone, and so is said again after a restart. What a member says twice is STN_OK when
  * it is the same, STN_EXISTS when not (of two unmasks the first counts); what comes after its stage
  * is STN_LATE and not looked at.
  *
@@ -90,8 +90,8 @@ enum stn_secagg_server_effect_type {
     STN_SECAGG_SERVER_MASK,    /* masks, once all COUNTs are in; the first is to find the sum as
                                   the snapshots have it -> MASKED */
     STN_SECAGG_SERVER_CLEAR,   /* n: the sum of so many vectors is in clear */
-    STN_SECAGG_SERVER_SUSPECT, /* device's share of another member's secret is false, or that
-                                  member dealt it so; dealer. The two are one: it has lied */
+    STN_SECAGG_SERVER_DISPUTE, /* device, dealer: one of them lies */
+    STN_SECAGG_SERVER_LIAR,    /* device */
     STN_SECAGG_SERVER_VOID     /* code */
 };
 

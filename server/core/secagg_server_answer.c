@@ -68,21 +68,14 @@ static void say_deliver(struct stn_secagg_server *server,
 {
     uint32_t k = server->bound.k, n = 0;
     uint32_t *slots = piece(server, 0, k, sizeof *slots);
-    struct stn_sealed *sealed = piece(server, 1, k, sizeof *sealed);
     for (uint32_t slot = 0; slot < k; slot++) {
-        uint32_t from = neighbours_of(server, member->index)[slot];
-        const struct stn_secagg_server_member *neighbour = server->members[from];
-        if (neighbour->has_shared) {
-            slots[n] = slot;
-            sealed[n++] = neighbour->sealed[stn_secagg_server_slot(server, from, member->index)];
+        if (server->members[neighbours_of(server, member->index)[slot]]->has_shared) {
+            slots[n++] = slot;
         }
     }
     ret->type = STN_MSG_DELIVER;
-    ret->deliver = (struct stn_msg_deliver){.round = server->config.terms.round,
-                                            .n_slots = n,
-                                            .slots = slots,
-                                            .n_sealed = n,
-                                            .sealed = sealed};
+    ret->deliver = (struct stn_msg_deliver){
+        .round = server->config.terms.round, .n_slots = n, .slots = slots};
 }
 
 static void say_survivors(struct stn_secagg_server *server,

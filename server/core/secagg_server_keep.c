@@ -4,7 +4,7 @@
  *   shared    commitment, signature, the sealed shares
  *   uploaded  digest
  *   acked     signature
- *   opened    for each slot whether it is there and the share, or zeroes
+ *   opened    for each slot whether it is there and the key of the box, or zeroes
  *   left      its identity */
 #include <string.h>
 

@@ -2,69 +2,88 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/rng.h"
 #include "crypto/dh.h"
 #include "crypto/entropy.h"
-#include "crypto/shamir.h"
+#include "secagg/share.h"
 #include "server/core/secagg_server_state.h"
 
-#define TRIES 256 /* of subsets, the last when more shares are false than can be found */
-
-/* The shares of one member's secret. */
+/* Shares of one member's secret, as many as it takes. */
 struct shares {
-    uint32_t n, n_silent; /* silent: holders that opened others' and show none of this one's */
-    bool has_suspects;
+    uint32_t n;
     uint32_t xs[STN_BOUND_DEGREE];
-    uint32_t holders[STN_BOUND_DEGREE];
     struct stn_shamir_share shares[STN_BOUND_DEGREE];
 };
 
-/* Those of good repute first. */
-static void collect(const struct stn_secagg_server *server, uint32_t dealer, struct shares *ret)
+static void name_liar(struct stn_secagg_server_turn *turn, struct stn_secagg_server_member *member)
 {
-    uint32_t k = server->bound.k;
-    ret->n = ret->n_silent = 0;
-    ret->has_suspects = false;
-    for (int suspects = 0; suspects <= 1; suspects++) {
-        for (uint32_t slot = 0; slot < k; slot++) {
-            uint32_t holder = server->lists[(size_t)dealer * k + slot];
-            const struct stn_secagg_server_member *member = server->members[holder];
-            if (!member->has_opened || member->is_suspect != (suspects == 1)) {
-                continue;
-            }
-            uint32_t at = stn_secagg_server_slot(server, holder, dealer);
-            ret->n_silent += member->opens[at] == 0;
-            if (member->opens[at] &&
-                stn_shamir_get(&ret->shares[ret->n], member->opened[at].bytes, NULL) == STN_OK) {
-                ret->xs[ret->n] = slot + 1;
-                ret->holders[ret->n++] = holder;
-                ret->has_suspects = suspects == 1;
-            }
-        }
+    if (!member->is_liar) {
+        member->is_liar = true;
+        memcpy(&stn_secagg_server_emit(turn, STN_SECAGG_SERVER_LIAR)->device, member->advert.id,
+               sizeof member->advert.id);
     }
 }
 
-static void swap(struct shares *shares, uint32_t i, uint32_t j)
+/* A member and its neighbour at a slot. */
+static void add_dispute(struct stn_secagg_server_turn *turn, struct stn_secagg_server_member *member, uint32_t slot)
 {
-    uint32_t x = shares->xs[i], holder = shares->holders[i];
-    struct stn_shamir_share share = shares->shares[i];
-    shares->xs[i] = shares->xs[j];
-    shares->holders[i] = shares->holders[j];
-    shares->shares[i] = shares->shares[j];
-    shares->xs[j] = x;
-    shares->holders[j] = holder;
-    shares->shares[j] = share;
+    const struct stn_bound *bound = &turn->server->bound;
+    if (member->disputes == NULL) {
+        member->disputes = stn_secagg_server_need(stn_mem_new(bound->k, 1));
+    }
+    member->n_disputes += member->disputes[slot] == 0;
+    member->disputes[slot] = 1;
+    if (member->n_disputes > (bound->most < 1 ? 1 : bound->most)) { /* one of those is honest */
+        name_liar(turn, member);
+    }
 }
 
-/* Those that are not false first, if few enough are. */
-static void true_first(struct shares *shares, uint32_t t)
+/* Opens a box by the key that its holder has shown. */
+static void take(struct stn_secagg_server_turn *turn, uint32_t dealer, uint32_t slot, struct shares *shares)
 {
-    bool is_false[STN_BOUND_DEGREE];
-    uint32_t n_true = 0;
-    stn_shamir_doubt(is_false, shares->xs, shares->shares, shares->n, t);
-    for (uint32_t i = 0; i < shares->n; i++) {
-        if (!is_false[i]) {
-            swap(shares, n_true++, i);
+    struct stn_secagg_server *server = turn->server;
+    struct stn_secagg_server_member *of = server->members[dealer];
+    uint32_t at = server->lists[(size_t)dealer * server->bound.k + slot];
+    struct stn_secagg_server_member *holder = server->members[at];
+    uint32_t back = stn_secagg_server_slot(server, at, dealer);
+    if (!holder->has_opened || !holder->opens[back]) {
+        return;
+    }
+    struct stn_shamir_share share;
+    enum stn_code code = stn_share_open(&share, of->has_uploaded ? STN_SHARE_OF_SELF : STN_SHARE_OF_MASK,
+                                        holder->opened[back].key, &(struct stn_share_place){dealer, at, slot},
+                                        &of->sealed[slot]);
+    if (code == STN_OK && shares->n < server->bound.t) {
+        shares->xs[shares->n] = slot + 1;
+        shares->shares[shares->n++] = share;
+    } else if (code == STN_DENIED && !holder->is_liar && !of->is_liar) { /* or it is settled whose lie it is */
+        struct stn_secagg_server_effect *effect = stn_secagg_server_emit(turn, STN_SECAGG_SERVER_DISPUTE);
+        memcpy(&effect->device, holder->advert.id, sizeof effect->device);
+        memcpy(&effect->dealer, of->advert.id, sizeof effect->dealer);
+        add_dispute(turn, holder, back);
+        add_dispute(turn, of, slot);
+    } else if (code == STN_CORRUPT) {
+        name_liar(turn, of);
+    }
+    stn_entropy_wipe(&share, sizeof share);
+}
+
+/* t shares: of those who have never been in dispute, then of those who have, then of liars. All boxes of the second are
+ * looked at, so that it is seen with how many they are. */
+static void collect(struct stn_secagg_server_turn *turn, uint32_t dealer, struct shares *ret)
+{
+    const struct stn_secagg_server *server = turn->server;
+    const uint32_t *list = server->lists + (size_t)dealer * server->bound.k;
+    int repute[STN_BOUND_DEGREE];
+    ret->n = 0;
+    for (uint32_t slot = 0; slot < server->bound.k; slot++) {
+        const struct stn_secagg_server_member *holder = server->members[list[slot]];
+        repute[slot] = holder->is_liar ? 2 : holder->n_disputes > 0 ? 1 : 0;
+    }
+    for (int of = 0; of <= 2; of++) {
+        for (uint32_t slot = 0; slot < server->bound.k; slot++) {
+            if (repute[slot] == of && (of == 1 || ret->n < server->bound.t)) {
+                take(turn, dealer, slot, ret);
+            }
         }
     }
 }
@@ -84,47 +103,7 @@ static bool is_meant(const struct stn_secagg_server *server,
     return memcmp(pub, member->advert.mask, sizeof pub) == 0;
 }
 
-static void suspect(struct stn_secagg_server_turn *turn, uint32_t dealer, uint32_t holder)
-{
-    struct stn_secagg_server *server = turn->server;
-    struct stn_secagg_server_effect *effect =
-        stn_secagg_server_emit(turn, STN_SECAGG_SERVER_SUSPECT);
-    memcpy(&effect->device, server->members[holder]->advert.id, sizeof effect->device);
-    memcpy(&effect->dealer, server->members[dealer]->advert.id, sizeof effect->dealer);
-    server->members[holder]->is_suspect = true;
-}
-
-/* The secret stands: whose share is not on its polynomial? Only a polynomial that (n + t) / 2 of
- * the shares are on is the one that was dealt: false shares that happen to make up for each other
- * could otherwise put the blame on true ones. */
-static void find_false(struct stn_secagg_server_turn *turn, uint32_t dealer,
-                       const struct shares *shares)
-{
-    uint32_t t = turn->server->bound.t, n_false = 0, holders[STN_BOUND_DEGREE];
-    uint64_t weights[STN_BOUND_DEGREE];
-    for (uint32_t i = t; i < shares->n; i++) {
-        struct stn_shamir_share right;
-        stn_shamir_weigh(weights, shares->xs, t, shares->xs[i]);
-        stn_shamir_combine(&right, weights, shares->shares, t);
-        if (memcmp(&right, &shares->shares[i], sizeof right) != 0) {
-            holders[n_false++] = shares->holders[i];
-        }
-    }
-    for (uint32_t i = 0; i < n_false && 2 * (shares->n - n_false) >= shares->n + t; i++) {
-        suspect(turn, dealer, holders[i]);
-    }
-}
-
-/* No secret was found: has the dealer lied, whoever lies of those who hold its shares? */
-static bool is_dealers_fault(const struct stn_secagg_server *server, const struct shares *shares)
-{
-    uint32_t most = (uint32_t)(server->config.terms.params.gamma * server->n_members);
-    most = most < 1 ? 1 : most;
-    return shares->n_silent > most || /* one of them at least is honest, and could open nothing */
-           (shares->n >= server->bound.t && (shares->n - server->bound.t) / 2 >= most);
-}
-
-/* STN_LIMIT: too few shares; STN_CORRUPT: no subset that was tried gives what was committed to. */
+/* STN_LIMIT: too few shares; STN_CORRUPT: the dealer's are not of what it committed to. */
 static enum stn_code rebuild(struct stn_secagg_server_turn *turn, uint32_t dealer,
                              uint8_t secret[static 32], uint8_t mask_secret[static 32])
 {
@@ -132,30 +111,16 @@ static enum stn_code rebuild(struct stn_secagg_server_turn *turn, uint32_t deale
     uint32_t t = server->bound.t;
     uint64_t weights[STN_BOUND_DEGREE];
     struct shares shares;
-    struct stn_rng rng;
-    stn_rng_init(&rng, dealer);
-    collect(server, dealer, &shares);
-    enum stn_code code = shares.n < t ? STN_LIMIT : STN_CORRUPT;
-    for (int i = 0; i < TRIES && code == STN_CORRUPT; i++) {
-        if (i == 1) {
-            true_first(&shares, t);
-        }
-        for (uint32_t j = 0; i > 1 && j < t; j++) {
-            swap(&shares, j, j + (uint32_t)stn_rng_below(&rng, shares.n - j));
-        }
+    collect(turn, dealer, &shares);
+    enum stn_code code = shares.n < t ? STN_LIMIT : STN_OK;
+    if (code == STN_OK) {
         stn_shamir_weigh(weights, shares.xs, t, 0);
-        if (stn_shamir_join(secret, weights, shares.shares, t, NULL) == STN_OK &&
-            is_meant(server, server->members[dealer], secret, mask_secret)) {
-            code = STN_OK;
-            if (i > 0 || shares.has_suspects) {
-                find_false(turn, dealer, &shares);
-            }
-        } else if (shares.n == t) {
-            break; /* there is no other subset */
-        }
+        bool is_there = stn_shamir_join(secret, weights, shares.shares, t, NULL) == STN_OK &&
+                        is_meant(server, server->members[dealer], secret, mask_secret);
+        code = is_there ? STN_OK : STN_CORRUPT;
     }
-    if (code != STN_OK && is_dealers_fault(server, &shares)) {
-        suspect(turn, dealer, dealer);
+    if (code == STN_CORRUPT) {
+        name_liar(turn, server->members[dealer]);
     }
     stn_entropy_wipe(&shares, sizeof shares);
     return code;

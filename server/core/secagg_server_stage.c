@@ -121,10 +121,6 @@ bool stn_secagg_server_stage_build_survivors(struct stn_secagg_server *server)
                                              server->n_survivors};
     stn_roster_survivors_sign(server->survivors_signature, STN_ROSTER_SURVIVORS, &server->round,
                               &survivors, &server->config.coordinator);
-    for (uint32_t i = 0; i < n; i++) { /* everybody who goes on has them */
-        stn_mem_free(server->members[i]->sealed);
-        server->members[i]->sealed = NULL;
-    }
     return true;
 }
 

@@ -13,12 +13,14 @@
 struct stn_secagg_server_member {
     struct stn_advert advert;
     uint32_t index; /* of arrival; in the roster once that stands */
-    bool has_left, has_shared, has_uploaded, has_acked, has_opened, is_suspect;
+    bool has_left, has_shared, has_uploaded, has_acked, has_opened, is_liar;
     struct stn_digest commitment, upload;
-    struct stn_sealed *sealed; /* to its neighbours, by slot; until everybody has them */
+    struct stn_sealed *sealed; /* for its neighbours, by slot */
     struct stn_signature share, ack;
-    uint8_t *opens;            /* by slot: whether it has said a share */
+    uint8_t *opens;            /* by slot: whether it has said a key */
     struct stn_opened *opened; /* by slot */
+    uint8_t *disputes;         /* by slot: one of the two lies; NULL: with nobody */
+    uint32_t n_disputes;
 };
 
 struct stn_secagg_server {

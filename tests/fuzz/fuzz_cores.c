@@ -306,7 +306,6 @@ static struct stn_msg config(struct run *run)
 static struct stn_msg secure_reply(struct run *run)
 {
     static const struct stn_advert adverts[8];
-    static const struct stn_sealed sealed[8];
     static const struct stn_signature signatures[8];
     static const struct stn_survivor survivors[8];
     static const struct stn_digest proof[8];
@@ -317,7 +316,7 @@ static struct stn_msg secure_reply(struct run *run)
     uint32_t n = u8(run) % 9;
     switch (msg.type) {
     case STN_MSG_DELIVER:
-        msg.deliver = (struct stn_msg_deliver){round, n, slots, n, sealed};
+        msg.deliver = (struct stn_msg_deliver){round, n, slots};
         break;
     case STN_MSG_SURVIVORS:
         msg.survivors = (struct stn_msg_survivors){.round = round, .n_survivors = n, .n_members = n,

@@ -384,9 +384,8 @@ static size_t parts_of(struct stn_msg *msg, struct part ret[static 6])
         ret[5] = (struct part){msg->roster.signature, sizeof msg->roster.signature};
         return 6;
     case STN_MSG_DELIVER:
-        ret[0] = (struct part){(void *)msg->deliver.sealed, msg->deliver.n_sealed * sizeof *msg->deliver.sealed};
-        ret[1] = (struct part){(void *)msg->deliver.slots, msg->deliver.n_slots * sizeof *msg->deliver.slots};
-        return 2;
+        ret[0] = (struct part){(void *)msg->deliver.slots, msg->deliver.n_slots * sizeof *msg->deliver.slots};
+        return 1;
     case STN_MSG_SURVIVORS:
         ret[0] = (struct part){(void *)msg->survivors.members, msg->survivors.n_members * sizeof *msg->survivors.members};
         ret[1] = (struct part){(void *)msg->survivors.proof, msg->survivors.n_proof * sizeof *msg->survivors.proof};

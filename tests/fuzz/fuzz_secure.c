@@ -338,7 +338,7 @@ static void lie(struct run *run, struct device *device, uint8_t how)
         memcpy(opened, msg.unmask.opened, msg.unmask.n_opened * sizeof *opened);
         for (uint32_t i = 0; i < msg.unmask.n_opened; i++) {
             bool is_false = how % 4 == 3 || i == how % msg.unmask.n_opened; /* all of them, or one */
-            opened[i].bytes[how % 7] ^= (uint8_t)(is_false ? 1 + how % 9 : 0);
+            opened[i].key[how % 7] ^= (uint8_t)(is_false ? 1 + how % 9 : 0);
         }
         msg.unmask.opened = opened;
         device->has_lied = true;

@@ -10,8 +10,8 @@ static const uint32_t numbers[4] = {0, 3, 200, 16000};
 static const uint32_t slots[2] = {1, 1023};
 static const struct stn_advert adverts[2] = {{.id = {60}, .signature = {[63] = 61}},
                                              {.mask = {62}}};
-static const struct stn_sealed sealed[2] = {{{63}}, {{[95] = 64}}};
-static const struct stn_opened opened[2] = {{{65}}, {{[39] = 66}}};
+static const struct stn_sealed sealed[2] = {{{{63}}}, {{{0}, {[55] = 64}}}};
+static const struct stn_opened opened[2] = {{{65}}, {{[31] = 66}}};
 static const struct stn_signature signatures[2] = {{{67}}, {{[63] = 68}}};
 static const struct stn_survivor survivors[2] = {{.survived = 1, .upload = {69}}, {.survived = 0}};
 
@@ -150,7 +150,7 @@ static const struct stn_msg messages[STN_SAY_MESSAGES] = {
                 .n_opened = 2,
                 .opened = opened}},
     {.type = STN_MSG_DELIVER,
-     .deliver = {.round = {{82}}, .n_slots = 2, .slots = slots, .n_sealed = 2, .sealed = sealed}},
+     .deliver = {.round = {{82}}, .n_slots = 2, .slots = slots}},
     {.type = STN_MSG_SURVIVORS,
      .survivors = {.round = {{83}},
                    .root = {{84}},

@@ -44,7 +44,7 @@ static void lie(struct tell_device *device)
     struct stn_msg_unmask *unmask = &device->says.unmask;
     for (uint32_t i = 0; i < unmask->n_opened; i++) {
         opened[i] = unmask->opened[i];
-        opened[i].bytes[3] ^= 1;
+        opened[i].key[3] ^= 1;
     }
     unmask->opened = opened;
 }

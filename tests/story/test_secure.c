@@ -237,6 +237,37 @@ START_TEST(a_share_that_is_false_costs_its_holder_every_further_lease)
 }
 END_TEST
 
+/* The coordinator ends before anything of that is on disk: what follows from the records follows again. */
+START_TEST(a_liar_is_found_again_after_a_restart_under_the_masks)
+{
+    begin(secure_task(7));
+    all_do_from(STN_STAGE_ADVERTISE, STN_STAGE_ACK, 7, nobody);
+    uint8_t liar = 1;
+    while (tell_devices[liar].index != 0) {
+        liar++;
+    }
+    tell_devices[liar].lies = true;
+    all_do(500, STN_STAGE_UNMASK, 7, nobody);
+    uint32_t n_quarantined = 0;
+    for (size_t i = disk.records.n; i-- > 0;) {
+        struct stn_record record = *(struct stn_record *)disk.records.entries[i].value;
+        if (record.type == STN_RECORD_QUARANTINE) {
+            stn_disk_forget(&disk, &record);
+            n_quarantined++;
+        }
+    }
+    ck_assert_uint_eq(n_quarantined, 1);
+    restart(600);
+    unmasked(700);
+    assert_sum_is_clear();
+    merged(800, STN_OK);
+    for (uint8_t d = 1; d <= 7; d++) {
+        check_in_from(900, d, 5, 0);
+        ck_assert_int_eq(last.type, d == liar ? STN_MSG_REFUSED : STN_MSG_LEASE);
+    }
+}
+END_TEST
+
 START_TEST(who_deals_what_it_did_not_commit_to_makes_one_round_void_and_no_other)
 {
     begin(secure_task(7));
@@ -404,6 +435,7 @@ Suite *suite(void)
     tcase_add_test(t, a_coordinator_that_was_away_for_long_gives_the_stage_its_time_again);
     tcase_add_test(t, a_restart_under_the_masks_takes_them_off_again_from_the_first);
     tcase_add_test(t, a_share_that_is_false_costs_its_holder_every_further_lease);
+    tcase_add_test(t, a_liar_is_found_again_after_a_restart_under_the_masks);
     tcase_add_test(t, who_deals_what_it_did_not_commit_to_makes_one_round_void_and_no_other);
     tcase_add_test(t, an_answer_that_is_not_true_any_more_when_it_is_made_is_to_wait_and_ask_again);
     tcase_add_test(t, what_comes_too_early_too_late_or_twice_gets_its_code);

@@ -10,6 +10,7 @@
 #include "crypto/entropy.h"
 #include "crypto/shamir.h"
 #include "secagg/roster.h"
+#include "secagg/share.h"
 
 struct stn_world stn_world;
 
@@ -54,6 +55,11 @@ static void keep(const struct stn_secagg_server_record *record)
         record->kind, record->index, stn_mem_copy(record->data, record->size), record->size};
 }
 
+static bool is_liar(const struct stn_world_device *device)
+{
+    return device->lies || device->deals_false || device->n_locked > 0 || device->n_crooked > 0;
+}
+
 /* The sum as the snapshots have it: of every upload that counts. */
 static void add_up(void)
 {
@@ -95,19 +101,22 @@ static enum stn_code tell(struct stn_secagg_server_event event)
                 stn_mask_apply(stn_world.sum, STN_WORLD_VALUES, 0, effect->masks.items,
                                effect->masks.n);
                 event.type = STN_SECAGG_SERVER_MASKED;
-                again = true;
+                again = !stn_world.stops_under_masks;
                 break;
             case STN_SECAGG_SERVER_CLEAR:
                 stn_world.is_clear = true;
                 stn_world.n_clear = effect->n;
                 break;
-            case STN_SECAGG_SERVER_SUSPECT:
-                if (memcmp(&effect->device, &effect->dealer, sizeof effect->device) == 0) {
-                    stn_world.n_false_dealers += device_of(&effect->dealer)->deals_false || device_of(&effect->dealer)->deals_nothing;
-                    break;
-                }
-                ck_assert(device_of(&effect->device)->lies);
-                stn_world.n_suspects++;
+            case STN_SECAGG_SERVER_DISPUTE:
+                ck_assert(device_of(&effect->device)->lies || device_of(&effect->dealer)->n_locked > 0);
+                device_of(&effect->device)->n_disputes++;
+                device_of(&effect->dealer)->n_disputes++;
+                stn_world.n_disputes++;
+                break;
+            case STN_SECAGG_SERVER_LIAR:
+                ck_assert(is_liar(device_of(&effect->device)) && !device_of(&effect->device)->is_named);
+                device_of(&effect->device)->is_named = true;
+                stn_world.n_named++;
                 break;
             case STN_SECAGG_SERVER_VOID:
                 stn_world.is_void = true;
@@ -269,6 +278,25 @@ void stn_world_enter(uint32_t i)
                                                             .record = &device->record}});
 }
 
+/* The shares for the neighbour at a slot are of another secret, and sealed as they should be. */
+static void bend(const struct stn_world_device *device, uint32_t slot, struct stn_sealed *sealed)
+{
+    const struct stn_secagg_client *client = device->client;
+    const struct stn_secagg_client_neighbour *to = &client->neighbours[slot];
+    const struct stn_share_place place = {client->index, to->index, slot};
+    uint8_t transport[32], key[32];
+    ck_assert_int_eq(stn_derive_transport(transport, &client->round, client->entropy.transport, to->advert.transport,
+                                          client->advert.id, to->advert.id, NULL),
+                     STN_OK);
+    for (int of = STN_SHARE_OF_SELF; of <= STN_SHARE_OF_MASK; of++) {
+        struct stn_shamir_share share;
+        stn_share_key(key, transport, (enum stn_share_of)of);
+        ck_assert_int_eq(stn_share_open(&share, (enum stn_share_of)of, key, &place, sealed), STN_OK);
+        share.limbs[slot % STN_SHAMIR_LIMBS] ^= 1;
+        stn_share_seal(sealed, (enum stn_share_of)of, key, &place, &share);
+    }
+}
+
 enum stn_code stn_world_deliver(uint32_t i)
 {
     struct stn_world_device *device = &stn_world.devices[i];
@@ -279,10 +307,14 @@ enum stn_code stn_world_deliver(uint32_t i)
         return tell((struct stn_secagg_server_event){
             .type = STN_SECAGG_SERVER_UPLOAD, .device = device->id, .upload = &msg.put_end});
     }
-    if (msg.type == STN_MSG_SHARE && (device->deals_false || device->deals_nothing)) {
+    if (msg.type == STN_MSG_SHARE && is_liar(device)) {
         memcpy(sealed, msg.share.sealed, msg.share.n_sealed * sizeof *sealed);
         for (uint32_t j = 0; j < msg.share.n_sealed; j++) {
-            sealed[j].bytes[9] ^= device->deals_nothing;
+            sealed[j].boxes[0][9] ^= j < device->n_locked;
+            sealed[j].boxes[1][9] ^= j < device->n_locked;
+            if (j < device->n_crooked) {
+                bend(device, j, &sealed[j]);
+            }
         }
         msg.share.sealed = sealed;
         msg.share.commitment.bytes[3] ^= device->deals_false;
@@ -292,7 +324,7 @@ enum stn_code stn_world_deliver(uint32_t i)
     if (msg.type == STN_MSG_UNMASK && device->lies) {
         for (uint32_t j = 0; j < msg.unmask.n_opened; j++) {
             opened[j] = msg.unmask.opened[j];
-            opened[j].bytes[8 * (j % 5) + 3] ^= (uint8_t)(1 + i);
+            opened[j].key[(j + i) % 32] ^= (uint8_t)(1 + i);
         }
         msg.unmask.opened = opened;
     }
@@ -342,8 +374,11 @@ void stn_world_crash(void)
     make_server();
     qsort(stn_world.records, stn_world.n_records, sizeof *stn_world.records, by_kind);
     for (uint32_t i = 0; i < stn_world.n; i++) {
-        stn_world.devices[i].counts = false;
+        stn_world.devices[i].counts = stn_world.devices[i].is_named = false;
+        stn_world.devices[i].n_disputes = 0;
     }
+    stn_world.n_disputes = stn_world.n_named = 0;
+    stn_world.stops_under_masks = false;
     for (size_t i = 0; i < stn_world.n_records; i++) {
         const struct stn_world_record *record = &stn_world.records[i];
         (void)tell((struct stn_secagg_server_event){

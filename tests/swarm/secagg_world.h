@@ -29,9 +29,12 @@ struct stn_world_device {
     struct stn_digest seeds[4];       /* of every self seed that went into a vector */
     uint32_t n_seeds;
     uint32_t tier; /* of its ranks */
-    bool lies; /* its share of everything is false by one */
-    bool deals_false;  /* it commits to another secret than it deals */
-    bool deals_nothing; /* what it deals cannot be opened */
+    bool lies;          /* the keys that it shows fit nothing */
+    bool deals_false;   /* it commits to another secret than it deals */
+    uint32_t n_locked;  /* so many of its boxes no key fits */
+    uint32_t n_crooked; /* so many of its shares are not of its secret */
+    bool is_named;      /* a liar, by the coordinator */
+    uint32_t n_disputes;
 };
 
 struct stn_world {
@@ -45,7 +48,8 @@ struct stn_world {
     uint32_t sum[STN_WORLD_VALUES];
     bool is_clear, is_void;
     enum stn_code why_void;
-    uint32_t n_clear, n_suspects, n_false_dealers;
+    uint32_t n_clear, n_disputes, n_named;
+    bool stops_under_masks; /* the coordinator hears of no mask that is off: until a crash */
     uint32_t n_breaks; /* of what is promised to a device, as a coordinator would profit by them */
     struct stn_world_record { /* the coordinator's disk */
         uint32_t kind, index;

@@ -21,6 +21,7 @@
 
 #include <string.h>
 
+#include "server/core/secagg_server_state.h"
 #include "tests/swarm/secagg_forge.h"
 
 enum { N_MIN = 5 };
@@ -132,12 +133,17 @@ static void hand_acks(uint32_t i, const bool *has, const struct stn_signature *a
                                                  .signatures = signatures}});
 }
 
-static void take(struct loot *loot, uint32_t holder, const struct stn_shamir_share *share)
+/* X's boxes are the coordinator's; the key is the holder's. */
+static void take(struct loot *loot, uint32_t holder, const uint8_t key[static 32])
 {
     const struct stn_secagg_client *of = victim->client;
-    loot->xs[loot->n] =
-        stn_harary_slot(&of->graph, of->index, stn_world.devices[holder].client->index) + 1;
-    loot->shares[loot->n++] = *share;
+    uint32_t index = stn_world.devices[holder].client->index;
+    const struct stn_share_place place = {of->index, index, stn_harary_slot(&of->graph, of->index, index)};
+    const struct stn_sealed *sealed = &stn_world.server->members[of->index]->sealed[place.slot];
+    ck_assert_int_eq(stn_share_open(&loot->shares[loot->n], loot == &self ? STN_SHARE_OF_SELF : STN_SHARE_OF_MASK,
+                                    key, &place, sealed),
+                     STN_OK);
+    loot->xs[loot->n++] = place.slot + 1;
 }
 
 /* The share of X that an honest device has opened, if it has opened any. */
@@ -152,9 +158,7 @@ static void take_opened(uint32_t i, enum group group)
     const struct stn_msg_unmask *unmask = &device->client->sent.unmask;
     for (uint32_t j = 0; j < unmask->n_slots; j++) {
         if (unmask->slots[j] == slot) {
-            struct stn_shamir_share share;
-            ck_assert_int_eq(stn_shamir_get(&share, unmask->opened[j].bytes, NULL), STN_OK);
-            take(group == TOLD_SURVIVED ? &self : &mask, i, &share);
+            take(group == TOLD_SURVIVED ? &self : &mask, i, unmask->opened[j].key);
         }
     }
 }
@@ -208,8 +212,8 @@ static bool gets_both(const struct attack *a)
         const struct stn_secagg_client *client = stn_world.devices[i].client;
         if (group_of(a, i) == SYBILS) {
             uint32_t slot = stn_harary_slot(&client->graph, client->index, victim->client->index);
-            take(&self, i, &client->neighbours[slot].self);
-            take(&mask, i, &client->neighbours[slot].mask);
+            take(&self, i, client->neighbours[slot].keys[STN_SHARE_OF_SELF]);
+            take(&mask, i, client->neighbours[slot].keys[STN_SHARE_OF_MASK]);
         } else {
             take_opened(i, group_of(a, i));
         }

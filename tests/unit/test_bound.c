@@ -43,10 +43,10 @@ END_TEST
 
 START_TEST(the_defaults_give_the_known_graphs)
 {
-    static const uint32_t known[][3] = {
-        {64, 20, 14},     {100, 32, 22},     {200, 60, 41},      {500, 104, 73}, {1000, 130, 91},
-        {2000, 146, 102}, {10000, 166, 116}, {100000, 182, 127}, {5, 4, 3},      {8, 7, 5},
-        {10, 9, 6},       {16, 15, 9},       {32, 31, 18},
+    static const uint32_t known[][4] = { /* most by exact fractions */
+        {64, 20, 14, 6},       {100, 32, 22, 10},     {200, 60, 41, 19},      {500, 104, 73, 31}, {1000, 130, 91, 39},
+        {2000, 146, 102, 44}, {10000, 166, 116, 50}, {100000, 182, 127, 55}, {5, 4, 3, 0},       {8, 7, 5, 0},
+        {10, 9, 6, 1},        {16, 15, 9, 1},        {32, 31, 18, 3},
     };
     struct stn_bound_params params = STN_BOUND_DEFAULTS;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -54,6 +54,7 @@ START_TEST(the_defaults_give_the_known_graphs)
         ck_assert_int_eq(stn_bound_for(known[i][0], &params, &bound, NULL), STN_OK);
         ck_assert_uint_eq(bound.k, known[i][1]);
         ck_assert_uint_eq(bound.t, known[i][2]);
+        ck_assert_uint_eq(bound.most, known[i][3]);
     }
 }
 END_TEST

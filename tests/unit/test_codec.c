@@ -46,7 +46,6 @@ static const struct pointer {
     POINTER(STN_MSG_ROSTER, roster, proof, n_proof),
     POINTER(STN_MSG_SHARE, share, sealed, n_sealed),
     POINTER(STN_MSG_DELIVER, deliver, slots, n_slots),
-    POINTER(STN_MSG_DELIVER, deliver, sealed, n_sealed),
     POINTER(STN_MSG_SURVIVORS, survivors, members, n_members),
     POINTER(STN_MSG_SURVIVORS, survivors, proof, n_proof),
     POINTER(STN_MSG_ACKS, acks, slots, n_slots),

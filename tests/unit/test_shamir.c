@@ -194,44 +194,6 @@ START_TEST(t_minus_1_shares_and_any_other_secret_are_shares_of_that_secret)
 }
 END_TEST
 
-/* As in a round of a thousand with a tenth of liars, where no draw of t shares ever misses them all. */
-START_TEST(false_shares_are_found_up_to_half_of_those_that_are_not_needed)
-{
-    enum { N = 130, T = 91, MOST = (N - T) / 2 };
-    static uint8_t secret[32] = {1, 2, 3};
-    static stn_shamir_coefficients coefficients[T - 1];
-    static struct stn_shamir_share shares[N];
-    struct stn_stream stream;
-    struct stn_rng rng;
-    uint8_t key[32] = {7};
-    uint32_t xs[N];
-    stn_rng_init(&rng, 3);
-    stn_stream_init(&stream, key, 0);
-    stn_shamir_draw(coefficients, T - 1, &stream);
-    stn_stream_fini(&stream);
-    for (uint32_t n_false = 0; n_false <= MOST; n_false += n_false < 2 ? 1 : MOST - 2) {
-        bool found[N], is_false[N] = {false};
-        for (uint32_t i = 0; i < N; i++) {
-            xs[i] = 3 * i + 1;
-            stn_shamir_deal(&shares[i], secret, (const stn_shamir_coefficients *)coefficients, T - 1, xs[i]);
-        }
-        for (uint32_t i = 0; i < n_false; i++) {
-            size_t at = stn_rng_below(&rng, N);
-            uint64_t *limb = &shares[at].limbs[stn_rng_below(&rng, STN_SHAMIR_LIMBS)];
-            *limb = is_false[at] ? *limb : (*limb + 1 + stn_rng_below(&rng, 1000)) % STN_SHAMIR_PRIME;
-            i -= is_false[at];
-            is_false[at] = true;
-        }
-        stn_shamir_doubt(found, xs, shares, N, T);
-        ck_assert_mem_eq(found, is_false, sizeof found);
-    }
-    memset(shares, 0, sizeof shares); /* of the secret zero, whose polynomial is zero */
-    bool found[N], none[N] = {false};
-    stn_shamir_doubt(found, xs, shares, N, T);
-    ck_assert_mem_eq(found, none, sizeof found);
-}
-END_TEST
-
 START_TEST(a_share_travels_as_forty_bytes_and_no_number_past_the_field)
 {
     static struct dealt dealt;
@@ -261,7 +223,6 @@ Suite *suite(void)
     tcase_add_test(tc, shares_that_are_of_no_secret_are_told_by_a_long_limb);
     tcase_add_test(tc, fewer_than_t_shares_look_uniform_whatever_the_secret);
     tcase_add_test(tc, t_minus_1_shares_and_any_other_secret_are_shares_of_that_secret);
-    tcase_add_test(tc, false_shares_are_found_up_to_half_of_those_that_are_not_needed);
     tcase_add_test(tc, a_share_travels_as_forty_bytes_and_no_number_past_the_field);
     suite_add_tcase(s, tc);
     return s;
