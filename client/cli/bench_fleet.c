@@ -209,11 +209,11 @@ static enum stn_code key_of(const struct stn_bench_fleet *fleet, const struct st
                             struct stn_err *err)
 {
     const struct stn_bench_fleet_member *mine = of_dealer ? dealer : holder, *theirs = of_dealer ? holder : dealer;
-    uint8_t transport[32];
+    uint8_t transport[32], other[32];
     enum stn_code code = STN_OK;
     if (dealer->is_whole || holder->is_whole) {
-        code = stn_derive_transport(transport, &fleet->round, mine->entropy.transport, theirs->advert.transport,
-                                    dealer->advert.id, holder->advert.id, err);
+        code = stn_derive_transport(of_dealer ? transport : other, of_dealer ? other : transport, &fleet->round,
+                                    mine->entropy.transport, theirs->advert.transport, mine->advert.id, theirs->advert.id, err);
     } else {
         stn_digest_kdf(transport, dealer->entropy.transport, "bench", holder->advert.id, sizeof holder->advert.id);
     }

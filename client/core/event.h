@@ -16,7 +16,7 @@ enum stn_client_event_type {
     STN_CLIENT_FETCHED,    /* after FETCH: the blob is here (STN_OK), or code */
     STN_CLIENT_TRAINED,  /* after TRAIN: the delta is on disk, or code (STN_CANCELLED after CANCEL,
                             STN_LATE when a delta of that lease has left the device already) */
-    STN_CLIENT_ENCODED,  /* after ENCODE: the packed vector is on disk, its digest and size, or code
+    STN_CLIENT_ENCODED,  /* after ENCODE: the packed vector is there, its digest and size, or code
                           */
     STN_CLIENT_SENT,     /* after SEND: every chunk has arrived, or code */
     STN_CLIENT_INSTALLED /* after INSTALL: the released adapter is in place, or the old one was

@@ -32,6 +32,7 @@
 
 #include "crypto/ident.h"
 #include "crypto/mask.h"
+#include "secagg/roster.h"
 #include "secagg/terms.h"
 
 struct stn_secagg_client;
@@ -40,6 +41,7 @@ struct stn_secagg_client_config {
     struct stn_ident identity;
     struct stn_ident_cert certificate;      /* of the identity, by the directory */
     uint8_t coordinator[32], directory[32]; /* pinned */
+    struct stn_roster_known *known; /* under this directory, for all rounds of a device; NULL: every certificate is verified */
     uint32_t n_min_floor;
     double gamma_floor; /* takes part in no round that allows for fewer adversaries */
     uint32_t sigma_floor;

@@ -87,7 +87,7 @@ static enum stn_code check_adverts(struct stn_secagg_client *client,
             !stn_terms_allow(&client->terms, advert)) {
             code = STN_INVALID;
         } else if (slot != STN_HARARY_NOBODY) {
-            code = stn_roster_advert_verify(advert, cfg, client->config.directory, NULL);
+            code = stn_roster_advert_verify(advert, cfg, client->config.directory, client->config.known, NULL);
             client->neighbours[slot].advert = *advert;
         }
         last = order;
@@ -107,7 +107,8 @@ static enum stn_code check_adverts(struct stn_secagg_client *client,
     return code;
 }
 
-/* Both seeds in shares, sealed for each neighbour. */
+/* Both seeds in shares, sealed for each neighbour; and the keys of what the neighbours seal for this device. Whether those
+ * fit is for whoever they are shown to: the boxes are the coordinator's, with the neighbour's signature. */
 static enum stn_code deal(struct stn_secagg_client *client)
 {
     uint32_t k = client->bound.k;
@@ -120,20 +121,22 @@ static enum stn_code deal(struct stn_secagg_client *client)
     client->sealed = need(stn_mem_new(k, sizeof *client->sealed));
     enum stn_code code = STN_OK;
     for (uint32_t slot = 0; slot < k && code == STN_OK; slot++) {
-        const struct stn_secagg_client_neighbour *to = &client->neighbours[slot];
+        struct stn_secagg_client_neighbour *to = &client->neighbours[slot];
         const struct stn_share_place place = {client->index, to->index, slot};
         struct stn_shamir_share share;
-        uint8_t transport[32], key[32];
-        code = stn_derive_transport(transport, &client->round, client->entropy.transport,
+        uint8_t out[32], in[32], key[32];
+        code = stn_derive_transport(out, in, &client->round, client->entropy.transport,
                                     to->advert.transport, client->advert.id, to->advert.id, NULL);
         for (int of = STN_SHARE_OF_SELF; of <= STN_SHARE_OF_MASK && code == STN_OK; of++) {
             stn_shamir_deal(&share, of == STN_SHARE_OF_SELF ? client->entropy.self_seed : client->entropy.mask_seed,
                             (const stn_shamir_coefficients *)(coefficients + (size_t)of * n), n, slot + 1);
-            stn_share_key(key, transport, (enum stn_share_of)of);
+            stn_share_key(to->keys[of], in, (enum stn_share_of)of);
+            stn_share_key(key, out, (enum stn_share_of)of);
             stn_share_seal(&client->sealed[slot], (enum stn_share_of)of, key, &place, &share);
         }
         stn_entropy_wipe(&share, sizeof share);
-        stn_entropy_wipe(transport, sizeof transport);
+        stn_entropy_wipe(out, sizeof out);
+        stn_entropy_wipe(in, sizeof in);
         stn_entropy_wipe(key, sizeof key);
     }
     stn_entropy_wipe(coefficients, (2 * n + 1) * sizeof *coefficients);
@@ -246,21 +249,6 @@ static void hear_roster(struct stn_secagg_client_turn *turn, const struct stn_ms
 
 /* ---- deliver ---- */
 
-/* The keys of what a neighbour has sealed for this device. Whether they fit is for whoever they are shown to: the
- * boxes are the coordinator's, with the neighbour's signature. */
-static enum stn_code take_keys(const struct stn_secagg_client *client, struct stn_secagg_client_neighbour *from)
-{
-    uint8_t transport[32];
-    enum stn_code code = stn_derive_transport(transport, &client->round, client->entropy.transport,
-                                              from->advert.transport, from->advert.id, client->advert.id, NULL);
-    if (code == STN_OK) {
-        stn_share_key(from->keys[STN_SHARE_OF_SELF], transport, STN_SHARE_OF_SELF);
-        stn_share_key(from->keys[STN_SHARE_OF_MASK], transport, STN_SHARE_OF_MASK);
-        stn_entropy_wipe(transport, sizeof transport);
-    }
-    return code;
-}
-
 static enum stn_code make_masks(struct stn_secagg_client *client, uint32_t n_shared)
 {
     client->masks = need(stn_mem_new(n_shared + 1, sizeof *client->masks));
@@ -301,7 +289,6 @@ static void hear_deliver(struct stn_secagg_client_turn *turn, const struct stn_m
             code = STN_INVALID;
         } else {
             client->neighbours[slot].has_shared = true;
-            code = take_keys(client, &client->neighbours[slot]);
         }
     }
     code = code == STN_OK ? make_masks(client, deliver->n_slots) : code;

@@ -14,7 +14,7 @@ struct stn_secagg_client_neighbour {
     struct stn_advert advert;
     bool has_shared; /* the coordinator says so: there is a mask between us */
     bool survived;
-    uint8_t keys[2][32]; /* of the boxes with the shares of its seeds, by what they are of: secret */
+    uint8_t keys[2][32]; /* of the boxes that it seals for this device, by what their shares are of: secret */
 };
 
 struct stn_secagg_client {

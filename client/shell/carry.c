@@ -48,14 +48,6 @@ static void delta_path(const struct stn_device *device, uint64_t lease, char ret
     stn_place_path(&device->place, name, ret);
 }
 
-static void packed_path(const struct stn_device *device, const struct stn_round_id *round, char ret[static STN_FILE_PATH_MAX])
-{
-    char name[64], hex[2 * sizeof round->bytes + 1];
-    stn_hex_put(hex, round->bytes, sizeof round->bytes);
-    (void)snprintf(name, sizeof name, "work/%s.packed", hex);
-    stn_place_path(&device->place, name, ret);
-}
-
 /* Where a base model lies; false: not here. */
 static bool base_path(const struct stn_device *device, const struct stn_digest *base, char ret[static STN_FILE_PATH_MAX])
 {
@@ -248,10 +240,22 @@ static void log_work(const struct stn_device *device)
     }
 }
 
+/* NULL: there is none any more. */
+static void keep_packed(struct stn_device *device, uint8_t *packed)
+{
+    stn_send_stop(&device->send); /* of what was there */
+    stn_mem_free(device->packed);
+    device->packed = packed;
+}
+
 static void on_worked(struct stn_job *job)
 {
     struct stn_work *work = STN_LIST_OF(job, struct stn_work, job);
     struct stn_device *device = STN_LIST_OF(work, struct stn_device, work);
+    if (work->packed != NULL && !device->is_stopping) {
+        keep_packed(device, work->packed);
+        work->packed = NULL;
+    }
     stn_work_fini(work);
     if (device->is_stopping) {
         return;
@@ -324,7 +328,6 @@ static void do_encode(struct stn_device *device, const struct stn_client_effect 
     work->tier = effect->round.tier;
     stn_blob_path(&device->store, &work->lease.adapter.digest, work->adapter);
     delta_path(device, work->lease.lease, work->delta);
-    packed_path(device, &work->config.round, work->out);
     if (effect->round.n_masks > 0) {
         work->n_masks = effect->round.n_masks;
         work->masks = stn_mem_copy(effect->round.masks, work->n_masks * sizeof *work->masks);
@@ -354,7 +357,6 @@ static void do_install(struct stn_device *device, const struct stn_client_effect
 
 static void begin(struct stn_device *device, const struct stn_client_effect *effect)
 {
-    char path[STN_FILE_PATH_MAX];
     assert(device->job == STN_DEVICE_NO_JOB);
     device->doing = *effect;
     switch (effect->type) {
@@ -376,8 +378,11 @@ static void begin(struct stn_device *device, const struct stn_client_effect *eff
         break;
     case STN_CLIENT_SEND:
         device->job = STN_DEVICE_SEND;
-        packed_path(device, &effect->round.config.round, path);
-        stn_send_begin(&device->send, &effect->round.config.round, path, effect->round.upload_size);
+        if (device->packed == NULL) {
+            end_job(device, STN_NOT_FOUND);
+        } else {
+            stn_send_begin(&device->send, &effect->round.config.round, device->packed, effect->round.upload_size);
+        }
         break;
     default:
         device->job = STN_DEVICE_INSTALL;
@@ -447,6 +452,9 @@ static void trace(const struct stn_client_effect *effect)
 
 static void discard(struct stn_device *device, const struct stn_msg_lease *lease)
 {
+    if (device->job != STN_DEVICE_SEND) {
+        keep_packed(device, NULL);
+    }
     sweep_work(device, stn_agent_record(device->core)->lease.lease); /* which may be a new one by now */
     drop_adapter(device, &lease->adapter.digest);
 }
@@ -536,6 +544,7 @@ enum stn_code stn_carry_start(struct stn_device *device, struct stn_err *err)
                                       .allows_plain = device->owner.allow_plain,
                                       .secure = {.identity = device->identity,
                                                  .certificate = device->certificate,
+                                                 .known = &device->known,
                                                  .gamma_floor = STN_OWNER_GAMMA,
                                                  .sigma_floor = STN_OWNER_SIGMA}};
     memcpy(config.secure.coordinator, device->owner.key, sizeof config.secure.coordinator);
@@ -565,6 +574,6 @@ void stn_carry_stop(struct stn_device *device)
 {
     stn_dialog_drop(&device->ask);
     stn_fetch_stop(&device->fetch);
-    stn_send_stop(&device->send);
+    keep_packed(device, NULL);
     stn_loop_disarm(device->loop, &device->wake);
 }

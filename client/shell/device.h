@@ -63,6 +63,8 @@ struct stn_device {
 
     /* carry's */
     struct stn_agent *core;
+    uint8_t *packed; /* the vector of the round in hand, once it is encoded; a restart leaves that round */
+    struct stn_roster_known known; /* neighbours' certificates */
     struct stn_client_effects effects;
     bool is_stepping;
     struct stn_list events; /* that came while it stepped */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/str.h"
 #include "io/loop.h"
 
 static void end(struct stn_send *send, enum stn_code code)
@@ -52,21 +51,17 @@ static uint64_t pace_ms(struct stn_send *send, size_t size)
     return 0;
 }
 
-static enum stn_code put(struct stn_send *send, struct stn_send_slot *slot, uint32_t index)
+static void put(struct stn_send *send, struct stn_send_slot *slot, uint32_t index)
 {
     size_t size = stn_digest_chunk_size(send->size, index);
-    enum stn_code code = stn_file_pread(send->fd, send->path, send->piece, size, (uint64_t)index * STN_DIGEST_CHUNK, NULL);
-    if (code == STN_OK) {
-        slot->send = send;
-        slot->ask.told = on_put;
-        send->n_out++;
-        stn_dialog_ask(send->dialog, &slot->ask,
-                       &(struct stn_msg){.type = STN_MSG_PUT_CHUNK,
-                                         .put_chunk = {.round = send->round, .index = index, .size = (uint32_t)size,
-                                                       .data = send->piece}},
-                       STN_SEND_MS);
-    }
-    return code;
+    slot->send = send;
+    slot->ask.told = on_put;
+    send->n_out++;
+    stn_dialog_ask(send->dialog, &slot->ask,
+                   &(struct stn_msg){.type = STN_MSG_PUT_CHUNK,
+                                     .put_chunk = {.round = send->round, .index = index, .size = (uint32_t)size,
+                                                   .data = send->data + (size_t)index * STN_DIGEST_CHUNK}},
+                   STN_SEND_MS);
 }
 
 static void go_on(struct stn_send *send)
@@ -82,11 +77,7 @@ static void go_on(struct stn_send *send)
             return;
         }
         send->next++;
-        enum stn_code code = put(send, &send->slots[i], index);
-        if (code != STN_OK) {
-            end(send, code);
-            return;
-        }
+        put(send, &send->slots[i], index);
     }
     if (send->n_out == 0 && send->next == send->n_missing) {
         ask_missing(send);
@@ -154,29 +145,17 @@ static void on_missing(struct stn_dialog_ask *ask, enum stn_code code, const str
 
 /* ---- life ---- */
 
-void stn_send_begin(struct stn_send *send, const struct stn_round_id *round, const char *path, uint64_t size)
+void stn_send_begin(struct stn_send *send, const struct stn_round_id *round, const uint8_t *data, uint64_t size)
 {
-    uint64_t on_disk = 0;
     assert(!send->is_busy);
     send->is_busy = true;
     send->round = *round;
+    send->data = data;
     send->size = size;
     send->n_out = 0;
     send->n_passes = 0;
     send->next_ms = 0;
-    send->fd = -1;
     send->timer = (struct stn_timer){.fire = on_pace};
-    (void)stn_str_copy(send->path, sizeof send->path, path);
-    send->piece = stn_mem_new(STN_DIGEST_CHUNK, 1);
-    enum stn_code code = send->piece == NULL ? STN_MEMORY : stn_file_open(&send->fd, path, STN_FILE_READ, 0, NULL);
-    code = code == STN_OK ? stn_file_size(path, &on_disk, NULL) : code;
-    if (code == STN_OK && on_disk != size) {
-        code = STN_CORRUPT;
-    }
-    if (code != STN_OK) {
-        end(send, code);
-        return;
-    }
     ask_missing(send);
 }
 
@@ -190,11 +169,8 @@ void stn_send_stop(struct stn_send *send)
         stn_dialog_drop(&send->slots[i].ask);
     }
     stn_loop_disarm(send->loop, &send->timer);
-    stn_file_close(send->fd);
-    stn_mem_free(send->piece);
     stn_mem_free(send->missing);
-    send->fd = -1;
-    send->piece = NULL;
+    send->data = NULL;
     send->missing = NULL;
     send->n_missing = 0;
     send->is_busy = false;

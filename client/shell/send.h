@@ -1,10 +1,9 @@
-/* send: the packed vector to the coordinator: put_begin says what is missing, several chunks are out at a time, and
+/* send: the packed vector, which lies in memory, to the coordinator: put_begin says what is missing, several chunks are out at a time, and
  * put_begin at the end confirms that nothing is. Paced when the owner says how fast. Thread: the loop's. */
 #ifndef STN_CLIENT_SHELL_SEND_H
 #define STN_CLIENT_SHELL_SEND_H
 
 #include "client/shell/dialog.h"
-#include "io/file.h"
 
 #define STN_SEND_WINDOW 4
 #define STN_SEND_MS 30000 /* for one chunk */
@@ -27,9 +26,7 @@ struct stn_send {
     bool is_busy;
     struct stn_round_id round;
     uint64_t size;
-    char path[STN_FILE_PATH_MAX];
-    int fd;
-    uint8_t *piece; /* a chunk's bytes */
+    const uint8_t *data; /* (size) */
     uint32_t *missing;
     size_t n_missing, next;
     uint32_t n_out;
@@ -40,8 +37,8 @@ struct stn_send {
     struct stn_send_slot slots[STN_SEND_WINDOW];
 };
 
-/* May tell from within this call. */
-void stn_send_begin(struct stn_send *send, const struct stn_round_id *round, const char *path, uint64_t size);
+/* data stays where it is until it tells, or is stopped. */
+void stn_send_begin(struct stn_send *send, const struct stn_round_id *round, const uint8_t *data, uint64_t size);
 /* Tells nothing. One that is not busy is fine. */
 void stn_send_stop(struct stn_send *send);
 

@@ -14,6 +14,7 @@
 #include "update/round.h"
 
 #define PIECE ((size_t)1 << 19) /* elements that are packed at once: enough chunks to be hashed side by side */
+#define FEW ((size_t)1024)      /* elements whose bytes stay in the first cache */
 #define JUDGE_CONTEXT 512
 
 static bool stopping(void *context)
@@ -187,45 +188,40 @@ static enum stn_code train(struct stn_work *work, struct stn_err *err)
 
 _Static_assert(PIECE % STN_MASK_SUPERBLOCK == 0, "a piece is masked on its own");
 
-/* vector is masked on the way, in place: nothing else is as long. */
-static enum stn_code write_packed(struct stn_work *work, const struct stn_encode_config *encoding, uint32_t *vector,
-                                  struct stn_err *err)
+/* n elements from at on become bytes further down in the same memory, each of which was read before. */
+static void pack_down(uint32_t *vector, size_t at, size_t n, unsigned bits)
 {
-    struct stn_file_draft draft;
+    uint8_t few[FEW * sizeof *vector], *to = (uint8_t *)vector + at * (bits / 8);
+    for (size_t i = 0; i < n; i += FEW) {
+        size_t n_here = n - i < FEW ? n - i : FEW;
+        stn_pack_put(few, vector + at + i, n_here, bits);
+        memcpy(to + i * (bits / 8), few, n_here * (bits / 8));
+    }
+}
+
+/* vector is masked, packed and given to the work, all in place: nothing else is as long. */
+static enum stn_code pack(struct stn_work *work, const struct stn_encode_config *encoding, uint32_t **vector, struct stn_err *err)
+{
     struct stn_digest_tree tree;
     size_t n = stn_encode_length(encoding), width = encoding->bits / 8;
-    uint8_t *piece = stn_mem_grow(NULL, PIECE, width);
-    if (piece == NULL) {
-        return stn_err_set(err, STN_MEMORY, "no memory to pack a delta");
-    }
     stn_digest_tree_init(&tree, NULL, 0);
-    enum stn_code code = stn_file_draft(&draft, work->out, STN_FILE_SECRET, err);
-    bool is_open = code == STN_OK;
-    for (size_t at = 0; at < n && code == STN_OK; at += PIECE) {
+    for (size_t at = 0; at < n; at += PIECE) {
         size_t n_here = n - at < PIECE ? n - at : PIECE;
         if (stopping(work)) {
-            code = stn_err_set(err, STN_CANCELLED, "stopped while a delta was packed");
-            break;
+            return stn_err_set(err, STN_CANCELLED, "stopped while a delta was packed");
         }
         if (work->masks != NULL) {
-            stn_mask_apply(vector + at, n_here, at / STN_MASK_SUPERBLOCK, work->masks, work->n_masks);
+            stn_mask_apply(*vector + at, n_here, at / STN_MASK_SUPERBLOCK, work->masks, work->n_masks);
         }
-        stn_pack_put(piece, vector + at, n_here, encoding->bits);
-        stn_digest_tree_add(&tree, piece, n_here * width);
-        code = stn_file_draft_put(&draft, piece, n_here * width, err);
+        pack_down(*vector, at, n_here, encoding->bits);
+        stn_digest_tree_add(&tree, (uint8_t *)*vector + at * width, n_here * width);
     }
-    if (code == STN_OK) {
-        code = stn_file_draft_keep(&draft, err);
-    } else if (is_open) {
-        stn_file_draft_drop(&draft);
-    }
-    stn_entropy_wipe(piece, PIECE * width);
-    stn_mem_free(piece);
-    if (code == STN_OK) {
-        work->digest = stn_digest_tree_end(&tree);
-        work->size = stn_round_upload_size(encoding);
-    }
-    return code;
+    work->digest = stn_digest_tree_end(&tree);
+    work->size = stn_round_upload_size(encoding);
+    uint8_t *shorter = stn_mem_grow(*vector, (size_t)work->size, 1);
+    work->packed = shorter != NULL ? shorter : (uint8_t *)*vector;
+    *vector = NULL;
+    return STN_OK;
 }
 
 /* Its discount, and the ranks that the round has. */
@@ -271,9 +267,11 @@ static enum stn_code encode_delta(struct stn_work *work, struct stn_delta *delta
     stn_entropy_fill(seed, sizeof seed);
     code = stn_encode_delta(&encoding, delta->values, &delta->info, seed, vector, &result, err);
     stn_entropy_wipe(seed, sizeof seed);
-    code = code == STN_OK ? write_packed(work, &encoding, vector, err) : code;
-    stn_entropy_wipe(vector, stn_encode_length(&encoding) * sizeof *vector);
-    stn_mem_free(vector);
+    code = code == STN_OK ? pack(work, &encoding, &vector, err) : code;
+    if (vector != NULL) {
+        stn_entropy_wipe(vector, stn_encode_length(&encoding) * sizeof *vector);
+        stn_mem_free(vector);
+    }
     return code;
 }
 
@@ -350,6 +348,8 @@ void stn_work_fini(struct stn_work *work)
         work->masks = NULL;
         work->n_masks = 0;
     }
+    stn_mem_free(work->packed);
+    work->packed = NULL;
 }
 
 void stn_work_run(struct stn_job *job)

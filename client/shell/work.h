@@ -18,7 +18,7 @@ enum stn_work_kind {
     STN_WORK_NONE = 0,
     STN_WORK_NAME,    /* base: its digest */
     STN_WORK_TRAIN,   /* base, adapter, data -> out: the delta */
-    STN_WORK_ENCODE,  /* delta -> out: the packed vector, under its masks */
+    STN_WORK_ENCODE,  /* delta -> packed: the vector, under its masks */
     STN_WORK_INSTALL  /* base, adapter, data -> out: the adapter in place. base "": put in place without a judgement */
 };
 
@@ -46,14 +46,15 @@ struct stn_work {
 
     enum stn_code code; /* what came of it */
     struct stn_err err;
-    struct stn_digest digest; /* NAME, ENCODE: of the file; INSTALL: of the adapter, given */
+    struct stn_digest digest; /* NAME: of the file; ENCODE: of packed; INSTALL: of the adapter, given */
     uint64_t size;
+    uint8_t *packed;          /* ENCODE: (size) bytes, whoever takes them frees them */
     double loss;              /* TRAIN */
     bool has_holdout;         /* INSTALL */
     struct stn_holdout holdout;
 };
 
-/* The masks are wiped: when a work is done, whether it ran or not. A zeroed one is fine. */
+/* The masks are wiped: when a work is done, whether it ran or not. What was packed is freed. A zeroed one is fine. */
 void stn_work_fini(struct stn_work *work);
 
 /* The job's run; done and all inputs are set by the caller. */

@@ -22,21 +22,30 @@ void stn_derive_graph_seed(uint8_t ret[static 32], const struct stn_derive_round
     stn_digest_kdf(ret, round->root.bytes, "SA1/graph", ctx, sizeof ctx);
 }
 
-enum stn_code stn_derive_transport(uint8_t ret[static 32], const struct stn_derive_round *round,
-                                   const uint8_t secret[static 32], const uint8_t theirs[static 32],
-                                   const uint8_t from[static 32], const uint8_t to[static 32],
-                                   struct stn_err *err)
+static void transport(uint8_t ret[static 32], const struct stn_derive_round *round, const uint8_t shared[static 32],
+                      const uint8_t from[static 32], const uint8_t to[static 32])
 {
-    uint8_t shared[32], ctx[4 * 32];
-    enum stn_code code = stn_dh_shared(shared, secret, theirs, err);
-    if (code != STN_OK) {
-        return code;
-    }
+    uint8_t ctx[4 * 32];
     memcpy(ctx, round->cfg.bytes, 32);
     memcpy(ctx + 32, round->root.bytes, 32);
     memcpy(ctx + 64, from, 32);
     memcpy(ctx + 96, to, 32);
     stn_digest_kdf(ret, shared, "SA1/enc", ctx, sizeof ctx);
+}
+
+enum stn_code stn_derive_transport(uint8_t ret_out[static 32], uint8_t ret_in[static 32],
+                                   const struct stn_derive_round *round,
+                                   const uint8_t secret[static 32], const uint8_t theirs[static 32],
+                                   const uint8_t me[static 32], const uint8_t them[static 32],
+                                   struct stn_err *err)
+{
+    uint8_t shared[32];
+    enum stn_code code = stn_dh_shared(shared, secret, theirs, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    transport(ret_out, round, shared, me, them);
+    transport(ret_in, round, shared, them, me);
     stn_entropy_wipe(shared, sizeof shared);
     return STN_OK;
 }

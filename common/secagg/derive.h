@@ -26,11 +26,12 @@ void stn_derive_mask_secret(uint8_t ret[static 32], const uint8_t mseed[static 3
 void stn_derive_graph_seed(uint8_t ret[static 32], const struct stn_derive_round *round);
 
 /* Of what from seals for to: KDF(X25519(secret, theirs), "SA1/enc", cfg || R || from || to). Both
- * have it: the one from its own secret and the other's E, the other likewise. STN_DENIED for a
- * public key of low order. */
-enum stn_code stn_derive_transport(uint8_t ret[static 32], const struct stn_derive_round *round,
+ * have it: the one from its own secret and the other's E, the other likewise. ret_out is of what I
+ * seal for them, ret_in of what they seal for me. STN_DENIED for a public key of low order. */
+enum stn_code stn_derive_transport(uint8_t ret_out[static 32], uint8_t ret_in[static 32],
+                                   const struct stn_derive_round *round,
                                    const uint8_t secret[static 32], const uint8_t theirs[static 32],
-                                   const uint8_t from[static 32], const uint8_t to[static 32],
+                                   const uint8_t me[static 32], const uint8_t them[static 32],
                                    struct stn_err *err) STN_CHECKED;
 
 /* A member of a pair: its index in the roster and its M. */

@@ -30,17 +30,41 @@ void stn_roster_advert_sign(struct stn_advert *advert, const struct stn_digest *
     stn_ident_sign(advert->signature, device, "SA1/advert", text, 32 + SIGNED_PART);
 }
 
+static enum stn_code verify_certificate(const struct stn_advert *advert, const uint8_t directory[static STN_IDENT_PUBLIC],
+                                        struct stn_roster_known *known, struct stn_err *err)
+{
+    struct {
+        uint8_t directory[STN_IDENT_PUBLIC];
+        struct stn_ident_cert cert;
+    } text; /* without gaps */
+    static_assert(sizeof text == STN_IDENT_PUBLIC + STN_IDENT_CERT, "a certificate has no gaps");
+    text.cert.issued_at_s = stn_buf_get_u64(advert->issued_at_s);
+    memcpy(text.directory, directory, sizeof text.directory);
+    memcpy(text.cert.device, advert->id, sizeof text.cert.device);
+    memcpy(text.cert.token.bytes, advert->token, sizeof text.cert.token.bytes);
+    memcpy(text.cert.signature, advert->certificate, sizeof text.cert.signature);
+    if (known == NULL) {
+        return stn_ident_cert_verify(&text.cert, directory, err);
+    }
+    struct stn_digest digest = stn_digest_of(&text, sizeof text);
+    struct stn_digest *place = &known->certificates[digest.bytes[0]];
+    if (stn_digest_equal(place, &digest)) {
+        return STN_OK;
+    }
+    enum stn_code code = stn_ident_cert_verify(&text.cert, directory, err);
+    if (code == STN_OK) {
+        *place = digest;
+    }
+    return code;
+}
+
 enum stn_code stn_roster_advert_verify(const struct stn_advert *advert,
                                        const struct stn_digest *cfg,
                                        const uint8_t directory[static STN_IDENT_PUBLIC],
-                                       struct stn_err *err)
+                                       struct stn_roster_known *known, struct stn_err *err)
 {
     uint8_t text[32 + sizeof *advert];
-    struct stn_ident_cert cert = {.issued_at_s = stn_buf_get_u64(advert->issued_at_s)};
-    memcpy(cert.device, advert->id, sizeof cert.device);
-    memcpy(cert.token.bytes, advert->token, sizeof cert.token.bytes);
-    memcpy(cert.signature, advert->certificate, sizeof cert.signature);
-    enum stn_code code = stn_ident_cert_verify(&cert, directory, err);
+    enum stn_code code = verify_certificate(advert, directory, known, err);
     if (code != STN_OK) {
         return code;
     }

@@ -30,10 +30,17 @@
 /* Fills in id, certificate and signature; E, M, nonce and version are there. */
 void stn_roster_advert_sign(struct stn_advert *advert, const struct stn_digest *cfg,
                             const struct stn_ident *device, const struct stn_ident_cert *cert);
-/* The device signed it, and the directory that is pinned enrolled the device. */
+/* Certificates that have verified under one directory's key, by their digests, each at a place of its own: neighbours come
+ * again, and a signature that was right is. Zeroed at first. */
+struct stn_roster_known {
+    struct stn_digest certificates[256];
+};
+
+/* The device signed it, and the directory that is pinned enrolled the device. known may be NULL. */
 enum stn_code stn_roster_advert_verify(const struct stn_advert *advert,
                                        const struct stn_digest *cfg,
                                        const uint8_t directory[static STN_IDENT_PUBLIC],
+                                       struct stn_roster_known *known,
                                        struct stn_err *err) STN_CHECKED;
 
 /* What adverts are sorted by, and their leaf. */

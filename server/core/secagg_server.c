@@ -168,7 +168,7 @@ static enum stn_code advertise(struct stn_secagg_server_turn *turn, const struct
         return STN_INVALID;
     }
     enum stn_code code =
-        stn_roster_advert_verify(&msg->advert, &terms->cfg, server->config.directory, NULL);
+        stn_roster_advert_verify(&msg->advert, &terms->cfg, server->config.directory, NULL, NULL);
     if (code != STN_OK) {
         return code;
     }

@@ -284,8 +284,8 @@ static void bend(const struct stn_world_device *device, uint32_t slot, struct st
     const struct stn_secagg_client *client = device->client;
     const struct stn_secagg_client_neighbour *to = &client->neighbours[slot];
     const struct stn_share_place place = {client->index, to->index, slot};
-    uint8_t transport[32], key[32];
-    ck_assert_int_eq(stn_derive_transport(transport, &client->round, client->entropy.transport, to->advert.transport,
+    uint8_t transport[32], back[32], key[32];
+    ck_assert_int_eq(stn_derive_transport(transport, back, &client->round, client->entropy.transport, to->advert.transport,
                                           client->advert.id, to->advert.id, NULL),
                      STN_OK);
     for (int of = STN_SHARE_OF_SELF; of <= STN_SHARE_OF_MASK; of++) {

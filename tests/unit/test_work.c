@@ -52,6 +52,7 @@ static void save_adapter(const char *name, const struct stn_delta *delta)
 
 static void begin(enum stn_work_kind kind, const char *adapter, const char *out)
 {
+    stn_work_fini(&work);
     memset(&work, 0, sizeof work);
     work.kind = kind;
     work.n_threads = 1;
@@ -86,6 +87,7 @@ static void setup(void)
 
 static void teardown(void)
 {
+    stn_work_fini(&work);
     ck_assert_int_eq(stn_file_remove_tree(folder, &err), STN_OK);
 }
 
@@ -279,26 +281,22 @@ START_TEST(a_packed_vector_holds_the_delta)
     struct stn_encode_config encoding;
     struct stn_encode_totals totals;
     struct stn_digest digest;
-    uint64_t size = 0;
-    struct stn_buf packed = {0};
     begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
     must_run();
     uint64_t n_samples = work.n_samples;
     ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
-    begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+    begin(STN_WORK_ENCODE, "first.gguf", "");
     work.n_samples = n_samples;
     work.config = (struct stn_msg_round_config){.n_values = delta.n_values, .bits = 24, .n_max = 6, .n_min = 5,
                                                 .clip_norm = 100, .weight_max = 10, .seed = {9}};
     must_run();
     ck_assert_int_eq(stn_round_encoding(&work.config, &encoding, &err), STN_OK);
-    ck_assert_int_eq(stn_blob_name_file(work.out, &digest, &size, &err), STN_OK);
-    ck_assert_uint_eq(size, work.size);
-    ck_assert_uint_eq(size, stn_round_upload_size(&encoding));
+    ck_assert_uint_eq(work.size, stn_round_upload_size(&encoding));
+    digest = stn_digest_blob(work.packed, work.size);
     ck_assert(stn_digest_equal(&digest, &work.digest));
     uint32_t *sum = stn_mem_new(stn_encode_length(&encoding), sizeof *sum);
     float *mean = stn_mem_new(delta.n_values, sizeof *mean);
-    ck_assert_int_eq(stn_file_read(work.out, size, &packed, &err), STN_OK);
-    stn_pack_add(sum, packed.data, stn_encode_length(&encoding), encoding.bits);
+    stn_pack_add(sum, work.packed, stn_encode_length(&encoding), encoding.bits);
     ck_assert_int_eq(stn_encode_decode(&encoding, sum, 1, mean, &totals, &err), STN_OK);
     for (size_t i = 0; i < delta.n_values; i++) {
         ck_assert_double_lt(fabs((double)mean[i] - (double)delta.values[i]), 10 * encoding.step);
@@ -307,7 +305,6 @@ START_TEST(a_packed_vector_holds_the_delta)
     work.n_samples++; /* not what the coordinator was told */
     run();
     ck_assert_int_eq(work.code, STN_INVALID);
-    stn_buf_fini(&packed);
     stn_mem_free(sum);
     stn_mem_free(mean);
     stn_mem_free(delta.values);
@@ -321,29 +318,25 @@ START_TEST(a_vector_under_masks_is_the_vector_once_they_are_off)
     struct stn_delta delta = {0};
     struct stn_encode_config encoding;
     struct stn_encode_totals totals;
-    struct stn_buf packed = {0};
     begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
     must_run();
     uint64_t n_samples = work.n_samples;
     ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
-    begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+    begin(STN_WORK_ENCODE, "first.gguf", "");
     work.n_samples = n_samples;
     work.config = (struct stn_msg_round_config){.n_values = delta.n_values, .bits = 24, .n_max = 6, .n_min = 5,
                                                 .clip_norm = 100, .weight_max = 10, .seed = {9}, .secure = true};
     run();
     ck_assert_int_eq(work.code, STN_DENIED); /* there are no masks: nothing is packed */
-    ck_assert(!stn_file_exists(work.out));
+    ck_assert_ptr_null(work.packed);
     work.n_masks = 3;
     work.masks = stn_mem_copy(masks, sizeof masks);
     must_run();
-    stn_work_fini(&work);
-    ck_assert_ptr_null(work.masks);
     ck_assert_int_eq(stn_round_encoding(&work.config, &encoding, &err), STN_OK);
     size_t n = stn_encode_length(&encoding);
     uint32_t *sum = stn_mem_new(n, sizeof *sum);
     float *mean = stn_mem_new(delta.n_values, sizeof *mean);
-    ck_assert_int_eq(stn_file_read(work.out, work.size, &packed, &err), STN_OK);
-    stn_pack_add(sum, packed.data, n, encoding.bits);
+    stn_pack_add(sum, work.packed, n, encoding.bits);
     ck_assert_int_eq(stn_encode_decode(&encoding, sum, 1, mean, &totals, &err), STN_CORRUPT);
     for (size_t i = 0; i < 3; i++) {
         off[i] = masks[i];
@@ -354,7 +347,8 @@ START_TEST(a_vector_under_masks_is_the_vector_once_they_are_off)
     for (size_t i = 0; i < delta.n_values; i++) {
         ck_assert_double_lt(fabs((double)mean[i] - (double)delta.values[i]), 10 * encoding.step);
     }
-    stn_buf_fini(&packed);
+    stn_work_fini(&work);
+    ck_assert(work.masks == NULL && work.packed == NULL);
     stn_mem_free(sum);
     stn_mem_free(mean);
     stn_mem_free(delta.values);
@@ -370,7 +364,7 @@ static size_t trained(enum stn_factor factor, const char *out, uint64_t *ret_siz
     must_run();
     uint64_t n_samples = work.n_samples;
     ck_assert_int_eq(stn_delta_read(&delta, work.out, &work.lease, &err), STN_OK);
-    begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+    begin(STN_WORK_ENCODE, "first.gguf", "");
     path_of(out, work.delta);
     work.lease.train.factor = factor;
     work.n_samples = n_samples;
@@ -461,8 +455,7 @@ START_TEST(what_a_round_has_no_ranks_for_stays_at_home)
     for (uint32_t tier = 0; tier <= 1; tier++) {
         struct stn_encode_config encoding;
         struct stn_encode_totals totals;
-        struct stn_buf packed = {0};
-        begin(STN_WORK_ENCODE, "first.gguf", "round.packed");
+            begin(STN_WORK_ENCODE, "first.gguf", "");
         work.lease.train.n_halvings = 1;
         work.n_samples = n_samples;
         work.tier = tier;
@@ -473,8 +466,7 @@ START_TEST(what_a_round_has_no_ranks_for_stays_at_home)
         ck_assert_int_eq(stn_round_encoding(&work.config, &encoding, &err), STN_OK);
         uint32_t *sum = stn_mem_new(stn_encode_length(&encoding), sizeof *sum);
         float *mean = stn_mem_new(delta.n_values, sizeof *mean);
-        ck_assert_int_eq(stn_file_read(work.out, work.size, &packed, &err), STN_OK);
-        stn_pack_add(sum, packed.data, stn_encode_length(&encoding), encoding.bits);
+        stn_pack_add(sum, work.packed, stn_encode_length(&encoding), encoding.bits);
         ck_assert_int_eq(stn_encode_decode(&encoding, sum, 1, mean, &totals, &err), STN_OK);
         ck_assert_double_eq(totals.tier_weight[tier], 0.5);
         ck_assert_double_eq(totals.weight, 0.5);
@@ -486,7 +478,6 @@ START_TEST(what_a_round_has_no_ranks_for_stays_at_home)
                 ck_assert_double_lt(fabs((double)mean[t->offset + k] - want), 20 * encoding.step);
             }
         }
-        stn_buf_fini(&packed);
         stn_mem_free(sum);
         stn_mem_free(mean);
     }
