@@ -27,6 +27,10 @@ void stn_mem_free(void *p);
 /* What is free goes back to the system, where the heap would keep it for later: after much has been freed at once. */
 void stn_mem_trim(void);
 
+/* From now on what is free stays with the process, however large: for one that takes the same blocks again and again, and
+ * does not want each to come from the system page by page. */
+void stn_mem_hoard(void);
+
 /* How many allocations there have been in this process: a step that must not allocate compares two readings. */
 uint64_t stn_mem_count(void);
 
