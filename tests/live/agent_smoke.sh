@@ -2,49 +2,11 @@
 # One agent as its owner meets it: what it needs to run, that it does nothing without consent, stops when it is told to,
 # and goes on where it was.
 #   agent_smoke.sh STERNA STERNAD STERNA_AGENT TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 sternad=$2 agent=$3 top=$4
-dir=$(mktemp -d)
-pids=
-trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
-n_checks=0
+logs="out err dir.log log a/log"
 port=$(python3 "$top/tests/lib/port.py")
 fleet=$dir/fleet conf=$dir/a/agent.conf
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        for f in out err dir.log log a/log; do
-            echo "$f:"
-            tail -n 40 "$dir/$f" 2>/dev/null | sed 's/^/  /' || true
-        done
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
-
-ok() {
-    "$@" >"$dir/out" 2>"$dir/err"
-}
-
-fails() { # a piece of its one error line, then the command
-    piece=$1 code=0
-    shift
-    "$@" >"$dir/out" 2>"$dir/err" || code=$?
-    [ "$code" = 1 ] && [ "$(grep -c "^error: " "$dir/err")" = 1 ] && grep -q "^error: .*$piece" "$dir/err"
-}
-
-until_true() { # seconds at most, then a condition
-    n=$(($1 * 20))
-    shift
-    while ! "$@" 2>/dev/null; do
-        [ $n -gt 0 ] || return 1
-        n=$((n - 1))
-        sleep 0.05
-    done
-}
 
 start_agent() {
     "$agent" run --dir "$dir/a" 2>>"$dir/a/log" &
@@ -52,20 +14,15 @@ start_agent() {
     pids="$daemons $pid"
 }
 
-ends_well() {
-    kill -TERM "$1"
-    wait "$1"
-}
-
-says() { # a piece of the status
-    "$agent" status --config "$conf" --json >"$dir/out" 2>"$dir/err" && grep -q "$1" "$dir/out"
+status_has() { # a piece of it
+    ok "$agent" status --config "$conf" --json && says "$1"
 }
 
 logged() { # how often at least, a line
     [ "$(grep -c "$2" "$dir/a/log")" -ge "$1" ]
 }
 
-check "without a config run says what makes one" fails "sterna join" "$agent" run --config "$dir/nowhere.conf"
+check "without a config run says what makes one" fails 1 "sterna join" "$agent" run --config "$dir/nowhere.conf"
 check "a coordinator is made" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port" --address "127.0.0.1:$port"
 cat >"$dir/long.ini" <<INI
 [task]
@@ -90,16 +47,16 @@ check "a task is created" ok "$sterna" task create "$dir/long.ini" --dir "$fleet
 check "a device is invited" ok "$sterna" invite --dir "$fleet"
 check "it joins" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/a" --json
 check "... and says where" grep -q "\"config\": \"$conf\"" "$dir/out"
-check "status says that nothing runs" fails "no agent runs" "$agent" status --config "$conf"
-check "the folder is enough to find its config" fails "no agent runs in $dir/a:" "$agent" status --dir "$dir/a"
+check "status says that nothing runs" fails 1 "no agent runs" "$agent" status --config "$conf"
+check "the folder is enough to find its config" fails 1 "no agent runs in $dir/a:" "$agent" status --dir "$dir/a"
 chmod 644 "$dir/a/keys/device.key"
-check "a key that others may read is refused" fails "others may read this key" "$agent" run --config "$conf"
+check "a key that others may read is refused" fails 1 "others may read this key" "$agent" run --config "$conf"
 chmod 600 "$dir/a/keys/device.key"
 
 # -- no consent, no part --
 sed -i -e "s|^# threads = .*|threads = 1\nbackend = cpu\nretry_ms = 100\nretry_most_ms = 1000|" "$conf"
 start_agent
-check "it runs" until_true 30 says '"may_work": true'
+check "it runs" until_true 30 status_has '"may_work": true'
 sleep 0.5
 check "without data it asks for nothing" [ "$(grep -c "event=connected" "$dir/a/log")" = 0 ]
 check "SIGTERM ends it well" ends_well "$pid"
@@ -122,21 +79,21 @@ sleep 0.5
 check "a task without secure aggregation is none for it" [ "$(grep -c "event=training" "$dir/a/log")" = 0 ]
 check "it says why" ok "$agent" status --config "$conf"
 check "... in words" grep -q "no part in rounds without secure aggregation" "$dir/out"
-check "... and that its floor is low" says '"n_min_lowered": true'
+check "... and that its floor is low" status_has '"n_min_lowered": true'
 check "SIGTERM ends it well, in want of a secure task" ends_well "$pid"
 check "there is no evidence" ok "$sterna" log evidence --dir "$dir/a"
 check "... and it says so" grep -q "no evidence" "$dir/out"
 echo '{}' >"$dir/a/evidence/x-rosters.json"
-check "what is no evidence is said" fails "do not hold two statements" "$sterna" log evidence --dir "$dir/a" --json
+check "what is no evidence is said" fails 1 "do not hold two statements" "$sterna" log evidence --dir "$dir/a" --json
 rm "$dir/a/evidence/x-rosters.json" "$dir/a/agent.state"
 sed -i "s|^# allow_plain = .*|allow_plain = yes|" "$conf"
 start_agent
-check "it trains" until_true 30 says '"phase": "training"'
+check "it trains" until_true 30 status_has '"phase": "training"'
 check "it is paused" ok "$agent" pause --config "$conf"
-check "... and may not work" says '"may_work": false'
+check "... and may not work" status_has '"may_work": false'
 check "SIGTERM ends it well, paused" ends_well "$pid"
 start_agent
-check "it is paused still" until_true 30 says '"paused": true'
+check "it is paused still" until_true 30 status_has '"paused": true'
 check "... and has not begun again" [ "$(grep -c event=training "$dir/a/log")" = 1 ]
 check "it is resumed" ok "$agent" resume --dir "$dir/a"
 check "... and trains" until_true 30 logged 2 "event=training .*lease=[0-9]"
@@ -151,7 +108,7 @@ check "... and it begins afresh" until_true 30 logged 3 "event=training"
 # -- consent that is taken back --
 mv "$dir/data/home-00.jsonl" "$dir/aside"
 check "that its data are gone is said" until_true 30 logged 1 "event=withdrawn\|event=no_data"
-check "... and it is idle" until_true 30 says '"phase": "idle"'
+check "... and it is idle" until_true 30 status_has '"phase": "idle"'
 n=$(grep -c "event=training " "$dir/a/log") # it may have tried more than once before it noticed
 mv "$dir/aside" "$dir/data/home-00.jsonl"
 check "with its data it is back" until_true 60 logged $((n + 1)) "event=training "
@@ -163,8 +120,8 @@ check "SIGTERM ends the coordinator well" ends_well "$coordinator"
 rm "$dir/a/agent.state"
 start_agent
 check "without a coordinator it says so" until_true 60 logged 1 "event=no_reply"
-check "... and waits for it" says '"connected": false'
+check "... and waits for it" status_has '"connected": false'
 check "SIGTERM ends it well, alone" ends_well "$pid"
 check "SIGTERM ends the directory well" ends_well "$directory"
 pids=
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+passed

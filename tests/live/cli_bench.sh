@@ -2,35 +2,11 @@
 # bench train, infer, secagg, wire and coordinator as scripts use them: one JSON object with the promised keys, a random model that leaves no
 # file behind, steps that allocate nothing.
 #   cli_bench.sh STERNA TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 model=$2/deploy/models/home-base.gguf
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 mkdir "$dir/tmp"
-n_checks=0
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        sed 's/^/  /' "$dir/out" "$dir/err" || true
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
-
-ends() { # an exit code, then a command line
-    wanted=$1
-    shift
-    code=0
-    TMPDIR="$dir/tmp" STERNA_MODELS=$(dirname "$model") "$sterna" "$@" >"$dir/out" 2>"$dir/err" </dev/null || code=$?
-    [ $code -eq "$wanted" ]
-}
-
-is_object() { # stdout is one line that begins and ends as an object does, stderr is empty
-    [ "$(wc -l <"$dir/out")" -eq 1 ] && grep -q '^{.*}$' "$dir/out" && [ ! -s "$dir/err" ]
-}
+STERNA_MODELS=$(dirname "$model") TMPDIR=$dir/tmp
+export STERNA_MODELS TMPDIR
 
 has() { # all these keys, and each is a number
     for key in "$@"; do
@@ -38,73 +14,65 @@ has() { # all these keys, and each is a number
     done
 }
 
-number() {
-    sed "s/.*\"$1\": \([0-9.e+-]*\).*/\1/" "$dir/out"
-}
-
-less() { # by awk, for fractions
-    awk "BEGIN { exit !($1 < $2) }"
-}
-
-check "bench train runs on a random model" ends 0 bench train --shape tiny --ctx 32 --tokens 64 --steps 3 --threads 2 --json
+check "bench train runs on a random model" ok "$sterna" bench train --shape tiny --ctx 32 --tokens 64 --steps 3 --threads 2 --json
 check "says so in one object" is_object
 check "with the promised keys" has tokens_per_s ms_per_step peak_rss_bytes device_bytes loss_first loss_last peak_fraction
 check "beside the machine's own" has integer_dot_gmac_per_s f32_gmac_per_s memory_gb_per_s ternary_forward_fraction
-check "learns what it repeats" less "$(number loss_last)" "$(number loss_first)"
+check "learns what it repeats" holds "$(number loss_last) < $(number loss_first)"
 check "allocates nothing in a step" grep -q '"allocations": 0,' "$dir/out"
-check "stays below the peak" less "$(number peak_fraction)" 1
+check "stays below the peak" holds "$(number peak_fraction) < 1"
 check "leaves no file behind" test -z "$(ls -A "$dir/tmp")"
 parameters=$(number ternary_parameters)
-check "bench roofline counts a step without computing it" ends 0 bench roofline --shape tiny --ctx 32 --tokens 64 --json
+check "bench roofline counts a step without computing it" ok "$sterna" bench roofline --shape tiny --ctx 32 --tokens 64 --json
 check "in one object" is_object
 forward=$(sed 's/.*"ternary": {[^}]*"int8_macs": \([0-9.e+]*\).*/\1/' "$dir/out")
 check "a multiplication for each weight and token" awk "BEGIN { exit !($forward == 64 * $parameters) }"
-check "as a table too" ends 0 bench roofline --shape tiny --tokens 64
+check "as a table too" ok "$sterna" bench roofline --shape tiny --tokens 64
 check "with a line for each op" grep -q '^| attention_back |' "$dir/out"
 sanitizer=${ASAN_OPTIONS-}
 export ASAN_OPTIONS="$sanitizer:detect_leaks=0" # those of drivers are not ours
 if "$sterna" bench devices | grep -q '^vulkan *0'; then
-    check "bench train on a device" ends 0 bench train --shape tiny --ctx 16 --tokens 16 --steps 1 --backend vulkan --json
+    check "bench train on a device" ok "$sterna" bench train --shape tiny --ctx 16 --tokens 16 --steps 1 --backend vulkan --json
     check "moves nothing in a step" grep -q '"transfers": 0,' "$dir/out"
     check "says what it multiplies with, and what the device can do" has submissions_per_step planned_bytes f32_gmac_per_s
-    check "and what fraction of that it does" less 0 "$(number peak_fraction)"
+    check "and what fraction of that it does" holds "0 < $(number peak_fraction)"
 fi
 export ASAN_OPTIONS="$sanitizer"
-check "bench train measures a given model, exact, computed twice" ends 0 bench train -m "$model" --ctx 32 --tokens 64 --steps 2 \
+check "bench train measures a given model, exact, computed twice" ok "$sterna" bench train -m "$model" --ctx 32 --tokens 64 --steps 2 \
     --backward exact --recompute --json
 check "by its name" grep -q '"model": "home-base.gguf"' "$dir/out"
-check "a step of broken examples is refused" ends 2 bench train --shape tiny --ctx 32 --tokens 40
+check "a step of broken examples is refused" ends 2 "$sterna" bench train --shape tiny --ctx 32 --tokens 40
 check "with its numbers" grep -q "error: --tokens 40 are no whole number of examples of --ctx 32" "$dir/err"
-check "and passes shorter than an example" ends 2 bench train --shape tiny --ctx 32 --tokens 64 --pass-tokens 16
-check "bench infer runs" ends 0 bench infer -m "$model" --prompt 64 -n 16 --json
+check "and passes shorter than an example" ends 2 "$sterna" bench train --shape tiny --ctx 32 --tokens 64 --pass-tokens 16
+check "bench infer runs" ok "$sterna" bench infer -m "$model" --prompt 64 -n 16 --json
 check "in one object" is_object
 check "with the promised keys" has prefill_tokens_per_s decode_tokens_per_s peak_rss_bytes decode_memory_fraction
-check "a missing model is an error" ends 1 bench infer -m /nowhere.gguf
+check "a missing model is an error" ends 1 "$sterna" bench infer -m /nowhere.gguf
 secagg="bench secagg --clients 24 --params 5000 --dropout 0.1 --threads 2 --json"
-check "bench secagg runs a round with losses" ends 0 $secagg
+check "bench secagg runs a round with losses" ok "$sterna" $secagg
 check "says so in one object" is_object
 check "with the promised keys" has device_s server_unmask_s server_total_s wire_bytes_per_param server_rss_bytes sum_error \
     mask_bytes_per_s unmask_fraction server_unmask_cpu_s
 check "the sum is the plain sum" grep -q '"sum_error": 0,' "$dir/out"
-check "whose mean is the deltas'" less "$(number mean_error)" 1e-5
+check "whose mean is the deltas'" holds "$(number mean_error) < 1e-5"
 check "a small cohort's graph is complete" grep -q '"lost": 2, "k": 23, "t": 14,' "$dir/out"
 removed=$(number masks_removed)
 check "one mask a survivor comes off, and one for each pair with a lost one" test "$removed" -eq $((22 + 2 * 22))
-check "with every mask in every upload" ends 0 $secagg --full
+check "with every mask in every upload" ok "$sterna" $secagg --full
 check "the sum is the same" grep -q '"sum_error": 0,' "$dir/out"
 check "and the coordinator's work" test "$(number masks_removed)" -eq "$removed"
-check "bench secagg without a loss on one thread" ends 0 bench secagg --clients 70 --params 300 --dropout 0 --threads 1 --json
+check "bench secagg without a loss on one thread" ok "$sterna" bench secagg --clients 70 --params 300 --dropout 0 --threads 1 --json
 check "takes off one mask each" grep -q '"masks_removed": 70,' "$dir/out"
 check "and is right" grep -q '"sum_error": 0,' "$dir/out"
-check "a round beyond the bound is void" ends 1 bench secagg --clients 100 --params 300 --dropout 0.4 --json
+check "a round beyond the bound is void" ends 1 "$sterna" bench secagg --clients 100 --params 300 --dropout 0.4 --json
 check "in one line that says why" grep -q "^error: a device leaves the round, in which 40 of 100 are lost: limit$" "$dir/err"
-check "fewer members than a graph takes are wrong usage" ends 2 bench secagg --clients 4 --params 300 --json
-check "bench wire runs" ends 0 bench wire --seconds 0.2 --json
+check "fewer members than a graph takes are wrong usage" ends 2 "$sterna" bench secagg --clients 4 --params 300 --json
+check "bench wire runs" ok "$sterna" bench wire --seconds 0.2 --json
 check "says so in one object" is_object
 check "with its keys" has handshakes_per_s requests_per_s bytes_per_s loopback_round_trip_s loopback_bytes_per_s
-check "a handshake takes longer than a request" less "$(number request_cpu_s)" "$(number handshake_cpu_s)"
+check "a handshake takes longer than a request" holds "$(number request_cpu_s) < $(number handshake_cpu_s)"
 coordinator="bench coordinator --clients 5 --params 1000 --rounds 2 --secure off"
-check "bench coordinator runs rounds of a real one, on a disk and in memory" ends 0 $coordinator --floor --json
+check "bench coordinator runs rounds of a real one, on a disk and in memory" ok "$sterna" $coordinator --floor --json
 check "says so in one object" is_object
 check "with the promised keys" has round_s updates_per_s bytes_per_s server_rss_bytes server_cpu_s_per_update floor_round_s \
     server_sync_s_per_round device_cpu_s_per_update
@@ -112,12 +80,12 @@ check "in every round is every device" grep -q '"updates": 10, .*"updates": 10, 
 check "of the adapter that comes closest" grep -q '"params": 1024, ' "$dir/out"
 check "and of the state in memory" grep -q '"tmpfs": {"round_s": [0-9]' "$dir/out"
 check "leaves no file behind" test -z "$(ls -A "$dir/tmp")"
-check "secure rounds, too" ends 0 bench coordinator --clients 6 --params 3000 --rounds 2 --secure on --dir "$dir/tmp" --json
+check "secure rounds, too" ok "$sterna" bench coordinator --clients 6 --params 3000 --rounds 2 --secure on --dir "$dir/tmp" --json
 check "have every device in them" grep -q '"updates": 12, ' "$dir/out"
-check "take a message more for every stage" less 12 "$(number requests_per_update)"
-check "the state may be anywhere" ends 0 $coordinator --dir "$dir/tmp" --json
+check "take a message more for every stage" holds "12 < $(number requests_per_update)"
+check "the state may be anywhere" ok "$sterna" $coordinator --dir "$dir/tmp" --json
 check "and is then nowhere else" sh -c '! grep -q tmpfs\": "$1"' - "$dir/out"
-check "a coordinator that is none is named" ends 1 $coordinator --sternad /nowhere
+check "a coordinator that is none is named" ends 1 "$sterna" $coordinator --sternad /nowhere
 check "with what to do" grep -q "^error: /nowhere is no program: say --sternad PATH$" "$dir/err"
-check "fewer devices than a round takes are wrong usage" ends 2 bench coordinator --clients 4
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+check "fewer devices than a round takes are wrong usage" ends 2 "$sterna" bench coordinator --clients 4
+passed

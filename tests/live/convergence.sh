@@ -2,31 +2,10 @@
 # At a rate where the loss falls by half a nat and more with the exact backward pass, int8 backward reaches 95 % of that fall with
 # the same seed: on home-base, and with STERNA_FULL on a 125m model and ../shared/data/biomedqa.
 #   convergence.sh STERNA TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 top=$2
 shared=${STERNA_SHARED:-$top/../shared}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-n_checks=0
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        sed 's/^/  /' "$dir"/*.json "$dir"/*.err || true
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
-
-number() { # a run, then a key
-    sed "s/.*\"$2\": \([0-9.e+-]*\).*/\1/" "$dir/$1.json"
-}
-
-holds() { # by awk, for fractions
-    awk "BEGIN { exit !($1) }"
-}
+logs="*.json *.err"
 
 train() { # a model, data, the backward pass, then options
     model=$1 data=$2 backward=$3
@@ -35,8 +14,12 @@ train() { # a model, data, the backward pass, then options
         >"$dir/$backward.json" 2>"$dir/$backward.err" </dev/null
 }
 
+loss() { # of a run: first or last
+    number "loss_$2" "$dir/$1.json"
+}
+
 fall() { # of a run: from its first tenth to its last
-    echo "($(number "$1" loss_first) - $(number "$1" loss_last))"
+    echo "($(loss "$1" first) - $(loss "$1" last))"
 }
 
 compare() { # what, then as train without the backward pass
@@ -46,7 +29,7 @@ compare() { # what, then as train without the backward pass
     check "$what: int8 trains" train "$model" "$data" int8 "$@"
     check "$what: the exact path's loss falls by half a nat" holds "$(fall exact) >= 0.5"
     check "$what: int8 falls as far" holds "$(fall int8) >= 0.95 * $(fall exact)"
-    echo "$what: exact $(number exact loss_first) -> $(number exact loss_last), int8 $(number int8 loss_first) -> $(number int8 loss_last)"
+    echo "$what: exact $(loss exact first) -> $(loss exact last), int8 $(loss int8 first) -> $(loss int8 last)"
 }
 
 "$sterna" data demo -o "$dir/homes" --devices 2 --seed 1 >/dev/null
@@ -57,4 +40,4 @@ if [ -n "${STERNA_FULL:-}" ] && [ -f "$shared/data/biomedqa/train.jsonl" ] && ! 
 else
     echo "skipped: the 125m model on biomedqa is for STERNA_FULL with ../shared"
 fi
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+passed

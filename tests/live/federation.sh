@@ -4,42 +4,11 @@
 # comes out is, bit for bit, what the accepted deltas come to.
 # Device 4 is an app with the library inside.
 #   federation.sh STERNA STERNAD STERNA_AGENT RECOMPUTE APP TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 sternad=$2 agent=$3 recompute=$4 app=$5 top=$6
-dir=$(mktemp -d)
-pids=
-trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
-n_checks=0
+logs="out err dir.log log a*/log"
 port=$(python3 "$top/tests/lib/port.py")
 fleet=$dir/fleet
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        for f in "$dir"/out "$dir"/err "$dir"/dir.log "$dir"/log "$dir"/a*/log; do
-            echo "$f:"
-            tail -n 40 "$f" 2>/dev/null | sed 's/^/  /' || true
-        done
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
-
-ok() {
-    "$@" >"$dir/out" 2>"$dir/err"
-}
-
-until_true() { # seconds at most, then a condition
-    n=$(($1 * 50))
-    shift
-    while ! "$@" 2>/dev/null; do
-        [ $n -gt 0 ] || return 1
-        n=$((n - 1))
-        sleep 0.02
-    done
-}
 
 start_coordinator() {
     "$sternad" run --config "$fleet/sternad.conf" 2>>"$dir/log" &
@@ -58,16 +27,6 @@ start_agent() {
     fi
     eval "agent_$1=$!"
     pids="$pids $!"
-}
-
-killed() {
-    kill -9 "$1"
-    wait "$1" 2>/dev/null || true
-}
-
-ends_well() {
-    kill -TERM "$1"
-    wait "$1"
 }
 
 # -- a fleet --
@@ -119,14 +78,13 @@ done
 first=$(head -n 1 "$dir/urls")
 check "a spent token enrols no other device" sh -c '! "$1" join "$2" --dir "$3/other" >"$3/out" 2>"$3/err"' - "$sterna" "$first" "$dir"
 check "... and says so" grep -q "^error: .*token is spent" "$dir/err"
-fails_to_join() { # a piece of the one error line, then the URL
-    ! "$sterna" join "$2" --dir "$dir/other" --timeout 1 >"$dir/out" 2>"$dir/err" &&
-        [ "$(wc -l <"$dir/err")" = 1 ] && grep -q "^error: .*$1" "$dir/err"
+fails_to_join() { # the exit code, words of the one error line, then the URL
+    fails "$1" "$2" "$sterna" join "$3" --dir "$dir/other" --timeout 1
 }
-check "a URL that is none is named" fails_to_join "sterna://" "http://127.0.0.1:$port/"
-check "so is one without a token" fails_to_join "no token" "${first%&token=*}"
-check "nobody there is said" fails_to_join "does not answer" "$(echo "$first" | sed "s|:$port/|:1/|")"
-check "another key is said" fails_to_join "keys are not this fleet" "$(echo "$first" | sed 's|key=[0-9a-f]*|key='"$(cat "$fleet/keys/directory.pub")"'|')"
+check "a URL that is none is named" fails_to_join 2 "sterna://" "http://127.0.0.1:$port/"
+check "so is one without a token" fails_to_join 1 "no token" "${first%&token=*}"
+check "nobody there is said" fails_to_join 1 "does not answer" "$(echo "$first" | sed "s|:$port/|:1/|")"
+check "another key is said" fails_to_join 1 "keys are not this fleet" "$(echo "$first" | sed 's|key=[0-9a-f]*|key='"$(cat "$fleet/keys/directory.pub")"'|')"
 check "the same device may repeat it" ok "$sterna" join "$first" --dir "$dir/a0"
 check "a key is its owner's alone" [ "$(stat -c %a "$dir/a0/keys/device.key")" = 600 ]
 sed -i 's|^\[agent\]|[agent]\nmodel = '"$top/deploy/models/home-base.gguf"'|' "$dir/a1/agent.conf"
@@ -199,4 +157,4 @@ check "... its key" test ! -e "$dir/a0/keys/device.key"
 check "SIGTERM ends the coordinator well" ends_well "$coordinator"
 check "SIGTERM ends the directory well" ends_well "$directory"
 pids=
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+passed

@@ -1,23 +1,9 @@
 #!/bin/sh
 # sterna simulate as a user runs it. Arguments: sterna, the source's top.
-set -u
-sterna=$1
-top=$2
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+. "$(dirname "$0")/../lib/live.sh"
+sterna=$1 top=$2
 STERNA_MODELS=$top/deploy/models
 export STERNA_MODELS
-n=0
-failed=0
-
-# check NAME EXPECTED ACTUAL
-check() {
-    n=$((n + 1))
-    if [ "$2" != "$3" ]; then
-        failed=$((failed + 1))
-        printf '%s: expected "%s", got "%s"\n' "$1" "$2" "$3"
-    fi
-}
 
 # without wall_s, the only number that may differ
 numbers() {
@@ -45,81 +31,72 @@ digest() {
     python3 -c 'import json, sys
 print(json.load(open(sys.argv[1]))["adapter_digest"])' "$1"
 }
-check "without losses masks change no bit" "$(digest "$dir/1")" "$(digest "$dir/6")"
-check "secure aggregation is on unless it is off" "True False" "$(python3 -c 'import json, sys
+same "without losses masks change no bit" "$(digest "$dir/1")" "$(digest "$dir/6")"
+same "secure aggregation is on unless it is off" "True False" "$(python3 -c 'import json, sys
 print(json.load(open(sys.argv[1]))["secure"], json.load(open(sys.argv[2]))["secure"])' "$dir/1" "$dir/6")"
-check "it costs bytes, and not many" True "$(python3 -c 'import json, sys
+same "it costs bytes, and not many" True "$(python3 -c 'import json, sys
 on, off = (sum(r["bytes_up"] for r in json.load(open(f))["rounds"]) for f in sys.argv[1:])
 print(off < on < 1.05 * off)' "$dir/1" "$dir/6")"
-check "n_min is printed" 1 "$(grep -c "cohort 6, n_min 3," "$dir/7")"
-check "any number of threads gives the same numbers" "$(numbers "$dir/1")" "$(numbers "$dir/2")"
-check "losses and delays come from the seed" "$(numbers "$dir/4")" "$(numbers "$dir/5")"
-check "another seed is another history" 1 "$([ "$(numbers "$dir/1")" != "$(numbers "$dir/3")" ] && echo 1)"
-check "the result has its parts" "2 6 True True" "$(python3 -c 'import json, sys
+same "n_min is printed" 1 "$(grep -c "cohort 6, n_min 3," "$dir/7")"
+same "any number of threads gives the same numbers" "$(numbers "$dir/1")" "$(numbers "$dir/2")"
+same "losses and delays come from the seed" "$(numbers "$dir/4")" "$(numbers "$dir/5")"
+same "another seed is another history" 1 "$([ "$(numbers "$dir/1")" != "$(numbers "$dir/3")" ] && echo 1)"
+same "the result has its parts" "2 6 True True" "$(python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
 r = d["rounds"]
 print(len(r), d["clients"], r[1]["eval_loss"] < r[0]["eval_loss"] < d["base"]["loss"], {"local", "central", "federated"} <= set(d))' "$dir/1")"
-check "devices are lost and counted" True "$(python3 -c 'import json, sys
+same "devices are lost and counted" True "$(python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
 print(sum(r["lost"] for r in d["rounds"]) > 0 and all(r["clients"] >= d["n_min"] == 3 for r in d["rounds"]))' "$dir/4")"
-check "the report asks for nothing from elsewhere" 0 "$(grep -c -E '(src|href)="?http' "$dir/r.html")"
-check "the report has its numbers" 1 "$(grep -c '"adapter_digest":' "$dir/r.html")"
-check "the merged adapter is one" 8 "$("$sterna" adapter info "$dir/a.gguf" --json | python3 -c 'import json, sys
+same "the report asks for nothing from elsewhere" 0 "$(grep -c -E '(src|href)="?http' "$dir/r.html")"
+same "the report has its numbers" 1 "$(grep -c '"adapter_digest":' "$dir/r.html")"
+same "the merged adapter is one" 8 "$("$sterna" adapter info "$dir/a.gguf" --json | python3 -c 'import json, sys
 print(json.load(sys.stdin)["rank"])')"
 for lora in both ffa alternate; do
     "$sterna" simulate --clients 5 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 1 > "$dir/$lora"
     "$sterna" simulate --clients 5 --rounds 2 --local-steps 2 --lora $lora --outer adam --json --threads 2 > "$dir/again"
-    check "$lora: any number of threads gives the same numbers" "$(numbers "$dir/$lora")" "$(numbers "$dir/again")"
+    same "$lora: any number of threads gives the same numbers" "$(numbers "$dir/$lora")" "$(numbers "$dir/again")"
 done
-check "one factor alone goes up in about half the bytes" "True True" "$(python3 -c 'import json, sys
+same "one factor alone goes up in about half the bytes" "True True" "$(python3 -c 'import json, sys
 both, ffa, alternate = (sum(r["bytes_up"] for r in json.load(open(f"{sys.argv[1]}/{n}"))["rounds"]) for n in ("both", "ffa", "alternate"))
 print(0.4 < ffa / both < 0.6, 0.4 < alternate / both < 0.6)' "$dir")"
 printf '[task]\nname = t\n[model]\nbase = %s\nhalvings = 2\n[train]\nlocal_steps = 2\n[cohort]\ntarget = 4\nn_min = 3\nsecure = no\nstaleness = 2
 [merge]\nlora = alternate\n' "$top/deploy/models/home-base.gguf" > "$dir/mixed.ini"
 "$sterna" simulate --task "$dir/mixed.ini" --clients 8 --rounds 4 --latency 500 --json --threads 1 > "$dir/mixed"
 "$sterna" simulate --task "$dir/mixed.ini" --clients 8 --rounds 4 --latency 500 --json --threads 2 > "$dir/again"
-check "mixed ranks, factors in turn, stale deltas: the same numbers again" "$(numbers "$dir/mixed")" "$(numbers "$dir/again")"
+same "mixed ranks, factors in turn, stale deltas: the same numbers again" "$(numbers "$dir/mixed")" "$(numbers "$dir/again")"
 sed 's/staleness = 2/delta = 0.1/; s/n_min = 3/n_min = 5/; s/target = 4/target = 8/; s/halvings = 2/halvings = 1/' "$dir/mixed.ini" > "$dir/two.ini"
 for secure in on off; do
     "$sterna" simulate --task "$dir/two.ini" --clients 8 --rounds 2 --secure $secure --json > "$dir/two-$secure"
 done
-digest_of() {
-    python3 -c 'import json, sys
-print(json.load(open(sys.argv[1]))["adapter_digest"])' "$1"
-}
-check "mixed ranks under masks come to the same" "$(digest_of "$dir/two-on")" "$(digest_of "$dir/two-off")"
-check "and what comes of them learns" True "$(python3 -c 'import json, sys
+same "mixed ranks under masks come to the same" "$(digest "$dir/two-on")" "$(digest "$dir/two-off")"
+same "and what comes of them learns" True "$(python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
 print(len(d["rounds"]) == 4 and d["rounds"][3]["eval_loss"] < d["base"]["loss"] - 1)' "$dir/mixed")"
 "$sterna" data demo -o "$dir/homes" --devices 3 > /dev/null
 cat "$dir"/homes/home-*.jsonl > "$dir/all.jsonl"
-check "one client for each value of a field" 3 "$("$sterna" simulate -d "$dir/all.jsonl" --partition by:home --rounds 1 \
+same "one client for each value of a field" 3 "$("$sterna" simulate -d "$dir/all.jsonl" --partition by:home --rounds 1 \
     --local-steps 1 --secure off --json | python3 -c 'import json, sys
 print(json.load(sys.stdin)["clients"])')"
-check "a lopsided split runs too" 6 "$("$sterna" simulate -d "$dir/all.jsonl" --partition dirichlet:0.1 --clients 6 \
+same "a lopsided split runs too" 6 "$("$sterna" simulate -d "$dir/all.jsonl" --partition dirichlet:0.1 --clients 6 \
     --rounds 1 --local-steps 1 --json | python3 -c 'import json, sys
 print(json.load(sys.stdin)["clients"])')"
 
-# fails EXIT TEXT OPTIONS...
-fails() {
-    code=$1
-    text=$2
+refused() { # the exit code, words of the error, then options
+    expected=$1 words=$2
     shift 2
-    "$sterna" simulate "$@" > /dev/null 2> "$dir/err"
-    check "exit of $*" "$code" "$?"
-    check "one line for $*" 1 "$(grep -c "^error: .*$text" "$dir/err")"
+    check "simulate $*" fails "$expected" "$words" "$sterna" simulate "$@"
 }
-fails 2 'expected iid, dirichlet:ALPHA or by:FIELD' --partition odd -d "$dir/all.jsonl"
-fails 1 'cohort of 9 is more than the 4 clients' --clients 4 --cohort 9
-fails 1 'secure round has 5 devices at least' --clients 4
-fails 1 'no-such.gguf' -m no-such.gguf
-fails 1 'no field street' -d "$dir/all.jsonl" --partition by:street
-fails 2 'expected a number from 2 to' --clients 1
-fails 2 'no option is called' --no-such
+refused 2 'expected iid, dirichlet:ALPHA or by:FIELD' --partition odd -d "$dir/all.jsonl"
+refused 1 'cohort of 9 is more than the 4 clients' --clients 4 --cohort 9
+refused 1 'secure round has 5 devices at least' --clients 4
+refused 1 'no-such.gguf' -m no-such.gguf
+refused 1 'no field street' -d "$dir/all.jsonl" --partition by:street
+refused 2 'expected a number from 2 to' --clients 1
+refused 2 'no option is called' --no-such
 printf '[task]\nname = A B\n' > "$dir/t.ini"
-fails 1 'base in .model. is missing' --task "$dir/t.ini"
+refused 1 'base in .model. is missing' --task "$dir/t.ini"
 echo '{"prompt": 3}' >> "$dir/all.jsonl"
-fails 1 'all.jsonl.*181' -d "$dir/all.jsonl"
+refused 1 'all.jsonl.*181' -d "$dir/all.jsonl"
 
-echo "$((100 * (n - failed) / n))%: Checks: $n, Failures: $failed, Errors: 0"
-[ "$failed" -eq 0 ]
+passed

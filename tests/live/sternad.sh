@@ -2,56 +2,18 @@
 # The coordinator and its directory as an operator meets them: made, checked, run, asked, stopped, and what is wrong said
 # in one line.
 #   sternad.sh STERNA STERNAD TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 sternad=$2 top=$3
-dir=$(mktemp -d)
-pids=
-trap 'for p in $pids; do kill -9 "$p" 2>/dev/null || true; done; umount "$dir/small" 2>/dev/null || true; rm -rf "$dir"' EXIT
-n_checks=0
+logs="out err log dir.log"
 port=$(python3 "$top/tests/lib/port.py")
 id=$(printf %064d 7)
 
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        for f in out err log dir.log; do
-            echo "$f:"
-            sed 's/^/  /' "$dir/$f" 2>/dev/null || true
-        done
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
-
-ok() {
-    "$@" >"$dir/out" 2>"$dir/err"
-}
-
-fails() { # the exit code, a piece of its one error line, then the command
-    expected=$1 piece=$2 code=0
-    shift 2
-    "$@" >"$dir/out" 2>"$dir/err" || code=$?
-    [ "$code" = "$expected" ] && [ "$(wc -l <"$dir/err")" = 1 ] && grep -q "^error: .*$piece" "$dir/err"
-}
-
-says() {
-    grep -q "$1" "$dir/out"
+at_end() {
+    umount "$dir/small" 2>/dev/null || true
 }
 
 wait_for_socket() {
-    n=0
-    while [ ! -S "$1" ] && [ $n -lt 200 ]; do
-        sleep 0.05
-        n=$((n + 1))
-    done
-    [ -S "$1" ]
-}
-
-ends_well() {
-    kill -TERM "$1"
-    wait "$1"
+    until_true 10 [ -S "$1" ]
 }
 
 fleet=$dir/fleet
@@ -202,4 +164,4 @@ if mount -t tmpfs -o size=4m tmpfs "$dir/small" 2>/dev/null; then
 else
     echo "skipped: a full disk (no right to mount one)"
 fi
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+passed

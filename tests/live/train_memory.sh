@@ -1,27 +1,13 @@
 #!/bin/sh
 # What `sterna train` takes is what its plan says, and stays within --memory-limit, from all that is wanted down to the least.
 #   train_memory.sh STERNA TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 vocab=$2/deploy/models/home-base.gguf
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-n_checks=0
 
 if grep -q __asan_init "$sterna"; then
     echo "skipped: a sanitizer's own memory is in no plan"
     exit 77
 fi
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        sed 's/^/  /' "$dir/out" "$dir/err" || true
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
 
 train() { # an adapter's name, then options
     out=$1
@@ -32,10 +18,6 @@ train() { # an adapter's name, then options
 
 refuses() { # as train
     ! train "$@" && [ ! -e "$dir/$1" ]
-}
-
-number() { # of the last command's object
-    tr ',{}' '\n\n\n' <"$dir/out" | sed -n "s/^ *\"$1\": \([0-9]*\)$/\1/p" | head -1
 }
 
 planned() {
@@ -92,4 +74,4 @@ check "is kept to the plan" keeps 99999999999
 check "and gives the same adapter" cmp "$dir/e.gguf" "$dir/f.gguf"
 unset STERNA_TEST_CACHE
 check "less does not" refuses d.gguf --memory-limit $((least - 4))M
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+passed

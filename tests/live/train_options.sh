@@ -1,22 +1,8 @@
 #!/bin/sh
 # What `sterna train` can be told: validation and patience, limits, several adapters, passes, scales, dropout.
 #   train_options.sh STERNA TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 model=$2/deploy/models/home-base.gguf
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-n_checks=0
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        sed 's/^/  /' "$dir/out" "$dir/err" || true
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
 
 train() { # an adapter's name, then options
     out=$1
@@ -25,22 +11,10 @@ train() { # an adapter's name, then options
         >"$dir/out" 2>"$dir/err" </dev/null
 }
 
-fails() { # words of the error, then as train
+refuses() { # words of the error, then as train
     words=$1
     shift
-    ! train "$@" && [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -q "^error: " "$dir/err" && grep -q "$words" "$dir/err" && [ ! -e "$dir/$1" ]
-}
-
-says() { # words on stdout
-    grep -q -e "$1" "$dir/out"
-}
-
-number() { # of the last command's object, by its key's first place
-    tr ',{}' '\n\n\n' <"$dir/out" | sed -n "s/^ *\"$1\": \([0-9.e+-]*\)$/\1/p" | head -1
-}
-
-holds() { # by awk, for fractions
-    awk "BEGIN { exit !($1) }"
+    ! train "$@" && one_error "$words" && [ ! -e "$dir/$1" ]
 }
 
 i=0
@@ -66,8 +40,8 @@ check "and is said so" says '"validation": {"examples": 9, "looks": 1[0-9],'
 check "what was written is what did best" sh -c '"$1" eval -m "$2" -a "$3/b.gguf" -d "$3/other.jsonl" --backend cpu --json >"$3/eval"' - "$sterna" "$model" "$dir"
 evaluated=$(sed 's/.*"loss": \([0-9.e+-]*\).*/\1/' "$dir/eval")
 check "by its loss" holds "($evaluated - $(number loss_best))^2 < 1e-10"
-check "patience without validation is refused" fails "patience needs --validation" no.gguf --patience 2
-check "two kinds of validation are refused" fails "give one" no.gguf --validation "$dir/other.jsonl" --validation-share 0.1
+check "patience without validation is refused" refuses "patience needs --validation" no.gguf --patience 2
+check "two kinds of validation are refused" refuses "give one" no.gguf --validation "$dir/other.jsonl" --validation-share 0.1
 
 # limits
 check "tokens end a run" train c.gguf --token-limit 900 --json
@@ -79,7 +53,7 @@ check "as a stop" says '"stopped": true, "end": "time"'
 check "that keeps its adapter" test -s "$dir/d.gguf"
 check "and goes on when it is told so" train d.gguf --epochs 5000 --time-limit 0.02 --resume "$dir/kept" --json
 
-check "a run that leaves all numbers ends" fails "^error: the example.* of line.* step [0-9]*: .*lower the rate" no.gguf --lr 10 \
+check "a run that leaves all numbers ends" refuses "the example.* of line.* step [0-9]*: .*lower the rate" no.gguf --lr 10 \
     --weight-decay 10 --clip 0 --schedule constant --warmup 0 --epochs 300 --checkpoint "$dir/none"
 
 # passes
@@ -88,7 +62,7 @@ check "as the plan says" says '"pass_tokens": 40'
 small=$(number loss_last)
 check "passes may be large" train f.gguf --steps 3 --pass-tokens 128 --backward exact --json
 check "and the loss is the same within rounding" holds "($small - $(number loss_last))^2 < 1e-8"
-check "passes below the longest example are refused" fails "pass-tokens is 5: give at least" no.gguf --pass-tokens 5
+check "passes below the longest example are refused" refuses "pass-tokens is 5: give at least" no.gguf --pass-tokens 5
 
 # scales and dropout
 check "a rank-stabilised scale" train g.gguf --steps 2 --rslora --alpha 16 --rank 4 --json
@@ -118,6 +92,6 @@ check "as each alone" train m.gguf --steps 4
 check "the first" cmp "$dir/m.gguf" "$dir/first"
 check "one goes on from another" train n.gguf --steps 2 -a "$dir/first" --json
 check "with its shape" says '"rank": 8'
-check "two into one file are refused" fails "two adapters would be written" no.gguf "$dir/other.jsonl" "$dir/no.gguf"
-check "half a pair is refused" fails "stands alone" no.gguf "$dir/other.jsonl"
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+check "two into one file are refused" refuses "two adapters would be written" no.gguf "$dir/other.jsonl" "$dir/no.gguf"
+check "half a pair is refused" refuses "stands alone" no.gguf "$dir/other.jsonl"
+passed

@@ -1,23 +1,9 @@
 #!/bin/sh
 # A training run that is killed and taken up again ends with the very bytes of one that never stopped.
 #   train_resume.sh STERNA TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 top=$2
-dir=$(mktemp -d)
-pid=
-trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true; rm -rf "$dir"' EXIT
-n_checks=0
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        sed 's/^/  /' "$dir/log" || true
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
+logs=log
 
 i=0
 while [ $i -lt 48 ]; do
@@ -48,14 +34,14 @@ for delay in 0 0.1 0.3; do
     if [ -e "$dir/kept/checkpoint" ]; then resume="--resume $dir/kept"; else resume=; fi
     # shellcheck disable=SC2086
     train killed.gguf --checkpoint "$dir/kept" --checkpoint-steps 1 $resume &
-    pid=$!
+    pid=$! pids=$!
     wait_for "$dir/kept/checkpoint"
     sleep $delay
     # the shell that waits for sterna is $pid; sterna is its child
     child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null || true)
     [ -z "$child" ] || kill -9 $child 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
-    pid=
+    pids=
 done
 check "a killed run has left a checkpoint" test -e "$dir/kept/checkpoint"
 check "a killed run has left no adapter" test ! -e "$dir/killed.gguf"
@@ -66,13 +52,13 @@ check "with every step in its metrics once" cmp "$dir/whole.steps" "$dir/killed.
 
 # stopped by a signal: a clean end that keeps what was done
 train stopped.gguf --checkpoint "$dir/stop" --checkpoint-steps 1 &
-pid=$!
+pid=$! pids=$!
 wait_for "$dir/stop/checkpoint"
 child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null || true)
 [ -z "$child" ] || kill -INT $child 2>/dev/null || true
 code=0
 wait "$pid" || code=$?
-pid=
+pids=
 check "a run that is asked to stop ends well" test $code -eq 0
 check "and keeps its adapter" test -s "$dir/stopped.gguf"
 check "and says where it stopped" grep -q "(stopped)" "$dir/log"
@@ -93,4 +79,4 @@ check "another rate is refused" refuses "it has lr=" --resume "$dir/kept" --lr 1
 echo '{"text": "one more"}' >>"$dir/data.jsonl"
 check "other data are refused" refuses "it has data=" --resume "$dir/kept"
 check "a folder without a checkpoint is refused" refuses "no checkpoint" --resume "$dir"
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+passed
