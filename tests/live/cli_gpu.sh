@@ -1,33 +1,18 @@
 #!/bin/sh
-# Training on a GPU that fails: where nobody has asked for it the processor goes on, and says so; where somebody has it is an error.
+# Training on a GPU that fails: where nobody has asked for it the processor goes on, and warns so; where somebody has it is an error.
 #   cli_gpu.sh STERNA TOP
-set -eu
+. "$(dirname "$0")/../lib/live.sh"
 sterna=$1 model=$2/deploy/models/home-base.gguf
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 export STERNA_CACHE="$dir" ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" # those of drivers are not ours
-n_checks=0
-
-check() { # what was claimed, then a command
-    claim=$1
-    shift
-    if ! "$@"; then
-        echo "failed: $claim"
-        sed 's/^/  /' "$dir/out" "$dir/err" || true
-        exit 1
-    fi
-    n_checks=$((n_checks + 1))
-}
 
 train() { # an exit code, words of STERNA_VULKAN, a backend, the adapter, options
-    wanted=$1 words=$2 backend=$3 out=$4 code=0
+    wanted=$1 words=$2 backend=$3 out=$4
     shift 4
-    STERNA_VULKAN=$words "$sterna" train -m "$model" -d "$dir/data.jsonl" -o "$dir/$out" --steps 6 --batch-tokens 64 --ctx 32 \
-        --backend "$backend" --threads 1 --json "$@" >"$dir/out" 2>"$dir/err" </dev/null || code=$?
-    [ $code -eq "$wanted" ]
+    ends "$wanted" env STERNA_VULKAN="$words" "$sterna" train -m "$model" -d "$dir/data.jsonl" -o "$dir/$out" --steps 6 --batch-tokens 64 --ctx 32 \
+        --backend "$backend" --threads 1 --json "$@"
 }
 
-says() { # words of the one line on stderr
+warns() { # words of the one line on stderr
     [ "$(wc -l <"$dir/err")" -eq 1 ] && grep -q "$1" "$dir/err"
 }
 
@@ -40,7 +25,7 @@ done >"$dir/data.jsonl"
 check "the processor trains" train 0 "" cpu cpu.gguf --checkpoint "$dir/cpu" --checkpoint-steps 2
 if ! STERNA_VULKAN=emulated "$sterna" bench devices | grep -q '^vulkan *0'; then
     echo "skipped: there is no GPU, and nobody plays one"
-    echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+    passed
     exit 0
 fi
 check "what is faster is found out" train 0 emulated auto any.gguf
@@ -50,22 +35,22 @@ check "as it says" grep -q '"backend": "vulkan"' "$dir/out"
 
 # a step is two submissions, its gradients and AdamW
 check "a GPU that is lost is no end" train 0 emulated,lost=1 auto a.gguf
-check "that is said" says 'level=warn event=fell_back_to_cpu code=io text=".*the device was lost during a step"'
+check "that is said" warns 'level=warn event=fell_back_to_cpu code=io text=".*the device was lost during a step"'
 check "in the result too" grep -q '"backend": "cpu".*"fell_back": ".*the device was lost during a step"' "$dir/out"
 check "nothing else is different" cmp "$dir/cpu.gguf" "$dir/a.gguf"
 check "one without memory is no end" train 0 emulated,oom=2 auto b.gguf
-check "that is said" says 'event=fell_back_to_cpu code=memory text=".*no memory for [0-9]* bytes of .*"'
+check "that is said" warns 'event=fell_back_to_cpu code=memory text=".*no memory for [0-9]* bytes of .*"'
 check "nothing else is different" cmp "$dir/cpu.gguf" "$dir/b.gguf"
 check "lost in its fifth step" train 0 emulated,lost=9 auto c.gguf --checkpoint "$dir/c" --checkpoint-steps 2 --metrics "$dir/metrics"
-check "it goes on" says 'event=fell_back_to_cpu'
+check "it goes on" warns 'event=fell_back_to_cpu'
 check "from the last checkpoint, the fourth step's" sh -c '[ "$(sed -n "s/.*\"step\": \([0-9]*\),.*/\1/p" "$1" | tr "\n" " ")" = "1 2 3 4 5 6 " ]' - "$dir/metrics"
 check "with what the GPU has learned" sh -c '! cmp -s "$1/cpu.gguf" "$1/c.gguf"' - "$dir"
 
 check "a GPU that was asked for and is lost is an error" train 1 lost=9 vulkan d.gguf --checkpoint "$dir/d" --checkpoint-steps 2
-check "that is said" says "^error: .*the device was lost during a step"
+check "that is said" warns "^error: .*the device was lost during a step"
 check "no adapter is written" test ! -e "$dir/d.gguf"
 check "the checkpoint is whole" train 0 "" vulkan d.gguf --resume "$dir/d"
 check "and ends as if nothing had happened" cmp "$dir/gpu.gguf" "$dir/d.gguf"
 check "one without memory is an error" train 1 memory=1 vulkan e.gguf
-check "that is said" says "^error: .*no memory for [0-9]* bytes of .*"
-echo "100%: Checks: $n_checks, Failures: 0, Errors: 0"
+check "that is said" warns "^error: .*no memory for [0-9]* bytes of .*"
+passed
