@@ -33,7 +33,7 @@ while [ $i -lt 60 ]; do
     echo "{\"prompt\": \"turn the lamp in room $i on and the fan in room $((i + 1)) off ->\", \"completion\": \" on lamp room $((i * 7 % 40))\"}"
     i=$((i + 1))
 done >"$dir/data.jsonl"
-"$sterna" model random --shape 125m --type tq1_0 --vocab "$vocab" --seed 1 -o "$dir/model.gguf" >"$dir/out" 2>"$dir/err"
+"$sterna" model random --shape 125m --layers 5 --type tq1_0 --vocab "$vocab" --seed 1 -o "$dir/model.gguf" >"$dir/out" 2>"$dir/err"
 check "trains without a limit" train a.gguf
 check "within its plan" keeps 99999999999
 check "with everything kept" test "$(number recompute_layers)" -eq 0
