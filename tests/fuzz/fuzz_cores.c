@@ -17,6 +17,7 @@
 #include "crypto/entropy.h"
 #include "secagg/roster.h"
 #include "server/core/coordinator.h"
+#include "tests/fuzz/jobs.h"
 
 #define EVENTS_MOST 4096
 
@@ -383,32 +384,7 @@ static void end_job(struct run *run)
     enum stn_code code = v % 4 == 0 ? (enum stn_code)(v / 4 % STN_N_CODES) : STN_OK;
     struct stn_client_effect job = run->job;
     run->job = (struct stn_client_effect){.type = STN_CLIENT_TRACE};
-    struct stn_client_event event = {.type = STN_CLIENT_TIME};
-    if (job.type == STN_CLIENT_FETCH) {
-        event.type = STN_CLIENT_FETCHED;
-        event.fetched.digest = job.blob.digest;
-        event.fetched.code = code;
-    } else if (job.type == STN_CLIENT_TRAIN) {
-        event.type = STN_CLIENT_TRAINED;
-        event.trained.lease = job.lease.lease;
-        event.trained.code = code;
-        event.trained.n_samples = number(run);
-    } else if (job.type == STN_CLIENT_ENCODE) {
-        event.type = STN_CLIENT_ENCODED;
-        event.encoded.round = job.round.config.round;
-        event.encoded.code = code;
-        event.encoded.digest.bytes[0] = 1;
-        event.encoded.size = 300;
-    } else if (job.type == STN_CLIENT_SEND) {
-        event.type = STN_CLIENT_SENT;
-        event.sent.round = job.round.config.round;
-        event.sent.code = code;
-    } else if (job.type == STN_CLIENT_INSTALL) {
-        event.type = STN_CLIENT_INSTALLED;
-        event.installed.code = code;
-        memcpy(event.installed.task, job.install.task, sizeof event.installed.task);
-    }
-    tell_agent(run, event);
+    tell_agent(run, job_has_ended(&job, code, job.type == STN_CLIENT_TRAIN ? number(run) : 0));
 }
 
 static void agent_event(struct run *run)

@@ -18,6 +18,7 @@
 #include "proto/codec.h"
 #include "secagg/roster.h"
 #include "server/core/secagg_server.h"
+#include "tests/fuzz/jobs.h"
 
 enum { N = 6, N_MIN = 5, VALUES = 8, EVENTS_MOST = 400, REPLAYS = 8 };
 
@@ -275,33 +276,8 @@ static void start_agent(struct run *run)
 static void end_job(struct run *run, enum stn_code code)
 {
     const struct stn_client_effect job = run->job;
-    struct stn_client_event event = {.type = STN_CLIENT_TIME};
     run->job = (struct stn_client_effect){.type = STN_CLIENT_TRACE};
-    if (job.type == STN_CLIENT_FETCH) {
-        event.type = STN_CLIENT_FETCHED;
-        event.fetched.digest = job.blob.digest;
-        event.fetched.code = code;
-    } else if (job.type == STN_CLIENT_TRAIN) {
-        event.type = STN_CLIENT_TRAINED;
-        event.trained.lease = job.lease.lease;
-        event.trained.code = code;
-        event.trained.n_samples = 5;
-    } else if (job.type == STN_CLIENT_ENCODE) {
-        event.type = STN_CLIENT_ENCODED;
-        event.encoded.round = job.round.config.round;
-        event.encoded.code = code;
-        event.encoded.digest.bytes[0] = 77;
-        event.encoded.size = 300;
-    } else if (job.type == STN_CLIENT_SEND) {
-        event.type = STN_CLIENT_SENT;
-        event.sent.round = job.round.config.round;
-        event.sent.code = code;
-    } else if (job.type == STN_CLIENT_INSTALL) {
-        event.type = STN_CLIENT_INSTALLED;
-        event.installed.code = code;
-        memcpy(event.installed.task, job.install.task, sizeof event.installed.task);
-    }
-    tell_agent(run, event);
+    tell_agent(run, job_has_ended(&job, code, 5));
 }
 
 /* ---- answers ---- */

@@ -1,4 +1,4 @@
-#include "tests/lib/run.h"
+#include "tests/unit/adapters.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -73,44 +73,15 @@ static void close_llama(void)
     stn_buf_fini(&model);
 }
 
-static struct stn_adapter *fresh(float alpha)
-{
-    struct stn_adapter *adapter = NULL;
-    ck_assert_int_eq(stn_adapter_new(&adapter, arch, RANK, alpha, STN_ARCH_ALL, &err), STN_OK);
-    stn_adapter_init_hash(adapter, 11);
-    return adapter;
-}
-
-static const float *values_of(const struct stn_adapter *adapter, enum stn_arch_target target, bool is_b)
-{
-    for (size_t i = 0; i < adapter->n_tensors; i++) {
-        if (adapter->tensors[i].target == target && adapter->tensors[i].is_b == is_b) {
-            return adapter->values + adapter->tensors[i].offset;
-        }
-    }
-    ck_abort_msg("no such matrix");
-}
-
-static bool same(const struct stn_adapter *a, const struct stn_adapter *b)
-{
-    struct stn_buf one = {0}, two = {0};
-    ck_assert_int_eq(stn_adapter_file_write(a, &one, &err), STN_OK);
-    ck_assert_int_eq(stn_adapter_file_write(b, &two, &err), STN_OK);
-    bool is_same = one.size == two.size && memcmp(one.data, two.data, one.size) == 0;
-    stn_buf_fini(&one);
-    stn_buf_fini(&two);
-    return is_same;
-}
-
 START_TEST(what_comes_back_is_the_same_adapter_bit_for_bit)
 {
-    struct stn_adapter *out = fresh(12.7f), *in = NULL, *told = NULL;
+    struct stn_adapter *out = new_adapter(arch, RANK, 12.7f), *in = NULL, *told = NULL;
     ck_assert_int_eq(stn_adapter_set_str(out, "sterna.task", "lamps \"and\" \xc3\xa9", &err), STN_OK);
     ck_assert_int_eq(stn_adapter_set_u64(out, "sterna.version", UINT64_MAX, &err), STN_OK);
     ck_assert_msg(stn_peft_export(out, arch, folder, &err) == STN_OK, "%s", err.text);
     ck_assert_msg(stn_peft_import(&in, NULL, folder, &err) == STN_OK, "%s", err.text);
     ck_assert_msg(stn_peft_import(&told, arch, folder, &err) == STN_OK, "%s", err.text);
-    ck_assert(same(out, in) && same(out, told));
+    ck_assert(is_same_adapter(out, in) && is_same_adapter(out, told));
     stn_adapter_free(told);
     stn_adapter_free(in);
     stn_adapter_free(out);
@@ -122,7 +93,7 @@ START_TEST(a_rank_stabilised_scale_is_the_same_product_for_every_reader)
 {
     for (uint64_t i = 0; i < 40; i++) {
         float meant = i == 0 ? 16 : (float)(stn_rng_mix(i) % 10007) * 0.0123f + 0.1f;
-        struct stn_adapter *out = fresh((float)((double)meant * sqrt(RANK))), *in = NULL;
+        struct stn_adapter *out = new_adapter(arch, RANK, (float)((double)meant * sqrt(RANK))), *in = NULL;
         struct stn_buf text = {0};
         char path[64], words[64];
         ck_assert_int_eq(stn_adapter_set_u64(out, STN_ADAPTER_RSLORA, 1, &err), STN_OK);
@@ -137,7 +108,7 @@ START_TEST(a_rank_stabilised_scale_is_the_same_product_for_every_reader)
         ck_assert_double_eq_tol(strtod(at + strlen(words), NULL), (double)meant, 1e-6 * (double)meant);
         ck_assert(i > 0 || strncmp(at + strlen(words), "16,", 3) == 0);
         ck_assert_msg(stn_peft_import(&in, NULL, folder, &err) == STN_OK, "%s", err.text);
-        ck_assert(same(out, in));
+        ck_assert(is_same_adapter(out, in));
         stn_buf_fini(&text);
         stn_adapter_free(in);
         stn_adapter_free(out);
@@ -147,7 +118,7 @@ END_TEST
 
 START_TEST(rows_that_change_places_need_the_model)
 {
-    struct stn_adapter *out = fresh(4);
+    struct stn_adapter *out = new_adapter(arch, RANK, 4);
     ck_assert_int_eq(stn_peft_export(out, NULL, folder, &err), STN_INVALID);
     ck_assert_ptr_nonnull(strstr(err.text, "-m MODEL"));
     stn_adapter_free(out);
@@ -209,7 +180,7 @@ START_TEST(merged_weights_are_the_models_in_the_checkpoints_own_order_of_rows)
 {
     static float wq[2][HEADS * D * E], wk[2][KV * D * E], a[2][RANK * E], b[HEADS * D * RANK + KV * D * RANK];
     float *bq = b, *bk = b + HEADS * D * RANK;
-    struct stn_adapter *out = fresh(7);
+    struct stn_adapter *out = new_adapter(arch, RANK, 7);
     struct stn_safetensors *file = NULL;
     char path[STN_FILE_PATH_MAX];
     double x[2][E], q[2][HEADS * D], k[2][KV * D], s = 7.0 / RANK;
@@ -273,7 +244,7 @@ START_TEST(a_config_that_asks_for_more_is_refused_by_its_word)
         {"{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": -1}", "lora_alpha", STN_INVALID},
         {"[]", "no JSON object", STN_CORRUPT},
     };
-    struct stn_adapter *out = fresh(7), *in = NULL;
+    struct stn_adapter *out = new_adapter(arch, RANK, 7), *in = NULL;
     ck_assert_int_eq(stn_peft_export(out, arch, folder, &err), STN_OK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         put_file(STN_PEFT_CONFIG, cases[i].config, strlen(cases[i].config));

@@ -1,4 +1,4 @@
-#include "tests/lib/run.h"
+#include "tests/unit/adapters.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -50,31 +50,11 @@ static void end(void)
 
 static struct stn_adapter *fresh(float alpha, bool rslora)
 {
-    struct stn_adapter *adapter = NULL;
-    ck_assert_int_eq(stn_adapter_new(&adapter, arch, RANK, alpha, STN_ARCH_ALL, &err), STN_OK);
-    stn_adapter_init_hash(adapter, 11);
+    struct stn_adapter *adapter = new_adapter(arch, RANK, alpha);
     if (rslora) {
         ck_assert_int_eq(stn_adapter_set_u64(adapter, STN_ADAPTER_RSLORA, 1, &err), STN_OK);
     }
     return adapter;
-}
-
-static bool same(const struct stn_adapter *a, const struct stn_adapter *b)
-{
-    struct stn_buf one = {0}, two = {0};
-    ck_assert_int_eq(stn_adapter_file_write(a, &one, &err), STN_OK);
-    ck_assert_int_eq(stn_adapter_file_write(b, &two, &err), STN_OK);
-    bool is_same = one.size == two.size && memcmp(one.data, two.data, one.size) == 0;
-    stn_buf_fini(&one);
-    stn_buf_fini(&two);
-    return is_same;
-}
-
-static const float *values_of(const struct stn_adapter *adapter, enum stn_arch_target target, bool is_b)
-{
-    const struct stn_adapter_tensor *t = &adapter->tensors[2 * target + is_b];
-    ck_assert(t->target == target && t->is_b == is_b);
-    return adapter->values + t->offset;
 }
 
 START_TEST(an_adapter_of_a_model_with_scales_comes_back_bit_for_bit)
@@ -86,7 +66,7 @@ START_TEST(an_adapter_of_a_model_with_scales_comes_back_bit_for_bit)
         ck_assert_msg(stn_peft_export(out, arch, peft, &err) == STN_OK, "%s", err.text);
         ck_assert_msg(stn_peft_import(&in, NULL, peft, &err) == STN_OK, "%s", err.text);
         ck_assert_msg(stn_peft_import(&told, arch, peft, &err) == STN_OK, "%s", err.text);
-        ck_assert(same(out, in) && same(out, told));
+        ck_assert(is_same_adapter(out, in) && is_same_adapter(out, told));
         stn_adapter_free(told);
         stn_adapter_free(in);
         stn_adapter_free(out);
