@@ -50,7 +50,8 @@ static double bound_ms(const struct device *device, const struct stn_count *coun
 
 static json_t *row_of(const struct stn_count *count)
 {
-    json_t *row = json_pack("{sI sf sf sf}", "nodes", (json_int_t)count->n_nodes, "int8_macs", count->macs_int8, "f32_macs",
+    json_t *row = json_pack("{sI sI sf sf sf}", "nodes", (json_int_t)count->n_nodes, "together", (json_int_t)count->n_together,
+                            "int8_macs", count->macs_int8, "f32_macs",
                             count->macs_f32, "bytes", count->bytes);
     for (size_t d = 0; d < N_DEVICES; d++) {
         (void)json_object_set_new(row, devices[d].name, json_real(bound_ms(&devices[d], count)));
@@ -60,7 +61,7 @@ static json_t *row_of(const struct stn_count *count)
 
 static void print_row(const char *name, const struct stn_count *count, const double *ms)
 {
-    (void)printf("| %s | %zu | %.2f | %.2f | %.0f |", name, count->n_nodes, count->macs_int8 * 1e-9, count->macs_f32 * 1e-9,
+    (void)printf("| %s | %zu | %zu | %.2f | %.2f | %.0f |", name, count->n_nodes, count->n_nodes - count->n_together, count->macs_int8 * 1e-9, count->macs_f32 * 1e-9,
                  count->bytes * 1e-6);
     for (size_t d = 0; d < N_DEVICES; d++) {
         (void)printf(" %.3g |", ms[d]);
@@ -72,11 +73,11 @@ static void print_table(const struct stn_count *counts)
 {
     struct stn_count all = {0};
     double sums[N_DEVICES] = {0};
-    (void)printf("| op | nodes | int8 GMAC | f32 GMAC | MB |");
+    (void)printf("| op | nodes | alone | int8 GMAC | f32 GMAC | MB |");
     for (size_t d = 0; d < N_DEVICES; d++) {
         (void)printf(" %s ms |", devices[d].name);
     }
-    (void)printf("\n|---|---|---|---|---|---|---|---|\n");
+    (void)printf("\n|---|---|---|---|---|---|---|---|---|\n");
     for (int op = 0; op < STN_N_OPS; op++) {
         double ms[N_DEVICES];
         for (size_t d = 0; d < N_DEVICES; d++) {
@@ -84,6 +85,7 @@ static void print_table(const struct stn_count *counts)
             sums[d] += ms[d];
         }
         all.n_nodes += counts[op].n_nodes;
+        all.n_together += counts[op].n_together;
         all.macs_int8 += counts[op].macs_int8;
         all.macs_f32 += counts[op].macs_f32;
         all.bytes += counts[op].bytes;

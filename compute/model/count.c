@@ -1,6 +1,7 @@
 #include "compute/model/count.h"
 
 #include "base/mem.h"
+#include "compute/together.h"
 #include "compute/model/network_build.h"
 
 struct counting {
@@ -52,23 +53,63 @@ static double macs_of(const struct counting *c, const struct stn_node *node)
     }
 }
 
-static void count(const struct counting *c, const struct stn_node *node)
+/* What a node that goes with FIRST reads and writes for itself: not the x that it shares, nor the y that it adds to. */
+static double bytes_with(const struct stn_graph *graph, const struct stn_node *first, const struct stn_node *node)
+{
+    bool shares_y = node->out[0] == first->out[0];
+    double bytes = shares_y ? 0 : bytes_of(graph, node->out[0]) * (node->add ? 2 : 1);
+    for (size_t i = 0; i < stn_op_row(node->op)->n_inputs; i++) {
+        bytes += node->in[i] == first->in[i] ? 0 : bytes_of(graph, node->in[i]);
+    }
+    return bytes;
+}
+
+static double bytes_alone(const struct stn_graph *graph, const struct stn_node *node)
+{
+    const struct stn_op_row *row = stn_op_row(node->op);
+    double bytes = 0;
+    for (size_t i = 0; i < row->n_inputs; i++) {
+        bool is_looked_up = node->op == STN_OP_EMBED && i == 1; /* as many rows as are read */
+        bytes += node->in[i] == STN_OP_NONE ? 0 : is_looked_up ? bytes_of(graph, node->out[0]) / 2 : bytes_of(graph, node->in[i]);
+    }
+    for (size_t i = 0; i < row->n_outputs; i++) {
+        bytes += bytes_of(graph, node->out[i]) * (i == 0 && node->add ? 2 : 1);
+    }
+    return bytes;
+}
+
+/* first: the node that it goes with, or NULL */
+static void count(const struct counting *c, const struct stn_node *node, const struct stn_node *first)
 {
     const struct stn_graph *graph = &c->network->graph;
-    const struct stn_op_row *row = stn_op_row(node->op);
     struct stn_count *own = &c->ops[node->op];
     bool is_int8 = stn_graph_shape(graph, node->in[0])->dtype == STN_DTYPE_Q8;
     *(is_int8 ? &own->macs_int8 : &own->macs_f32) += macs_of(c, node);
     own->n_nodes++;
-    for (size_t i = 0; i < row->n_inputs; i++) {
-        bool is_looked_up = node->op == STN_OP_EMBED && i == 1; /* as many rows as are read */
-        own->bytes += node->in[i] == STN_OP_NONE ? 0
-                      : is_looked_up             ? bytes_of(graph, node->out[0]) / 2
-                                                 : bytes_of(graph, node->in[i]);
+    own->n_together += first == NULL ? 0 : 1;
+    own->bytes += first == NULL ? bytes_alone(graph, node) : bytes_with(graph, first, node);
+}
+
+static enum stn_code count_pass(const struct counting *c, size_t number, struct stn_err *err)
+{
+    const struct stn_pass *pass = &c->network->graph.passes[number];
+    bool *done = stn_mem_new(pass->n_nodes, sizeof *done);
+    if (c->network->graph.failed || done == NULL) {
+        stn_mem_free(done);
+        return stn_err_set(err, STN_MEMORY, "no memory for a graph of %zu tensors", c->network->graph.n_tensors);
     }
-    for (size_t i = 0; i < row->n_outputs; i++) {
-        own->bytes += bytes_of(graph, node->out[i]) * (i == 0 && node->add ? 2 : 1);
+    for (size_t n = 0; n < pass->n_nodes; n++) {
+        size_t with[STN_TOGETHER_MOST], n_with = done[n] ? 0 : stn_together_find(&c->network->graph, number, n, done, with);
+        if (!done[n]) {
+            count(c, &pass->nodes[n], NULL);
+        }
+        for (size_t i = 0; i < n_with; i++) {
+            count(c, &pass->nodes[with[i]], &pass->nodes[n]);
+            done[with[i]] = true;
+        }
     }
+    stn_mem_free(done);
+    return STN_OK;
 }
 
 enum stn_code stn_count_step(struct stn_count ret[static STN_N_OPS], const struct stn_model *model,
@@ -90,14 +131,9 @@ enum stn_code stn_count_step(struct stn_count ret[static STN_N_OPS], const struc
     }
     stn_graph_init(&network.graph, config->max_tokens, config->max_targets);
     stn_network_build_tensors(&network, adapter);
-    for (size_t p = 0; p < 2; p++) {
+    for (size_t p = 0; p < 2 && code == STN_OK; p++) {
         stn_network_build_nodes(&network, passes[p]);
-        for (size_t n = 0; n < network.graph.passes[passes[p]].n_nodes && !network.graph.failed; n++) {
-            count(&c, &network.graph.passes[passes[p]].nodes[n]);
-        }
-    }
-    if (network.graph.failed) {
-        code = stn_err_set(err, STN_MEMORY, "no memory for a graph of %u layers", n_layers);
+        code = count_pass(&c, passes[p], err);
     }
     stn_graph_fini(&network.graph);
 out:

@@ -8,9 +8,11 @@
 #include "compute/op.h"
 
 /* Of all nodes of one op in a step at capacity. A MAC is a multiplication and an addition. Bytes: every input and output once, as
- * kernels with perfect caches would move them; of a gradient that adds, what was there as well. */
+ * kernels with perfect caches would move them, and what nodes share that go together once; of a gradient that adds, what was there
+ * as well. */
 struct stn_count {
     size_t n_nodes;
+    size_t n_together; /* of them, that a GPU does with another one: see together.h */
     double macs_int8; /* int8 by a ternary weight */
     double macs_f32;
     double bytes;

@@ -16,6 +16,12 @@ static const uint32_t narrow_code[] = {
 static const uint32_t narrow_back_code[] = {
 #include "narrow_back_spv.h"
 };
+static const uint32_t narrow_down_code[] = {
+#include "narrow_down_spv.h"
+};
+static const uint32_t narrow_up_code[] = {
+#include "narrow_up_spv.h"
+};
 static const uint32_t norm_code[] = {
 #include "norm_spv.h"
 };
@@ -137,6 +143,7 @@ static const uint32_t adamw_code[] = {
 #define SCALES(i) STN_PIPELINE_SCALES(i)
 #define LOGITS STN_PIPELINE_LOGITS
 #define STATE STN_PIPELINE_STATE
+#define WITH(k) | STN_PIPELINE_WITH(k)
 #define R | STN_PIPELINE_ROWS
 #define T | STN_PIPELINE_TABLE
 #define F | STN_PIPELINE_FLAT
@@ -145,7 +152,7 @@ static const uint32_t adamw_code[] = {
 /* How a row is cut: cells of a matrix, a group for each row, tiles of a product, heads. */
 #define CELLS .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 1, .shape = STN_PIPELINE_GROUP
 #define LINES .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1, .shape = STN_PIPELINE_GROUP
-#define LINES_OF_64 .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1
+#define FOURS .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 4
 #define TILES .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64
 #define MATRICES(tile)                                                                                                 \
     .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = tile, .tile_y = tile, .shape = STN_PIPELINE_MATRIX
@@ -156,7 +163,9 @@ static const uint32_t adamw_code[] = {
 
 /* Ternary products of int8 rows with weights of one scale, the fastest first; all are exact. f32 rows and weights with a scale
  * for each block have the plain row alone: f16 holds neither the range of gradients nor sums of scaled weights. */
-#define PRODUCT BIND(IN(0), IN(1), SCALES(1), OUT(0) R)
+#define BEHIND IN(0) WITH(1) R, IN(1) WITH(1)
+#define PRODUCT BIND(IN(0), IN(1), SCALES(1), OUT(0) R, BEHIND)
+#define PRODUCT_F32 BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R, BEHIND)
 #define INT8 STN_PIPELINE_Q8 | STN_PIPELINE_ONE_SCALE
 #define PRODUCT_BY(op, shader, has, cut) {op, 0, CODE(shader), .needs = INT8 | has, PRODUCT, cut}
 #define MATRIX_PRODUCTS(op, shader)                                                                                    \
@@ -183,15 +192,21 @@ static const struct stn_pipeline_row rows[] = {
     PRODUCT_BY(STN_OP_TERNARY, ternary_f16, STN_PIPELINE_F16, TILES),
     PRODUCT_BY(STN_OP_TERNARY_BACK, ternary_back_f16, STN_PIPELINE_F16, TILES),
 #endif
-    {STN_OP_TERNARY, 0, CODE(ternary_q8), .needs = STN_PIPELINE_Q8, BIND(IN(0), IN(1), SCALES(1), OUT(0) R), TILES},
-    {STN_OP_TERNARY, 0, CODE(ternary_f32), .needs = STN_PIPELINE_F32, BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R), TILES},
-    {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_q8), .needs = STN_PIPELINE_Q8, BIND(IN(0), IN(1), SCALES(1), OUT(0) R), TILES},
-    {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_f32), .needs = STN_PIPELINE_F32, BIND(IN(0) R, IN(1), SCALES(1), OUT(0) R), TILES},
-    {STN_OP_LINEAR, 0, CODE(narrow), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), LINES_OF_64},
+    {STN_OP_TERNARY, 0, CODE(ternary_q8), .needs = STN_PIPELINE_Q8, PRODUCT, TILES},
+    {STN_OP_TERNARY, 0, CODE(ternary_f32), .needs = STN_PIPELINE_F32, PRODUCT_F32, TILES},
+    {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_q8), .needs = STN_PIPELINE_Q8, PRODUCT, TILES},
+    {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_f32), .needs = STN_PIPELINE_F32, PRODUCT_F32, TILES},
+    {STN_OP_LINEAR, 0, CODE(narrow), .needs = STN_PIPELINE_NARROW,
+     BIND(IN(0) R, IN(1), IN(1) WITH(1), IN(1) WITH(2), OUT(0) R, OUT(0) WITH(1) R, OUT(0) WITH(2) R), FOURS},
     {STN_OP_LINEAR, 0, CODE(linear), BIND(IN(0) R, IN(1) T, OUT(0) R), .walks = OUT(0), .across = STN_PIPELINE_TABLE_ROWS,
      .tile_x = 64, .tile_y = 64},
-    {STN_OP_LINEAR_BACK_X, 0, CODE(narrow_back), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), LINES_OF_64},
+    {STN_OP_LINEAR_BACK_X, 0, CODE(narrow_back), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), FOURS},
     {STN_OP_LINEAR_BACK_X, 0, CODE(linear_back_x), BIND(IN(0) R, IN(1), OUT(0) R), TILES},
+    {STN_OP_LINEAR_BACK_W, 0, CODE(narrow_up), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
+     .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 16, .sums = true},
+    {STN_OP_LINEAR_BACK_W, 0, CODE(narrow_down), .needs = STN_PIPELINE_SHORT,
+     BIND(IN(1) R, IN(0) R, IN(0) WITH(1) R, IN(0) WITH(2) R, OUT(0), OUT(0) WITH(1), OUT(0) WITH(2)), .walks = IN(0),
+     .across = STN_PIPELINE_COLS, .tile_x = 16, .tile_y = 16, .sums = true},
     {STN_OP_LINEAR_BACK_W, 0, CODE(linear_back_w), BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
      .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64, .sums = true},
     {STN_OP_ROPE, 0, CODE(rope), BIND(IN(0) R, IN(1), OUT(0) R), .walks = OUT(0), .across = STN_PIPELINE_PAIRS, .tile_x = 64,

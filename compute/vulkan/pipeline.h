@@ -24,7 +24,8 @@
 #define STN_PIPELINE_ROWS 32  /* by the window of rows */
 #define STN_PIPELINE_TABLE 64 /* by the window of the table's rows */
 #define STN_PIPELINE_FLAT 128 /* by a window of floats */
-#define STN_PIPELINE_END 255
+#define STN_PIPELINE_WITH(k) ((k) << 8) /* of the k-th node that goes with the first; where there is none the shader looks away */
+#define STN_PIPELINE_END 0xffff
 
 /* What a row's x direction counts. */
 enum stn_pipeline_across {
@@ -49,6 +50,7 @@ enum {
     STN_PIPELINE_DOT8 = 64,        /* sums of four products of int8 */
     STN_PIPELINE_MATRIX_I8 = 128,  /* cooperative matrices of int8 */
     STN_PIPELINE_MATRIX_F16 = 256, /* of f16 */
+    STN_PIPELINE_SHORT = 512,      /* out[0] has at most as many rows, and in[1] is f32 */
     STN_PIPELINE_OF_DEVICE = STN_PIPELINE_F16 | STN_PIPELINE_DOT8 | STN_PIPELINE_MATRIX_I8 | STN_PIPELINE_MATRIX_F16
 };
 #define STN_PIPELINE_MOST_NARROW 16
@@ -71,7 +73,7 @@ struct stn_pipeline_row {
     const uint32_t *code;
     size_t size;
     uint32_t needs;
-    uint8_t bindings[STN_PIPELINE_BINDINGS + 1]; /* ended by STN_PIPELINE_END */
+    uint16_t bindings[STN_PIPELINE_BINDINGS + 1]; /* ended by STN_PIPELINE_END */
     uint8_t walks;                               /* STN_PIPELINE_IN or _OUT: the tensor whose rows are walked */
     enum stn_pipeline_across across;
     uint8_t tile_x, tile_y; /* of across, and of rows, to a work group; tile_y 0: one group however many rows; FIXED shapes only */

@@ -146,24 +146,43 @@ static struct stn_node add(struct maker *m, struct stn_node node)
 
 #define NODE(name, ...) add(m, (struct stn_node){.op = STN_OP_##name, .scale = 0.5f, .eps = 1e-5f, .out = STN_OP_NEW, .in = {__VA_ARGS__}})
 
+/* An adapter's product, which adds to what the node before writes: it stands behind it. */
+static void behind(struct maker *m, struct stn_node node, size_t cols)
+{
+    bool back = node.op == STN_OP_TERNARY_BACK;
+    struct stn_node next = {.op = back ? STN_OP_LINEAR_BACK_X : STN_OP_LINEAR, .add = true, .scale = 0.5f, .out = STN_OP_NEW};
+    next.out[0] = node.out[0];
+    next.in[0] = floats(m, T, RANK);
+    next.in[1] = back ? floats(m, RANK, cols) : floats(m, cols, RANK);
+    (void)add(m, next);
+}
+
 static void products(struct maker *m, bool wide)
 {
+    enum { DEEP = 3 * N + 40 };
     for (int per_block = 0; per_block < 2; per_block++) {
-        uint32_t w = ternary(m, N, 3 * N + 40, per_block != 0);
-        (void)NODE(TERNARY, quantised(m, T, 3 * N + 40), w);
-        (void)NODE(TERNARY, floats(m, T, 3 * N + 40), w);
-        (void)NODE(TERNARY_BACK, quantised(m, T, N), w);
-        (void)NODE(TERNARY_BACK, floats(m, T, N), w);
+        uint32_t w = ternary(m, N, DEEP, per_block != 0);
+        behind(m, NODE(TERNARY, quantised(m, T, DEEP), w), N);
+        behind(m, NODE(TERNARY, floats(m, T, DEEP), w), N);
+        behind(m, NODE(TERNARY_BACK, quantised(m, T, N), w), DEEP);
+        behind(m, NODE(TERNARY_BACK, floats(m, T, N), w), DEEP);
     }
     if (wide) {
         (void)NODE(TERNARY, quantised(m, WIDE_ROWS, WIDE_DEEP), ternary(m, WIDE_COLS, WIDE_DEEP, false));
         (void)NODE(TERNARY_BACK, quantised(m, WIDE_ROWS, WIDE_DEEP), ternary(m, WIDE_DEEP, WIDE_COLS, false));
     }
-    (void)NODE(LINEAR, floats(m, T, N), floats(m, RANK, N));
+    uint32_t x = floats(m, T, N);
+    for (int i = 0; i < 3; i++) { /* side by side */
+        (void)NODE(LINEAR, x, floats(m, RANK, N));
+    }
+    for (int i = 0; i < 3; i++) {
+        (void)NODE(LINEAR_BACK_W, floats(m, T, RANK), x);
+    }
     (void)NODE(LINEAR, floats(m, T, N), floats(m, N, N));
     (void)NODE(LINEAR_BACK_X, floats(m, T, N), floats(m, N, RANK));
     (void)NODE(LINEAR_BACK_X, floats(m, T, N), floats(m, N, N));
-    (void)NODE(LINEAR_BACK_W, floats(m, T, RANK), floats(m, T, N));
+    (void)NODE(LINEAR_BACK_W, floats(m, T, N), floats(m, T, RANK));
+    (void)NODE(LINEAR_BACK_W, floats(m, T, N), floats(m, T, N));
 }
 
 static void rows(struct maker *m)

@@ -50,12 +50,6 @@ static void wait_for_shaders(struct recorder *r)
             VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
 }
 
-static bool is_written(uint8_t binding)
-{
-    uint8_t what = binding & STN_PIPELINE_WHAT;
-    return (what >= STN_PIPELINE_OUT(0) && what < STN_PIPELINE_SCALES(0)) || what >= STN_PIPELINE_LOGITS;
-}
-
 static void order(struct recorder *r, const struct stn_tape_dispatch *d)
 {
     struct touched own[STN_PIPELINE_BINDINGS];
@@ -63,7 +57,7 @@ static void order(struct recorder *r, const struct stn_tape_dispatch *d)
     bool waits = r->n_pending + n > MOST_PENDING;
     for (size_t i = 0; i < n; i++) {
         const struct stn_vram_span *span = &d->spans[i];
-        own[i] = (struct touched){span->buffer, span->offset, span->offset + span->size, is_written(d->row->bindings[i])};
+        own[i] = (struct touched){span->buffer, span->offset, span->offset + span->size, (d->written >> i & 1) != 0};
         waits = waits || conflicts(r, &own[i]);
     }
     if (waits) {

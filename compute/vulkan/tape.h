@@ -7,6 +7,7 @@
 #define STN_COMPUTE_VULKAN_TAPE_H
 
 #include "compute/graph.h"
+#include "compute/together.h"
 #include "compute/vulkan/vram.h"
 #include "compute/vulkan/pipeline.h"
 
@@ -25,9 +26,10 @@ _Static_assert(sizeof(struct stn_tape_push) <= 128, "every device has room for 1
 
 struct stn_tape_dispatch {
     const struct stn_pipeline_row *row;
-    const struct stn_node *node;
+    const struct stn_node *node, *with[STN_TOGETHER_MOST]; /* that it does, NULL: fewer */
     struct stn_tape_push push;
     struct stn_vram_span spans[STN_PIPELINE_BINDINGS];
+    uint32_t written; /* a bit for each of them */
     uint32_t constants[STN_PIPELINE_CONSTANTS];
     uint32_t groups_x, tile_y;
     uint64_t cost; /* multiplications, about, at capacity */

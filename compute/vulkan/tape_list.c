@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compute/together.h"
 
 #define EXTENT_SHIFT 30 /* rows carry their extent above */
 #define SLACK 256       /* bytes that aligning a binding's start may put before it */
@@ -19,7 +20,8 @@ struct window {
 
 struct builder {
     const struct stn_tape_place *place;
-    const struct stn_node *node;
+    const struct stn_node *node, *with[STN_TOGETHER_MOST]; /* that go with it */
+    size_t n_with;
     struct stn_tape_list *list;
     struct stn_err *err;
 };
@@ -34,21 +36,28 @@ static size_t ceiling(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
-static uint32_t tensor_of(const struct stn_node *node, uint8_t binding)
+/* False where a binding is of a node that would go with this one, and there is none. */
+static bool is_there(const struct builder *b, uint16_t binding)
 {
-    uint8_t what = binding & STN_PIPELINE_WHAT;
-    assert(what < STN_PIPELINE_LOGITS);
+    return binding / STN_PIPELINE_WITH(1) <= b->n_with;
+}
+
+static uint32_t tensor_of(const struct builder *b, uint16_t binding)
+{
+    uint16_t what = binding & STN_PIPELINE_WHAT, with = binding / STN_PIPELINE_WITH(1);
+    const struct stn_node *node = with == 0 ? b->node : b->with[with - 1];
+    assert(what < STN_PIPELINE_LOGITS && is_there(b, binding));
     return what >= STN_PIPELINE_SCALES(0) ? node->in[what - STN_PIPELINE_SCALES(0)]
            : what >= STN_PIPELINE_OUT(0)  ? node->out[what - STN_PIPELINE_OUT(0)]
                                           : node->in[what];
 }
 
-static const struct stn_shape *shape_of(const struct builder *b, uint8_t binding)
+static const struct stn_shape *shape_of(const struct builder *b, uint16_t binding)
 {
-    return stn_graph_shape(b->place->graph, tensor_of(b->node, binding));
+    return stn_graph_shape(b->place->graph, tensor_of(b, binding));
 }
 
-static size_t row_bytes(const struct builder *b, uint8_t binding)
+static size_t row_bytes(const struct builder *b, uint16_t binding)
 {
     const struct stn_shape *shape = shape_of(b, binding);
     return (binding & STN_PIPELINE_FLAT) != 0 ? 4 : shape->cols * (shape->dtype == STN_DTYPE_F16 ? 2 : 4);
@@ -59,7 +68,7 @@ static size_t most_rows(const struct builder *b, const struct stn_pipeline_row *
 {
     size_t most = SIZE_MAX;
     for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
-        if ((row->bindings[i] & flag) != 0) {
+        if ((row->bindings[i] & flag) != 0 && is_there(b, row->bindings[i])) {
             most = least(most, ((size_t)b->place->gpu->caps.range - SLACK) / row_bytes(b, row->bindings[i]));
         }
     }
@@ -97,6 +106,11 @@ static uint32_t flags_of(const struct builder *b)
     return flags;
 }
 
+static bool is_ternary(enum stn_op op)
+{
+    return op == STN_OP_TERNARY || op == STN_OP_TERNARY_BACK;
+}
+
 static void fill_push(const struct builder *b, const struct stn_pipeline_row *row, const struct window *w,
                       struct stn_tape_push *push)
 {
@@ -129,17 +143,22 @@ static void fill_push(const struct builder *b, const struct stn_pipeline_row *ro
     } else if (row->across == STN_PIPELINE_TABLE_ROWS) {
         push->extra[0] = (uint32_t)w->table_first;
     }
+    push->extra[1] = (uint32_t)b->n_with;
+    if (b->n_with > 0 && is_ternary(node->op)) { /* the sum that stands behind: over so many columns */
+        push->extra[1] = (uint32_t)shape_of(b, STN_PIPELINE_IN(0) | STN_PIPELINE_WITH(1))->cols;
+        push->scale = b->with[0]->scale;
+    }
 }
 
 /* The part of a tensor that a binding shows, from a start that the device accepts. */
-static enum stn_code bind(const struct builder *b, uint8_t binding, const struct window *w, struct stn_vram_span *ret,
+static enum stn_code bind(const struct builder *b, uint16_t binding, const struct window *w, struct stn_vram_span *ret,
                           uint32_t *ret_words)
 {
     const struct stn_gpu_caps *caps = &b->place->gpu->caps;
-    uint8_t what = binding & STN_PIPELINE_WHAT;
+    uint16_t what = binding & STN_PIPELINE_WHAT;
     struct stn_vram_span span = what == STN_PIPELINE_LOGITS  ? b->place->logits
                                  : what == STN_PIPELINE_STATE ? b->place->state
-                                                              : b->place->find(b->place->user, tensor_of(b->node, binding),
+                                                              : b->place->find(b->place->user, tensor_of(b, binding),
                                                                                what >= STN_PIPELINE_SCALES(0));
     if ((binding & (STN_PIPELINE_ROWS | STN_PIPELINE_TABLE | STN_PIPELINE_FLAT)) != 0) {
         bool by_rows = (binding & STN_PIPELINE_ROWS) != 0;
@@ -196,6 +215,12 @@ static struct stn_tape_dispatch *append(struct builder *b)
     return &list->dispatches[list->n];
 }
 
+static bool is_written(uint16_t binding)
+{
+    uint16_t what = binding & STN_PIPELINE_WHAT;
+    return (what >= STN_PIPELINE_OUT(0) && what < STN_PIPELINE_SCALES(0)) || what >= STN_PIPELINE_LOGITS;
+}
+
 static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *row, const struct window *w,
                               const struct stn_tape_push *push)
 {
@@ -204,10 +229,15 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
     if (d == NULL) {
         return stn_err_set(b->err, STN_MEMORY, "no memory for %zu dispatches", b->list->n);
     }
-    *d = (struct stn_tape_dispatch){.row = row, .node = b->node, .push = *push};
+    *d = (struct stn_tape_dispatch){.row = row, .node = b->node, .with = {b->with[0], b->with[1]}, .push = *push};
     for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
         uint32_t words = 0;
-        enum stn_code code = bind(b, row->bindings[i], w, &d->spans[i], &words);
+        uint16_t binding = row->bindings[i];
+        if (!is_there(b, binding)) { /* something must be bound: what is read, or written, anyway */
+            binding = is_written(binding) ? binding % STN_PIPELINE_WITH(1) : row->bindings[0];
+        }
+        d->written |= is_written(binding) ? 1u << i : 0u;
+        enum stn_code code = bind(b, binding, w, &d->spans[i], &words);
         if (code != STN_OK) {
             return code;
         }
@@ -219,6 +249,7 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
     d->groups_x = (b->place->spoilt & stn_pipeline_only(row)) != 0 ? 0 : d->groups_x;
     bool is_cells = row->shape == STN_PIPELINE_GROUP && row->across != STN_PIPELINE_ONE; /* nothing is summed for them */
     d->cost = (uint64_t)w->count * d->groups_x * row->tile_x * (is_cells || d->push.in_cols[0] == 0 ? 1 : d->push.in_cols[0]);
+    d->cost += is_ternary(b->node->op) ? (uint64_t)w->count * d->push.out_cols * d->push.extra[1] : d->cost * b->n_with;
     b->list->n++;
     return STN_OK;
 }
@@ -315,6 +346,7 @@ static uint32_t traits_of(const struct builder *b)
     bool has_f32 = stn_op_row(b->node->op)->n_inputs > 1 && shape_of(b, STN_PIPELINE_IN(1))->dtype == STN_DTYPE_F32;
     return (is_q8 ? STN_PIPELINE_Q8 : STN_PIPELINE_F32) |
            (has_f32 && out->cols <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_NARROW : 0u) |
+           (has_f32 && out->extent == STN_EXTENT_FIXED && out->rows <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_SHORT : 0u) |
            ((flags_of(b) & ONE_SCALE) != 0 ? STN_PIPELINE_ONE_SCALE : 0u) | (is_wide(caps, out) ? STN_PIPELINE_WIDE : 0u) |
            (caps->emulates ? 0u : stn_pipeline_device(caps));
 }
@@ -342,32 +374,57 @@ void stn_tape_list_scratch(const struct stn_gpu *gpu, const struct stn_graph *gr
     }
 }
 
+/* What goes with the node, where the row takes it; marked as done. */
+static void gather(struct builder *b, const struct stn_pipeline_row *row, size_t pass, bool *done)
+{
+    const struct stn_node *nodes = b->place->graph->passes[pass].nodes;
+    size_t with[STN_TOGETHER_MOST], most = 0;
+    for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
+        size_t number = row->bindings[i] / STN_PIPELINE_WITH(1);
+        most = number > most ? number : most;
+    }
+    b->n_with = most == 0 ? 0 : least(stn_together_find(b->place->graph, pass, (size_t)(b->node - nodes), done, with), most);
+    for (size_t i = 0; i < b->n_with; i++) {
+        b->with[i] = &nodes[with[i]];
+        done[with[i]] = true;
+    }
+}
+
+/* The rows of a node that is no loss. */
+static enum stn_code node_rows(struct builder *b, size_t pass, bool *done)
+{
+    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
+    uint32_t has = traits_of(b);
+    const struct stn_pipeline_row *row = stn_pipeline_row(b->node->op, 0, has, b->place->barred);
+    if (b->node->head_size > STN_PIPELINE_MOST_HEAD) {
+        return stn_err_set(b->err, STN_UNSUPPORTED, "heads of %u columns, at most %d on a GPU", b->node->head_size,
+                           STN_PIPELINE_MOST_HEAD);
+    }
+    if (row == NULL) { /* every op has a plain row */
+        return stn_err_set(b->err, STN_UNSUPPORTED, "%.100s: no kernel is left for %s", caps->name, stn_op_row(b->node->op)->name);
+    }
+    gather(b, row, pass, done);
+    enum stn_code code = STN_OK;
+    for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(b->node->op, ++step, has, b->place->barred)) {
+        code = windows(b, row);
+    }
+    return code;
+}
+
 enum stn_code stn_tape_list_init(struct stn_tape_list *list, const struct stn_tape_place *place, size_t pass,
                                    struct stn_err *err)
 {
     const struct stn_pass *nodes = &place->graph->passes[pass];
-    enum stn_code code = STN_OK;
+    bool *done = stn_mem_new(nodes->n_nodes, sizeof *done);
+    enum stn_code code = done == NULL ? stn_err_set(err, STN_MEMORY, "no memory for %zu dispatches", nodes->n_nodes) : STN_OK;
     *list = (struct stn_tape_list){0};
     for (size_t n = 0; n < nodes->n_nodes && code == STN_OK; n++) {
         struct builder b = {.place = place, .node = &nodes->nodes[n], .list = list, .err = err};
-        if (is_loss(b.node->op)) {
-            code = loss(&b);
-            continue;
-        }
-        if (b.node->head_size > STN_PIPELINE_MOST_HEAD) {
-            code = stn_err_set(err, STN_UNSUPPORTED, "heads of %u columns, at most %d on a GPU", b.node->head_size,
-                               STN_PIPELINE_MOST_HEAD);
-        }
-        uint32_t has = traits_of(&b);
-        const struct stn_pipeline_row *row = stn_pipeline_row(b.node->op, 0, has, place->barred);
-        if (row == NULL && code == STN_OK) { /* every op has a plain row */
-            code = stn_err_set(err, STN_UNSUPPORTED, "%.100s: no kernel is left for %s", place->gpu->caps.name,
-                               stn_op_row(b.node->op)->name);
-        }
-        for (unsigned step = 0; row != NULL && code == STN_OK; row = stn_pipeline_row(b.node->op, ++step, has, place->barred)) {
-            code = windows(&b, row);
+        if (!done[n]) {
+            code = is_loss(b.node->op) ? loss(&b) : node_rows(&b, pass, done);
         }
     }
+    stn_mem_free(done);
     if (code != STN_OK) {
         stn_tape_list_fini(list);
     }

@@ -315,6 +315,9 @@ void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats
                                      .caps = &vulkan->gpu->caps};
     ret->planned_size = vulkan->tensors.lasting_size + vulkan->tensors.constants_size + vulkan->temporaries.size +
                         vulkan->logits.size + vulkan->state.size;
+    for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
+        ret->n_dispatches += vulkan->passes[i].tape.list.n;
+    }
 }
 
 const struct stn_pipeline_row *stn_vulkan_row(const struct stn_backend *backend, enum stn_op op)
@@ -338,7 +341,9 @@ uint64_t stn_vulkan_rows(const struct stn_backend *backend, size_t pass, size_t 
     const struct stn_tape_list *list = &vulkan->passes[pass].tape.list;
     uint64_t rows = 0;
     for (size_t d = 0; d < list->n; d++) {
-        rows |= list->dispatches[d].node == wanted ? stn_pipeline_only(list->dispatches[d].row) : 0;
+        const struct stn_tape_dispatch *dispatch = &list->dispatches[d];
+        bool does = dispatch->node == wanted || dispatch->with[0] == wanted || dispatch->with[1] == wanted;
+        rows |= does ? stn_pipeline_only(dispatch->row) : 0;
     }
     return rows;
 }

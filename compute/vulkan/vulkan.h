@@ -22,6 +22,7 @@ extern const struct stn_backend_row stn_vulkan_backend;
 /* What has happened so far. */
 struct stn_vulkan_stats {
     uint64_t n_submissions;      /* of passes */
+    size_t n_dispatches;         /* that the passes prepared so far are made of */
     uint64_t n_copies;           /* submissions that moved bytes in or out, outside of passes */
     uint64_t device_size;        /* bytes taken from the device */
     uint64_t planned_size;       /* bytes that tensors have */

@@ -9,6 +9,7 @@
 #include "compute/grad.h"
 #include "compute/graph.h"
 #include "compute/plan.h"
+#include "compute/together.h"
 
 #define NEW STN_OP_NEW
 
@@ -209,6 +210,72 @@ START_TEST(gradients_that_several_uses_share_come_together_and_do_not_mix)
 }
 END_TEST
 
+static void append(struct stn_graph *graph, enum stn_op op, uint32_t a, uint32_t b, uint32_t to, bool adds)
+{
+    struct stn_node node = {.op = op, .in = {a, b}, .scale = 1, .add = adds, .out = {to, STN_OP_NONE, STN_OP_NONE, STN_OP_NONE}};
+    (void)stn_graph_add(graph, 0, &node);
+}
+
+/* dx = W^T dy, n = norm(x), dA += du^T x, dx += du A, and what is given in between */
+static size_t n_behind(enum stn_op between, bool reads, bool writes)
+{
+    enum { N = 6, R = 2 };
+    struct stn_graph graph;
+    bool done[8] = {false};
+    size_t with[STN_TOGETHER_MOST];
+    stn_graph_init(&graph, 4, 4);
+    uint32_t dy = lasting(&graph, STN_DTYPE_F32, 3, N), x = lasting(&graph, STN_DTYPE_F32, 3, N), du = lasting(&graph, STN_DTYPE_F32, 3, R);
+    uint32_t w = stn_graph_constant(&graph, STN_DTYPE_TERNARY, N, N, &graph), dx = lasting(&graph, STN_DTYPE_F32, 3, N);
+    uint32_t a = lasting(&graph, STN_DTYPE_F32, R, N), da = lasting(&graph, STN_DTYPE_F32, R, N);
+    append(&graph, STN_OP_TERNARY_BACK, dy, w, dx, false);
+    append(&graph, STN_OP_LINEAR_BACK_W, du, x, da, true);
+    if (between == STN_OP_TERNARY_BACK) {
+        append(&graph, between, dy, w, dx, true);
+    } else {
+        append(&graph, between, reads ? dx : x, STN_OP_NONE, writes ? dx : STN_OP_NONE, false);
+    }
+    append(&graph, STN_OP_LINEAR_BACK_X, du, a, dx, true);
+    size_t n = stn_together_find(&graph, 0, 0, done, with);
+    ck_assert(n == 0 || with[0] == 3);
+    stn_graph_fini(&graph);
+    return n;
+}
+
+START_TEST(a_product_goes_behind_another_where_nobody_sees_the_difference)
+{
+    ck_assert_uint_eq(n_behind(STN_OP_COPY, false, false), 1);
+    ck_assert_uint_eq(n_behind(STN_OP_TERNARY_BACK, true, true), 1); /* it adds too */
+    ck_assert_uint_eq(n_behind(STN_OP_COPY, true, false), 0);        /* it would see too much */
+    ck_assert_uint_eq(n_behind(STN_OP_COPY, false, true), 0);        /* it would take it away */
+}
+END_TEST
+
+START_TEST(products_of_one_input_go_beside_each_other)
+{
+    struct stn_graph graph;
+    bool done[8] = {false};
+    size_t with[STN_TOGETHER_MOST];
+    stn_graph_init(&graph, 4, 4);
+    uint32_t x = lasting(&graph, STN_DTYPE_F32, 3, 6), other = lasting(&graph, STN_DTYPE_F32, 3, 6);
+    uint32_t a[5];
+    for (size_t i = 0; i < 5; i++) {
+        a[i] = lasting(&graph, STN_DTYPE_F32, i == 4 ? 3 : 2, 6);
+    }
+    (void)op2(&graph, STN_OP_LINEAR, x, a[0]);
+    (void)op2(&graph, STN_OP_LINEAR, x, a[1]);
+    (void)op2(&graph, STN_OP_LINEAR, other, a[2]);
+    (void)op2(&graph, STN_OP_LINEAR, x, a[3]); /* its output may have another's memory until then */
+    (void)op2(&graph, STN_OP_LINEAR, x, a[4]); /* another shape */
+    ck_assert_uint_eq(stn_together_find(&graph, 0, 0, done, with), 1);
+    ck_assert_uint_eq(with[0], 1);
+    ck_assert_uint_eq(stn_together_find(&graph, 0, 2, done, with), 0);
+    ck_assert_uint_eq(stn_together_find(&graph, 0, 3, done, with), 0);
+    done[1] = true;
+    ck_assert_uint_eq(stn_together_find(&graph, 0, 0, done, with), 0);
+    stn_graph_fini(&graph);
+}
+END_TEST
+
 START_TEST(a_graph_that_finds_no_memory_says_so_at_the_end)
 {
     for (uint64_t n = 1; n < 12; n++) {
@@ -242,6 +309,8 @@ Suite *suite(void)
     tcase_add_test(t, no_two_live_tensors_share_a_byte);
     tcase_add_test(t, gradients_are_computed_only_where_somebody_needs_them);
     tcase_add_test(t, gradients_that_several_uses_share_come_together_and_do_not_mix);
+    tcase_add_test(t, a_product_goes_behind_another_where_nobody_sees_the_difference);
+    tcase_add_test(t, products_of_one_input_go_beside_each_other);
     tcase_add_test(t, a_graph_that_finds_no_memory_says_so_at_the_end);
     suite_add_tcase(s, t);
     return s;

@@ -10,19 +10,22 @@
 #include "base/rng.h"
 #include "compute/vulkan/pipeline.h"
 
-enum { MOST = 2050 * 1040, TENSORS = 8, N_ROWS = 64 };
+enum { MOST = 2050 * 1040, TENSORS = 12, N_ROWS = 64 };
 
 static struct stn_err err;
 static struct stn_rng rng;
 
-/* A graph of one node over host arrays, run by either backend. */
+/* A graph of one node, or a few, over host arrays, run by either backend. */
 static struct job {
     struct stn_graph graph;
-    struct stn_node node;
+    struct stn_node node; /* the last */
+    size_t n_node_in;
+    uint32_t ins[TENSORS], outs[TENSORS];
     const void *inputs[TENSORS], *before[TENSORS];
     size_t sizes[TENSORS], before_sizes[TENSORS];
     size_t n_in, n_out;
-    const struct stn_pipeline_row *row; /* that the GPU used */
+    const struct stn_pipeline_row *row; /* that the GPU used, for the first */
+    size_t n_dispatches;
 } job;
 
 /* One ternary matrix, its weights in the open. */
@@ -42,25 +45,39 @@ static void begin(enum stn_op op)
     stn_rng_init(&rng, (uint64_t)op + 7);
 }
 
-static void in(enum stn_dtype dtype, size_t rows, size_t cols, const void *p)
+/* The node that was told so far is one; another follows. */
+static void then(enum stn_op op)
+{
+    (void)stn_graph_add(&job.graph, 0, &job.node);
+    job.node = (struct stn_node){.op = op, .out = STN_OP_NEW, .scale = 1};
+    job.n_node_in = 0;
+}
+
+static uint32_t in(enum stn_dtype dtype, size_t rows, size_t cols, const void *p)
 {
     size_t i = job.n_in++;
+    ck_assert_uint_lt(i, TENSORS);
     job.inputs[i] = p;
-    job.node.in[i] = stn_graph_lasting(&job.graph, dtype, STN_EXTENT_FIXED, rows, cols);
-    job.sizes[i] = stn_graph_size(stn_graph_shape(&job.graph, job.node.in[i]));
+    job.ins[i] = stn_graph_lasting(&job.graph, dtype, STN_EXTENT_FIXED, rows, cols);
+    job.sizes[i] = stn_graph_size(stn_graph_shape(&job.graph, job.ins[i]));
+    job.node.in[job.n_node_in++] = job.ins[i];
+    return job.ins[i];
 }
 
 static void constant(enum stn_dtype dtype, size_t rows, size_t cols, const void *p)
 {
-    job.node.in[job.n_in++] = stn_graph_constant(&job.graph, dtype, rows, cols, p);
+    job.node.in[job.n_node_in++] = stn_graph_constant(&job.graph, dtype, rows, cols, p);
 }
 
-static void out(enum stn_dtype dtype, size_t rows, size_t cols, const void *before)
+static uint32_t out(enum stn_dtype dtype, size_t rows, size_t cols, const void *before)
 {
-    size_t i = job.n_out++;
-    job.node.out[i] = stn_graph_lasting(&job.graph, dtype, STN_EXTENT_FIXED, rows, cols);
+    size_t i = job.n_out++, own = 0;
+    for (; own < STN_OP_OUTPUTS - 1 && job.node.out[own] != STN_OP_NONE; own++) {
+    }
+    job.outs[i] = job.node.out[own] = stn_graph_lasting(&job.graph, dtype, STN_EXTENT_FIXED, rows, cols);
     job.before[i] = before;
-    job.before_sizes[i] = stn_graph_size(stn_graph_shape(&job.graph, job.node.out[i]));
+    job.before_sizes[i] = stn_graph_size(stn_graph_shape(&job.graph, job.outs[i]));
+    return job.outs[i];
 }
 
 /* Results of all outputs, one after the other. */
@@ -71,23 +88,24 @@ static void run_on(const char *name, char *results)
     ck_assert_msg(row->new_for(&backend, &job.graph, 1, &err) == STN_OK, "%s", err.text);
     ck_assert_msg(row->prepare(backend, 0, &err) == STN_OK, "%s", err.text);
     for (size_t i = 0; i < job.n_in; i++) {
-        if (job.inputs[i] != NULL) {
-            row->write(backend, job.node.in[i], 0, job.inputs[i], job.sizes[i]);
-        }
+        row->write(backend, job.ins[i], 0, job.inputs[i], job.sizes[i]);
     }
     for (size_t i = 0; i < job.n_out; i++) {
         if (job.before[i] != NULL) {
-            row->write(backend, job.node.out[i], 0, job.before[i], job.before_sizes[i]);
+            row->write(backend, job.outs[i], 0, job.before[i], job.before_sizes[i]);
         }
     }
     ck_assert_msg(row->run(backend, 0, 0, 0, &err) == STN_OK, "%s", err.text);
     for (size_t i = 0; i < job.n_out; i++) {
-        row->read(backend, job.node.out[i], 0, results, job.before_sizes[i]);
+        row->read(backend, job.outs[i], 0, results, job.before_sizes[i]);
         results += job.before_sizes[i];
     }
     if (strcmp(name, "vulkan") == 0) {
+        struct stn_vulkan_stats stats;
         gpu_is_silent(backend);
-        job.row = stn_vulkan_row(backend, job.node.op);
+        stn_vulkan_stats(backend, &stats);
+        job.n_dispatches = stats.n_dispatches;
+        job.row = stn_vulkan_row(backend, job.graph.passes[0].nodes[0].op);
     }
     row->free(backend);
 }
@@ -151,7 +169,7 @@ static const struct {
     size_t tokens, rows, cols;
 } sizes[] = {{1, 1, 1}, {3, 65, 17}, {70, 130, 300}, {65, 7, 513}};
 
-static float x[MOST], dy[MOST], old[MOST];
+static float x[MOST], dy[MOST], old[MOST], more[MOST];
 static int8_t q[2 * MOST];
 
 /* _i: a size, int8 or f32, one scale or one a block */
@@ -165,13 +183,13 @@ START_TEST(ternary_products_are_the_cpus)
         size_t from = back ? m : n, to = back ? n : m;
         draw(x, t * from, 1);
         draw(old, t * to, 1);
-        in(is_q8 ? STN_DTYPE_Q8 : STN_DTYPE_F32, t, from, x);
+        (void)in(is_q8 ? STN_DTYPE_Q8 : STN_DTYPE_F32, t, from, x);
         if (is_q8) {
             stn_ternary_quantise(x, t, from, q, (float *)(void *)(q + job.sizes[0] - t * sizeof(float)));
             job.inputs[0] = q;
         }
         constant(STN_DTYPE_TERNARY, m, n, &weights.matrix);
-        out(STN_DTYPE_F32, t, to, old);
+        (void)out(STN_DTYPE_F32, t, to, old);
         job.node.add = back != 0;
         run_both();
         agree(0, t * to, is_q8 && !per_block ? 1e-7 : 2e-6, back ? "dx" : "y");
@@ -195,19 +213,38 @@ static void take_only(const struct stn_pipeline_row *row)
     ck_assert_int_eq(setenv("STERNA_VULKAN", words, 1), 0);
 }
 
-static void product_of_int8(enum stn_op op, size_t t, size_t m, size_t n)
+/* An adapter's product of the given rank behind the node that was told. */
+static void behind(size_t t, size_t rank, size_t n, float scale)
+{
+    bool back = job.node.op == STN_OP_TERNARY_BACK;
+    draw(more, t * rank, 1);
+    draw(dy, n * rank, 1);
+    uint32_t y = job.node.out[0];
+    then(back ? STN_OP_LINEAR_BACK_X : STN_OP_LINEAR);
+    (void)in(STN_DTYPE_F32, t, rank, more);
+    (void)in(STN_DTYPE_F32, back ? rank : n, back ? n : rank, dy);
+    job.node.out[0] = y;
+    job.node.add = true;
+    job.node.scale = scale;
+}
+
+/* rank: of what stands behind, 0: nothing */
+static void product_of_int8(enum stn_op op, size_t t, size_t m, size_t n, size_t rank)
 {
     begin(op);
     make_weights(m, n, false);
     size_t from = op == STN_OP_TERNARY ? n : m, to = op == STN_OP_TERNARY ? m : n;
     draw(x, t * from, 1);
     draw(old, t * to, 1);
-    in(STN_DTYPE_Q8, t, from, x);
+    (void)in(STN_DTYPE_Q8, t, from, x);
     stn_ternary_quantise(x, t, from, q, (float *)(void *)(q + job.sizes[0] - t * sizeof(float)));
     job.inputs[0] = q;
     constant(STN_DTYPE_TERNARY, m, n, &weights.matrix);
-    out(STN_DTYPE_F32, t, to, old);
+    (void)out(STN_DTYPE_F32, t, to, old);
     job.node.add = op != STN_OP_TERNARY;
+    if (rank > 0) {
+        behind(t, rank, to, 0.3f);
+    }
     run_both();
     stn_ternary_free(weights.packed);
 }
@@ -225,12 +262,15 @@ START_TEST(each_variant_of_the_ternary_product_is_exact)
     for (size_t i = 0; i < (wide ? 1 : sizeof sizes / sizeof sizes[0]); i++) {
         size_t t = wide ? 2050 : sizes[i].tokens, m = wide ? (back ? 70 : 1030) : sizes[i].rows;
         size_t n = wide ? (back ? 1030 : 70) : sizes[i].cols;
-        product_of_int8(row->op, t, m, n);
+        product_of_int8(row->op, t, m, n, 0);
         if (job.row != row) {
             (void)printf("skipped: this device, or this build, has no %s%s\n", row->name, wide ? " in large tiles" : "");
             return;
         }
         agree(0, t * (back ? n : m), 1e-7, row->name);
+        product_of_int8(row->op, t, m, n, 20);
+        agree(0, t * (back ? n : m), 2e-6, row->name);
+        ck_assert(job.row == row && job.n_dispatches == 1);
     }
 }
 END_TEST
@@ -243,12 +283,12 @@ START_TEST(rows_are_rounded_to_the_cpus_int8)
         begin(random ? STN_OP_QUANTISE_RANDOM : STN_OP_QUANTISE);
         draw(x, T * N, 2);
         memset(x + N, 0, N * sizeof *x);
-        in(STN_DTYPE_F32, T, N, x);
+        (void)in(STN_DTYPE_F32, T, N, x);
         if (random) {
-            in(STN_DTYPE_I32, 1, 2, seed);
+            (void)in(STN_DTYPE_I32, 1, 2, seed);
             job.node.number = 3;
         }
-        out(STN_DTYPE_Q8, T, N, NULL);
+        (void)out(STN_DTYPE_Q8, T, N, NULL);
         run_both();
         size_t size = job.before_sizes[0] - T * sizeof(float), n_other = 0;
         for (size_t i = 0; i < size; i++) {
@@ -268,9 +308,9 @@ START_TEST(dropout_takes_what_the_cpu_takes)
     begin(STN_OP_DROPOUT);
     draw(x, T * N, 1);
     draw(old, T * N, 1);
-    in(STN_DTYPE_F32, T, N, x);
-    in(STN_DTYPE_I32, 1, 2, seed);
-    out(STN_DTYPE_F32, T, N, old);
+    (void)in(STN_DTYPE_F32, T, N, x);
+    (void)in(STN_DTYPE_I32, 1, 2, seed);
+    (void)out(STN_DTYPE_F32, T, N, old);
     job.node.number = 3;
     job.node.add = true;
     job.node.eps = 0.25f;
@@ -290,14 +330,99 @@ START_TEST(products_with_few_columns_are_the_cpus)
         draw(x, T * N, 1);
         draw(dy, N * m, 1);
         draw(old, T * m, 1);
-        in(STN_DTYPE_F32, T, N, x);
-        in(STN_DTYPE_F32, back ? N : m, back ? m : N, dy);
-        out(STN_DTYPE_F32, T, m, old);
+        (void)in(STN_DTYPE_F32, T, N, x);
+        (void)in(STN_DTYPE_F32, back ? N : m, back ? m : N, dy);
+        (void)out(STN_DTYPE_F32, T, m, old);
         job.node.add = true;
         job.node.scale = 0.3f;
         run_both();
         agree(0, T * m, 2e-6, back ? "dx" : "y");
     }
+}
+END_TEST
+
+/* _i: a size, what is multiplied: int8 with one scale, with one a block, or f32 */
+START_TEST(an_adapters_product_is_added_to_the_ternary_one_before_it_is_written)
+{
+    static const size_t ranks[] = {1, 8, 17, 40};
+    size_t t = sizes[_i / 3].tokens, m = sizes[_i / 3].rows, n = sizes[_i / 3].cols;
+    for (int back = 0; back < 2; back++) {
+        size_t from = back ? m : n, to = back ? n : m;
+        begin(back ? STN_OP_TERNARY_BACK : STN_OP_TERNARY);
+        make_weights(m, n, _i % 3 == 1);
+        draw(x, t * from, 1);
+        draw(old, t * to, 1);
+        (void)in(_i % 3 == 2 ? STN_DTYPE_F32 : STN_DTYPE_Q8, t, from, x);
+        if (_i % 3 != 2) {
+            stn_ternary_quantise(x, t, from, q, (float *)(void *)(q + job.sizes[0] - t * sizeof(float)));
+            job.inputs[0] = q;
+        }
+        constant(STN_DTYPE_TERNARY, m, n, &weights.matrix);
+        (void)out(STN_DTYPE_F32, t, to, old);
+        job.node.add = back != 0;
+        behind(t, ranks[_i / 3], to, 0.3f);
+        run_both();
+        agree(0, t * to, 2e-6, back ? "dx" : "y");
+        ck_assert_uint_eq(job.n_dispatches, 1);
+        stn_ternary_free(weights.packed);
+    }
+}
+END_TEST
+
+/* _i: columns at and around what the kernel for few columns takes, which is one dispatch for three products */
+START_TEST(an_adapters_products_of_one_input_are_one_dispatch)
+{
+    enum { T = 9, N = 131 };
+    size_t m = (const size_t[]){1, 8, 16, 17}[_i];
+    for (int back = 0; back < 2; back++) {
+        begin(back ? STN_OP_LINEAR_BACK_W : STN_OP_LINEAR);
+        uint32_t shared = STN_OP_NONE;
+        draw(x, T * N, 1);
+        draw(dy, 3 * N * m, 1);
+        draw(old, 3 * N * m, 1);
+        for (size_t i = 0; i < 3; i++) {
+            if (i > 0) {
+                then(back ? STN_OP_LINEAR_BACK_W : STN_OP_LINEAR);
+            }
+            if (back) {
+                (void)in(STN_DTYPE_F32, T, m, dy + i * N * m);
+            }
+            if (i == 0) {
+                shared = in(STN_DTYPE_F32, T, N, x);
+            } else {
+                job.node.in[job.n_node_in++] = shared;
+            }
+            if (!back) {
+                (void)in(STN_DTYPE_F32, m, N, dy + i * N * m);
+            }
+            (void)out(STN_DTYPE_F32, back ? m : T, back ? N : m, old + i * N * m);
+            job.node.add = true;
+            job.node.scale = 0.3f;
+        }
+        run_both();
+        agree(0, 3 * m * (back ? N : T), 2e-6, back ? "dA" : "u");
+        ck_assert_uint_eq(job.n_dispatches, m <= 16 ? 1 : 3);
+    }
+}
+END_TEST
+
+/* _i: ranks at and around what the kernel for few columns takes */
+START_TEST(gradients_of_few_columns_are_the_cpus)
+{
+    enum { T = 203, M = 77 };
+    size_t rank = (const size_t[]){1, 8, 16, 17}[_i];
+    begin(STN_OP_LINEAR_BACK_W);
+    draw(x, T * rank, 1);
+    draw(dy, T * M, 1);
+    draw(old, M * rank, 1);
+    (void)in(STN_DTYPE_F32, T, M, dy);
+    (void)in(STN_DTYPE_F32, T, rank, x);
+    (void)out(STN_DTYPE_F32, M, rank, old);
+    job.node.add = true;
+    job.node.scale = 0.3f;
+    run_both();
+    agree(0, M * rank, 2e-6, "dB");
+    ck_assert_str_eq(job.row->name, rank <= 16 ? "narrow_up" : "linear_back_w");
 }
 END_TEST
 
@@ -314,29 +439,29 @@ START_TEST(tensors_above_the_range_of_a_binding_are_cut)
     for (size_t i = 0; i < V * N; i++) {
         half[i] = (uint16_t)(0x3000 + stn_rng_below(&rng, 0x0c00) + (stn_rng_below(&rng, 2) << 15));
     }
-    in(STN_DTYPE_I32, M, 1, tokens);
+    (void)in(STN_DTYPE_I32, M, 1, tokens);
     constant(STN_DTYPE_F16, V, N, half);
-    out(STN_DTYPE_F32, M, N, NULL);
+    (void)out(STN_DTYPE_F32, M, N, NULL);
     run_both();
     ck_assert_mem_eq(results[0], results[1], M * N * sizeof(float));
     begin(STN_OP_LINEAR);
     draw(x, M * N, 1);
-    in(STN_DTYPE_F32, 4, N, x);
+    (void)in(STN_DTYPE_F32, 4, N, x);
     constant(STN_DTYPE_F16, V, N, half);
-    out(STN_DTYPE_F32, 4, V, NULL);
+    (void)out(STN_DTYPE_F32, 4, V, NULL);
     run_both();
     agree(0, 4 * V, 2e-6, "logits");
     begin(STN_OP_LINEAR_BACK_W);
     draw(dy, M * 5, 1);
-    in(STN_DTYPE_F32, M, 5, dy);
-    in(STN_DTYPE_F32, M, N, x);
-    out(STN_DTYPE_F32, 5, N, NULL);
+    (void)in(STN_DTYPE_F32, M, 5, dy);
+    (void)in(STN_DTYPE_F32, M, N, x);
+    (void)out(STN_DTYPE_F32, 5, N, NULL);
     run_both();
     agree(0, 5 * N, 2e-6, "dW");
     begin(STN_OP_NORM);
-    in(STN_DTYPE_F32, M, N, x);
+    (void)in(STN_DTYPE_F32, M, N, x);
     constant(STN_DTYPE_F32, 1, N, x);
-    out(STN_DTYPE_F32, M, N, NULL);
+    (void)out(STN_DTYPE_F32, M, N, NULL);
     run_both();
     agree(0, M * N, 2e-6, "norm");
 }
@@ -347,9 +472,9 @@ START_TEST(a_tensor_that_cannot_be_cut_is_an_error_with_its_size)
     struct stn_backend *backend;
     ck_assert_int_eq(setenv("STERNA_VULKAN", "range=1024", 1), 0);
     begin(STN_OP_LINEAR_BACK_X);
-    in(STN_DTYPE_F32, 2, 40, x);
+    (void)in(STN_DTYPE_F32, 2, 40, x);
     constant(STN_DTYPE_F32, 40, 40, x);
-    out(STN_DTYPE_F32, 2, 40, NULL);
+    (void)out(STN_DTYPE_F32, 2, 40, NULL);
     (void)stn_graph_add(&job.graph, 0, &job.node);
     ck_assert_int_eq(stn_vulkan_backend.new_for(&backend, &job.graph, 1, &err), STN_OK);
     ck_assert_int_eq(stn_vulkan_backend.prepare(backend, 0, &err), STN_LIMIT);
@@ -365,8 +490,8 @@ START_TEST(a_device_without_memory_is_an_error)
     static float large[2 << 20];
     ck_assert_int_eq(setenv("STERNA_VULKAN", "memory=10", 1), 0);
     begin(STN_OP_COPY);
-    in(STN_DTYPE_F32, 1024, 1 << 11, large);
-    out(STN_DTYPE_F32, 1024, 1 << 11, NULL);
+    (void)in(STN_DTYPE_F32, 1024, 1 << 11, large);
+    (void)out(STN_DTYPE_F32, 1024, 1 << 11, NULL);
     (void)stn_graph_add(&job.graph, 0, &job.node);
     ck_assert_int_eq(stn_vulkan_backend.new_for(&backend, &job.graph, 1, &err), STN_OK);
     ck_assert_int_eq(stn_vulkan_backend.prepare(backend, 0, &err), STN_MEMORY);
@@ -396,6 +521,9 @@ Suite *suite(void)
     tcase_add_loop_test(t, ternary_products_are_the_cpus, 0, 16);
     tcase_add_loop_test(t, each_variant_of_the_ternary_product_is_exact, 0, N_ROWS);
     tcase_add_loop_test(t, products_with_few_columns_are_the_cpus, 0, 4);
+    tcase_add_loop_test(t, an_adapters_product_is_added_to_the_ternary_one_before_it_is_written, 0, 12);
+    tcase_add_loop_test(t, an_adapters_products_of_one_input_are_one_dispatch, 0, 4);
+    tcase_add_loop_test(t, gradients_of_few_columns_are_the_cpus, 0, 4);
     tcase_add_test(t, rows_are_rounded_to_the_cpus_int8);
     tcase_add_test(t, dropout_takes_what_the_cpu_takes);
     tcase_add_test(t, tensors_above_the_range_of_a_binding_are_cut);

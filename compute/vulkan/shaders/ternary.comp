@@ -1,7 +1,8 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-/* y[t][o] = (sum_c W[o][c] x[t][c]) scale      x: int8 with a scale for each row (Q8), or f32 */
+/* y[t][o] = (sum_c W[o][c] x[t][c]) scale + what stands behind      x: int8 with a scale for each row (Q8), or f32 */
 #include "common.glsl"
+#define BEHIND
 #include "gemm.glsl"
 #include "weights.glsl"
 #ifdef Q8
@@ -43,13 +44,13 @@ void fill_b(uint k0, uint j0)
     }
 }
 
-void put(uint i, uint j, float v)
+void put(uint i, uint j, float v, float more)
 {
     float scale = has(ONE_SCALE) ? scales[at(2)] : 1.0;
 #ifdef Q8
     scale *= uintBitsToFloat(q[at(0) + push.extra[0] + push.first + i]);
 #endif
-    y[at(3) + i * push.out_cols + j] = v * scale;
+    y[at(3) + i * push.out_cols + j] = v * scale + more;
 }
 
 void main()

@@ -1,7 +1,9 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-/* dx[t][c] (+)= (sum_o W[o][c] dy[t][o]) scale      dy: int8 with a scale for each row (Q8), or f32 */
+/* dx[t][c] (+)= (sum_o W[o][c] dy[t][o]) scale + what stands behind      dy: int8 with a scale for each row (Q8), or f32 */
 #include "common.glsl"
+#define BEHIND
+#define BACK
 #include "gemm.glsl"
 #include "weights.glsl"
 #ifdef Q8
@@ -45,14 +47,14 @@ void fill_b(uint k0, uint j0)
     }
 }
 
-void put(uint i, uint j, float v)
+void put(uint i, uint j, float v, float more)
 {
     uint at_ = at(3) + i * push.out_cols + j;
     float scale = has(ONE_SCALE) ? scales[at(2)] : 1.0;
 #ifdef Q8
     scale *= uintBitsToFloat(q[at(0) + push.extra[0] + push.first + i]);
 #endif
-    v *= scale;
+    v = v * scale + more;
     dx[at_] = has(ADD) ? dx[at_] + v : v;
 }
 

@@ -2,11 +2,14 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_integer_dot_product : require
 /* y[t][o] = (sum_c W[o][c] q[t][c]) s scale[t], or BACK: dx[t][c] (+)= (sum_o W[o][c] q[t][o]) s scale[t]
- * q: int8 with a scale for each row; s: the weights' one scale. Four products at a time, sums are exact. */
+ * and what stands behind. q: int8 with a scale for each row; s: the weights' one scale. Four products at a time, sums are exact. */
 #include "common.glsl"
 #define SUM int
 #define CELL int
 #define MULTIPLY(sum, a, b) sum += dotPacked4x8EXT(a, b)
+#define TO_CELL(v) floatBitsToInt(v)
+#define OF_CELL(v) intBitsToFloat(v)
+#define BEHIND
 #include "gemm.glsl"
 #include "weights.glsl"
 layout(set = 0, binding = 0) readonly buffer B0 { uint q[]; };
@@ -57,10 +60,10 @@ void fill_b(uint k0, uint j0)
 }
 #endif
 
-void put(uint i, uint j, int v)
+void put(uint i, uint j, int v, float more)
 {
     uint at_ = at(3) + i * push.out_cols + j;
-    float scaled = float(v) * (scales[at(2)] * uintBitsToFloat(q[at(0) + push.extra[0] + push.first + i]));
+    float scaled = float(v) * (scales[at(2)] * uintBitsToFloat(q[at(0) + push.extra[0] + push.first + i])) + more;
     y[at_] = has(ADD) ? y[at_] + scaled : scaled;
 }
 

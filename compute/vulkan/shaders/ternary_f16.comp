@@ -2,10 +2,11 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 /* y[t][o] = (sum_c W[o][c] q[t][c]) s scale[t], or BACK: dx[t][c] (+)= (sum_o W[o][c] q[t][o]) s scale[t]
- * q: int8 with a scale for each row; s: the weights' one scale. Sums of 16 products are whole numbers of at most 2032, which f16
+ * and what stands behind. q: int8 with a scale for each row; s: the weights' one scale. Sums of 16 products are whole numbers of at most 2032, which f16
  * holds exactly, two columns at a time; then they go into f32. */
 #include "common.glsl"
 #include "weights.glsl"
+#include "behind.glsl"
 layout(local_size_x = 128) in;
 layout(set = 0, binding = 0) readonly buffer B0 { uint q[]; };
 layout(set = 0, binding = 1) readonly buffer B1 { uint w[]; };
@@ -16,6 +17,7 @@ const uint TILE = 64, DEEP = 16;
 
 shared float16_t ta[DEEP][TILE + 4];
 shared f16vec2 tb[DEEP][TILE / 2 + 2]; /* columns j and j + 32 */
+shared float tu[DEEP][TILE + 4], tv[DEEP][TILE + 4]; /* of what stands behind */
 
 void fill_a(uint i0, uint k0)
 {
@@ -58,11 +60,35 @@ void fill_b(uint k0, uint j0)
 #endif
 }
 
-void put(uint i, uint j, float v)
+/* As gemm.glsl: acc[r][c] are columns j and j + 32. */
+void behind(uint i0, uint j0, inout vec2 more[8][2])
+{
+    uint l = gl_LocalInvocationIndex, ti = l / 16, tj = l % 16;
+    for (uint r0 = 0; r0 < push.extra[1]; r0 += DEEP) {
+        [[unroll]] for (uint e = 0; e < 8; e++) {
+            uint r = l % 16, x = l / 16 + 8 * e;
+            tu[r][x] = behind_u(i0 + x, r0 + r);
+            tv[r][x] = behind_b(r0 + r, j0 + x);
+        }
+        barrier();
+        for (uint k = 0; k < min(DEEP, push.extra[1] - r0); k++) {
+            vec2 b0 = vec2(tv[k][tj], tv[k][tj + 32]), b1 = vec2(tv[k][tj + 16], tv[k][tj + 48]);
+            [[unroll]] for (uint r = 0; r < 8; r++) {
+                float a = tu[k][ti * 8 + r];
+                more[r][0] += a * b0;
+                more[r][1] += a * b1;
+            }
+        }
+        barrier();
+    }
+}
+
+void put(uint i, uint j, float v, float more)
 {
     uint at_ = at(3) + i * push.out_cols + j;
     if (i < window() && j < push.out_cols) {
         v *= scales[at(2)] * uintBitsToFloat(q[at(0) + push.extra[0] + push.first + i]);
+        v += push.scale * more;
         y[at_] = has(ADD) ? y[at_] + v : v;
     }
 }
@@ -98,10 +124,15 @@ void main()
         }
         barrier();
     }
+    vec2 more[8][2];
+    [[unroll]] for (uint r = 0; r < 8; r++) {
+        more[r][0] = more[r][1] = vec2(0.0);
+    }
+    behind(i0, j0, more);
     [[unroll]] for (uint r = 0; r < 8; r++) {
         [[unroll]] for (uint c = 0; c < 2; c++) {
-            put(i0 + ti * 8 + r, j0 + tj + 16 * c, acc[r][c].x);
-            put(i0 + ti * 8 + r, j0 + tj + 16 * c + 32, acc[r][c].y);
+            put(i0 + ti * 8 + r, j0 + tj + 16 * c, acc[r][c].x, more[r][c].x);
+            put(i0 + ti * 8 + r, j0 + tj + 16 * c + 32, acc[r][c].y, more[r][c].y);
         }
     }
 }

@@ -7,10 +7,11 @@
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #pragma use_vulkan_memory_model
 /* y[t][o] = (sum_c W[o][c] q[t][c]) s scale[t], or BACK: dx[t][c] (+)= (sum_o W[o][c] q[t][o]) s scale[t]
- * q: int8 with a scale for each row; s: the weights' one scale. By cooperative matrices (M, K) by (K, N) of int8 into int32, or
+ * and what stands behind. q: int8 with a scale for each row; s: the weights' one scale. By cooperative matrices (M, K) by (K, N) of int8 into int32, or
  * HALF_: of f16 into f32, in which both are exact. A work group is SUBGROUPS subgroups for a tile of TILE x TILE. */
 #include "common.glsl"
 #include "weights.glsl"
+#include "behind.glsl"
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 128;
 layout(constant_id = 1) const uint M = 16;
@@ -83,16 +84,39 @@ void fill_b(uint k0, uint j0)
     }
 }
 
-/* A subgroup's result, by way of its place in shared memory. */
-void put(uint i0, uint j0)
+const uint SOME = 16; /* of what stands behind at a time: what fits into the tiles */
+
+/* u's part to ta[i][r], b's to tb[r][j] */
+void fill_behind(uint i0, uint j0, uint r0)
+{
+    for (uint e = gl_LocalInvocationIndex; e < TILE * SOME; e += WG) {
+        ta[e / SOME * LA + e % SOME] = floatBitsToUint(behind_u(i0 + e / SOME, r0 + e % SOME));
+#ifdef BACK
+        tb[e] = floatBitsToUint(behind_b(r0 + e / TILE, j0 + e % TILE));
+#else
+        tb[e % SOME * TILE + e / SOME] = floatBitsToUint(behind_b(r0 + e % SOME, j0 + e / SOME));
+#endif
+    }
+}
+
+/* A subgroup's M x N at (in_i, in_j) of the tile: the product, by way of its place in shared memory, and SOME of what stands behind,
+ * the first of it for r0 = 0. */
+void put(uint i0, uint j0, uint in_i, uint in_j, uint r0)
 {
     float scale = scales[at(2)];
     for (uint e = gl_SubgroupInvocationID; e < M * N; e += gl_SubgroupSize) {
-        uint i = i0 + e / N, j = j0 + e % N, at_ = at(3) + i * push.out_cols + j;
+        uint ti = in_i + e / N, tj = in_j + e % N, i = i0 + ti, j = j0 + tj, at_ = at(3) + i * push.out_cols + j;
         if (i < window() && j < push.out_cols) {
-            float v = float(results[gl_SubgroupID * M * N + e]);
-            v *= scale * uintBitsToFloat(q[at(0) + push.extra[0] + push.first + i]);
-            y[at_] = has(ADD) ? y[at_] + v : v;
+            float v = 0.0, more = 0.0;
+            if (r0 == 0) {
+                v = float(results[gl_SubgroupID * M * N + e]);
+                v *= scale * uintBitsToFloat(q[at(0) + push.extra[0] + push.first + i]);
+            }
+            for (uint r = 0; r < min(SOME, push.extra[1] - r0); r++) {
+                more += uintBitsToFloat(ta[ti * LA + r]) * uintBitsToFloat(tb[r * TILE + tj]);
+            }
+            v += push.scale * more;
+            y[at_] = has(ADD) || r0 > 0 ? y[at_] + v : v;
         }
     }
 }
@@ -129,10 +153,16 @@ void main()
         }
         barrier();
     }
-    [[unroll]] for (uint a = 0; a < ROWS * COLS; a++) {
-        coopMatStore(acc[a], results, gl_SubgroupID * M * N, N, gl_CooperativeMatrixLayoutRowMajor);
+    for (uint r0 = 0; r0 == 0 || r0 < push.extra[1]; r0 += SOME) {
+        fill_behind(i0, j0, r0);
         barrier();
-        put(i0 + own_i + a / COLS * M, j0 + own_j + a % COLS * N);
-        barrier();
+        [[unroll]] for (uint a = 0; a < ROWS * COLS; a++) {
+            if (r0 == 0) {
+                coopMatStore(acc[a], results, gl_SubgroupID * M * N, N, gl_CooperativeMatrixLayoutRowMajor);
+                barrier();
+            }
+            put(i0, j0, own_i + a / COLS * M, own_j + a % COLS * N, r0);
+            barrier();
+        }
     }
 }
