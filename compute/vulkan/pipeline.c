@@ -55,6 +55,9 @@ static const uint32_t ternary_back_f16_code[] = {
 };
 #endif
 #ifdef STN_HAS_SHADER_DOT8
+static const uint32_t ternary_few_dot8_code[] = {
+#include "ternary_few_dot8_spv.h"
+};
 static const uint32_t ternary_dot8_code[] = {
 #include "ternary_dot8_spv.h"
 };
@@ -76,6 +79,12 @@ static const uint32_t ternary_back_matrix_f16_code[] = {
 #include "ternary_back_matrix_f16_spv.h"
 };
 #endif
+static const uint32_t ternary_few_code[] = {
+#include "ternary_few_spv.h"
+};
+static const uint32_t linear_few_code[] = {
+#include "linear_few_spv.h"
+};
 static const uint32_t linear_code[] = {
 #include "linear_spv.h"
 };
@@ -154,6 +163,7 @@ static const uint32_t adamw_code[] = {
 #define LINES .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1, .shape = STN_PIPELINE_GROUP
 #define FOURS .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 4
 #define TILES .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64
+#define FEW_BY(count) .across = count, .tile_x = 4, .tile_y = STN_PIPELINE_MOST_FEW, .walks = OUT(0)
 #define MATRICES(tile)                                                                                                 \
     .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = tile, .tile_y = tile, .shape = STN_PIPELINE_MATRIX
 #define QUERIES(q, k)                                                                                                  \
@@ -180,6 +190,10 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_NORM_BACK, 0, CODE(norm_back), BIND(IN(0) R, IN(1), IN(2) R, OUT(0) R), LINES},
     {STN_OP_QUANTISE, 0, CODE(quantise), BIND(IN(0) R, OUT(0)), LINES},
     {STN_OP_QUANTISE_RANDOM, 0, CODE(quantise_random), BIND(IN(0) R, IN(1), OUT(0)), LINES},
+#ifdef STN_HAS_SHADER_DOT8
+    PRODUCT_BY(STN_OP_TERNARY, ternary_few_dot8, STN_PIPELINE_FEW | STN_PIPELINE_DOT8, FEW_BY(STN_PIPELINE_COLS)),
+#endif
+    PRODUCT_BY(STN_OP_TERNARY, ternary_few, STN_PIPELINE_FEW, FEW_BY(STN_PIPELINE_COLS)),
 #ifdef STN_HAS_SHADER_MATRIX
     MATRIX_PRODUCTS(STN_OP_TERNARY, ternary_matrix),
     MATRIX_PRODUCTS(STN_OP_TERNARY_BACK, ternary_back_matrix),
@@ -198,6 +212,7 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_f32), .needs = STN_PIPELINE_F32, PRODUCT_F32, TILES},
     {STN_OP_LINEAR, 0, CODE(narrow), .needs = STN_PIPELINE_NARROW,
      BIND(IN(0) R, IN(1), IN(1) WITH(1), IN(1) WITH(2), OUT(0) R, OUT(0) WITH(1) R, OUT(0) WITH(2) R), FOURS},
+    {STN_OP_LINEAR, 0, CODE(linear_few), .needs = STN_PIPELINE_FEW, BIND(IN(0) R, IN(1) T, OUT(0) R), FEW_BY(STN_PIPELINE_TABLE_ROWS)},
     {STN_OP_LINEAR, 0, CODE(linear), BIND(IN(0) R, IN(1) T, OUT(0) R), .walks = OUT(0), .across = STN_PIPELINE_TABLE_ROWS,
      .tile_x = 64, .tile_y = 64},
     {STN_OP_LINEAR_BACK_X, 0, CODE(narrow_back), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), FOURS},

@@ -10,7 +10,7 @@
 
 #define TOLERANCE 1e-3 /* of the greatest value: a kernel that is wrong is far more wrong */
 
-enum { T = 70, M = 9, N = 77, RANK = 8, WORDS = 130, HEADS = 4, KV_HEADS = 2, HEAD = 36, SPANS = 3, VALUES = 300 };
+enum { T = 70, FEW = 3, M = 9, N = 77, RANK = 8, WORDS = 130, HEADS = 4, KV_HEADS = 2, HEAD = 36, SPANS = 3, VALUES = 300 };
 enum { WIDE_ROWS = 2050, WIDE_COLS = 1030, WIDE_DEEP = 70 };
 
 struct stn_specimen_matrix {
@@ -147,12 +147,12 @@ static struct stn_node add(struct maker *m, struct stn_node node)
 #define NODE(name, ...) add(m, (struct stn_node){.op = STN_OP_##name, .scale = 0.5f, .eps = 1e-5f, .out = STN_OP_NEW, .in = {__VA_ARGS__}})
 
 /* An adapter's product, which adds to what the node before writes: it stands behind it. */
-static void behind(struct maker *m, struct stn_node node, size_t cols)
+static void behind(struct maker *m, struct stn_node node, size_t n_rows, size_t cols)
 {
     bool back = node.op == STN_OP_TERNARY_BACK;
     struct stn_node next = {.op = back ? STN_OP_LINEAR_BACK_X : STN_OP_LINEAR, .add = true, .scale = 0.5f, .out = STN_OP_NEW};
     next.out[0] = node.out[0];
-    next.in[0] = floats(m, T, RANK);
+    next.in[0] = floats(m, n_rows, RANK);
     next.in[1] = back ? floats(m, RANK, cols) : floats(m, cols, RANK);
     (void)add(m, next);
 }
@@ -162,15 +162,17 @@ static void products(struct maker *m, bool wide)
     enum { DEEP = 3 * N + 40 };
     for (int per_block = 0; per_block < 2; per_block++) {
         uint32_t w = ternary(m, N, DEEP, per_block != 0);
-        behind(m, NODE(TERNARY, quantised(m, T, DEEP), w), N);
-        behind(m, NODE(TERNARY, floats(m, T, DEEP), w), N);
-        behind(m, NODE(TERNARY_BACK, quantised(m, T, N), w), DEEP);
-        behind(m, NODE(TERNARY_BACK, floats(m, T, N), w), DEEP);
+        behind(m, NODE(TERNARY, quantised(m, T, DEEP), w), T, N);
+        behind(m, NODE(TERNARY, floats(m, T, DEEP), w), T, N);
+        behind(m, NODE(TERNARY_BACK, quantised(m, T, N), w), T, DEEP);
+        behind(m, NODE(TERNARY_BACK, floats(m, T, N), w), T, DEEP);
     }
     if (wide) {
         (void)NODE(TERNARY, quantised(m, WIDE_ROWS, WIDE_DEEP), ternary(m, WIDE_COLS, WIDE_DEEP, false));
         (void)NODE(TERNARY_BACK, quantised(m, WIDE_ROWS, WIDE_DEEP), ternary(m, WIDE_DEEP, WIDE_COLS, false));
     }
+    behind(m, NODE(TERNARY, quantised(m, FEW, DEEP), ternary(m, N, DEEP, false)), FEW, N);
+    (void)NODE(LINEAR, floats(m, FEW, N), floats(m, N, N));
     uint32_t x = floats(m, T, N);
     for (int i = 0; i < 3; i++) { /* side by side */
         (void)NODE(LINEAR, x, floats(m, RANK, N));

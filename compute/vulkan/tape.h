@@ -44,6 +44,7 @@ struct stn_tape_place {
     const void *user;
     struct stn_vram_span logits, state; /* scratch of loss */
     size_t tile;                         /* words of logits at a time */
+    size_t most_tokens;                  /* that runs will have: less than the graph's leave other rows of the table to choose */
     uint64_t barred;                     /* rows of the table that are not taken */
     uint64_t spoilt;                     /* rows that are listed and do nothing */
 };

@@ -63,6 +63,12 @@ static size_t row_bytes(const struct builder *b, uint16_t binding)
     return (binding & STN_PIPELINE_FLAT) != 0 ? 4 : shape->cols * (shape->dtype == STN_DTYPE_F16 ? 2 : 4);
 }
 
+/* The most that a run will have of a tensor. */
+static size_t rows_of(const struct builder *b, const struct stn_shape *shape)
+{
+    return shape->extent == STN_EXTENT_TOKENS ? least(shape->rows, b->place->most_tokens) : shape->rows;
+}
+
 /* The most rows of a window, so that each binding that is cut with it fits. */
 static size_t most_rows(const struct builder *b, const struct stn_pipeline_row *row, uint8_t flag)
 {
@@ -75,6 +81,9 @@ static size_t most_rows(const struct builder *b, const struct stn_pipeline_row *
     if (flag == STN_PIPELINE_ROWS && row->tile_y > 0 && !row->sums) {
         size_t head = row->shape == STN_PIPELINE_HEAD ? 1 : row->tile_y; /* tiles of wide heads may be one row high */
         most = least(most, (size_t)b->place->gpu->caps.max_groups * head);
+    }
+    if (flag == STN_PIPELINE_TABLE && row->across == STN_PIPELINE_TABLE_ROWS) {
+        most = least(most, (size_t)b->place->gpu->caps.max_groups * row->tile_x);
     }
     return flag == STN_PIPELINE_TABLE && most > 1 ? most / 2 * 2 : most; /* rows of halves begin at whole words */
 }
@@ -257,7 +266,7 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
 /* All windows of one row of the table. */
 static enum stn_code windows(struct builder *b, const struct stn_pipeline_row *row)
 {
-    size_t n_rows = shape_of(b, row->walks)->rows, step = most_rows(b, row, STN_PIPELINE_ROWS);
+    size_t n_rows = rows_of(b, shape_of(b, row->walks)), step = most_rows(b, row, STN_PIPELINE_ROWS);
     size_t n_table = stn_op_row(b->node->op)->n_inputs > 1 ? shape_of(b, STN_PIPELINE_IN(1))->rows : 0;
     bool flat = row->across == STN_PIPELINE_FLOATS || row->across == STN_PIPELINE_SPANS;
     n_table = flat ? shape_of(b, STN_PIPELINE_IN(0))->cols : n_table;
@@ -347,6 +356,7 @@ static uint32_t traits_of(const struct builder *b)
     return (is_q8 ? STN_PIPELINE_Q8 : STN_PIPELINE_F32) |
            (has_f32 && out->cols <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_NARROW : 0u) |
            (has_f32 && out->extent == STN_EXTENT_FIXED && out->rows <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_SHORT : 0u) |
+           (rows_of(b, out) <= STN_PIPELINE_MOST_FEW ? STN_PIPELINE_FEW : 0u) |
            ((flags_of(b) & ONE_SCALE) != 0 ? STN_PIPELINE_ONE_SCALE : 0u) | (is_wide(caps, out) ? STN_PIPELINE_WIDE : 0u) |
            (caps->emulates ? 0u : stn_pipeline_device(caps));
 }

@@ -26,6 +26,7 @@
 struct pass {
     struct stn_plan plan;
     struct stn_tape tape;
+    struct stn_tape few; /* the same for runs of few tokens, where those come one after the other */
     bool is_prepared;
 };
 
@@ -72,6 +73,7 @@ static void vulkan_free(struct stn_backend *backend)
     }
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
         stn_tape_fini(&vulkan->passes[i].tape);
+        stn_tape_fini(&vulkan->passes[i].few);
         stn_plan_fini(&vulkan->passes[i].plan);
     }
     stn_tensors_fini(&vulkan->tensors);
@@ -166,8 +168,19 @@ static uint64_t split_of(const struct vulkan *vulkan)
                                                             : SPLIT_SHARED;
 }
 
-static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, struct stn_err *err)
+/* A pass that stores keys and values is run for what was asked, and then token by token. */
+static bool feeds(const struct stn_graph *graph, size_t pass)
 {
+    bool stores = false;
+    for (size_t n = 0; n < graph->passes[pass].n_nodes; n++) {
+        stores = stores || graph->passes[pass].nodes[n].op == STN_OP_STORE;
+    }
+    return stores && graph->max_tokens > STN_PIPELINE_MOST_FEW;
+}
+
+static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, bool few, struct stn_err *err)
+{
+    struct stn_tape *tape = few ? &vulkan->passes[pass].few : &vulkan->passes[pass].tape;
     const struct view view = {vulkan, &vulkan->passes[pass].plan};
     const struct stn_tape_place place = {.gpu = vulkan->gpu,
                                            .graph = vulkan->graph,
@@ -176,12 +189,13 @@ static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, str
                                            .logits = vulkan->logits,
                                            .state = vulkan->state,
                                            .tile = tile,
+                                           .most_tokens = few ? STN_PIPELINE_MOST_FEW : vulkan->graph->max_tokens,
                                            .barred = vulkan->barred,
                                            .spoilt = vulkan->env.spoilt};
     struct stn_tape_config config = {.step = vulkan->step, .split = split_of(vulkan), .times = vulkan->env.times};
     struct stn_tape_copy *ins = NULL, *outs = NULL;
     struct stn_tape_list list;
-    stn_tape_fini(&vulkan->passes[pass].tape);
+    stn_tape_fini(tape);
     enum stn_code code = stn_tape_list_init(&list, &place, pass, err);
     if (code == STN_OK) {
         code = stn_tensors_copies(&vulkan->tensors, pass, &ins, &config.n_ins, &outs, &config.n_outs, err);
@@ -189,7 +203,7 @@ static enum stn_code record(struct vulkan *vulkan, size_t pass, size_t tile, str
     if (code == STN_OK) {
         config.ins = ins;
         config.outs = outs;
-        code = stn_tape_init(&vulkan->passes[pass].tape, &vulkan->vram, &vulkan->pipelines, &list, &config, err);
+        code = stn_tape_init(tape, &vulkan->vram, &vulkan->pipelines, &list, &config, err);
     }
     stn_mem_free(ins);
     stn_mem_free(outs);
@@ -230,7 +244,8 @@ static enum stn_code prepare(struct vulkan *vulkan, size_t pass, struct stn_err 
     for (size_t i = 0; i < STN_GRAPH_PASSES && code == STN_OK; i++) {
         if (i == pass || (moved && vulkan->passes[i].is_prepared)) {
             stn_tape_list_scratch(vulkan->gpu, vulkan->graph, i, &logits, &state, &tile);
-            code = record(vulkan, i, tile, err);
+            code = record(vulkan, i, tile, false, err);
+            code = code == STN_OK && feeds(vulkan->graph, i) ? record(vulkan, i, tile, true, err) : code;
         }
     }
     return code;
@@ -264,8 +279,10 @@ static enum stn_code vulkan_run(struct stn_backend *backend, size_t pass, size_t
     struct vulkan *vulkan = vulkan_of(backend);
     assert(vulkan->passes[pass].is_prepared && n_tokens <= vulkan->graph->max_tokens && n_targets <= vulkan->graph->max_targets);
     enum stn_code code = vulkan_check(backend, err);
+    struct pass *p = &vulkan->passes[pass];
+    struct stn_tape *tape = p->few.n_commands > 0 && n_tokens <= STN_PIPELINE_MOST_FEW ? &p->few : &p->tape;
     if (code == STN_OK) {
-        stn_err_ignore(stn_tape_run(&vulkan->passes[pass].tape, n_tokens, n_targets, &vulkan->n_submissions, &vulkan->gpu->failed));
+        stn_err_ignore(stn_tape_run(tape, n_tokens, n_targets, &vulkan->n_submissions, &vulkan->gpu->failed));
         code = vulkan_check(backend, err);
     }
     return code;
@@ -352,7 +369,7 @@ static uint64_t vulkan_time_ns(const struct stn_backend *backend, enum stn_op op
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
-        sum += vulkan_in(backend)->passes[i].tape.times_ns[op];
+        sum += vulkan_in(backend)->passes[i].tape.times_ns[op] + vulkan_in(backend)->passes[i].few.times_ns[op];
     }
     return sum;
 }

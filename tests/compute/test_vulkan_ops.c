@@ -259,7 +259,8 @@ START_TEST(each_variant_of_the_ternary_product_is_exact)
     }
     take_only(row);
     bool wide = (row->needs & STN_PIPELINE_WIDE) != 0, back = row->op == STN_OP_TERNARY_BACK;
-    for (size_t i = 0; i < (wide ? 1 : sizeof sizes / sizeof sizes[0]); i++) {
+    size_t n_sizes = wide ? 1 : (row->needs & STN_PIPELINE_FEW) != 0 ? 2 : sizeof sizes / sizeof sizes[0];
+    for (size_t i = 0; i < n_sizes; i++) {
         size_t t = wide ? 2050 : sizes[i].tokens, m = wide ? (back ? 70 : 1030) : sizes[i].rows;
         size_t n = wide ? (back ? 1030 : 70) : sizes[i].cols;
         product_of_int8(row->op, t, m, n, 0);
@@ -271,6 +272,38 @@ START_TEST(each_variant_of_the_ternary_product_is_exact)
         product_of_int8(row->op, t, m, n, 20);
         agree(0, t * (back ? n : m), 2e-6, row->name);
         ck_assert(job.row == row && job.n_dispatches == 1);
+    }
+}
+END_TEST
+
+/* _i: how many rows there are: what the kernels for few take, and one more. Ranks beyond their 16 invocations, odd columns */
+START_TEST(products_of_few_rows_are_the_cpus)
+{
+    enum { M = 131, N = 333, V = 77 };
+    static uint16_t half[V * (N + 1)];
+    size_t t = (size_t)_i + 1, halves = N + (size_t)_i % 2;
+    product_of_int8(STN_OP_TERNARY, t, M, N, 0);
+    agree(0, t * M, 1e-7, "y");
+    ck_assert((strncmp(job.row->name, "ternary_few", 11) == 0) == (t <= STN_PIPELINE_MOST_FEW));
+    product_of_int8(STN_OP_TERNARY, t, M, N, 20);
+    agree(0, t * M, 2e-6, "y with an adapter");
+    for (size_t i = 0; i < V * halves; i++) {
+        half[i] = (uint16_t)(0x3000 + stn_rng_below(&rng, 0x0c00) + (stn_rng_below(&rng, 2) << 15));
+    }
+    for (int is_half = 0; is_half < 2; is_half++) {
+        size_t n = is_half ? halves : N;
+        begin(STN_OP_LINEAR);
+        draw(x, t * n, 1);
+        draw(dy, V * n, 1);
+        draw(old, t * V, 1);
+        (void)in(STN_DTYPE_F32, t, n, x);
+        constant(is_half ? STN_DTYPE_F16 : STN_DTYPE_F32, V, n, is_half ? (const void *)half : dy);
+        (void)out(STN_DTYPE_F32, t, V, old);
+        job.node.add = is_half != 0;
+        job.node.scale = 0.3f;
+        run_both();
+        agree(0, t * V, 2e-6, "logits");
+        ck_assert_str_eq(job.row->name, t <= STN_PIPELINE_MOST_FEW ? "linear_few" : "linear");
     }
 }
 END_TEST
@@ -524,6 +557,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, an_adapters_product_is_added_to_the_ternary_one_before_it_is_written, 0, 12);
     tcase_add_loop_test(t, an_adapters_products_of_one_input_are_one_dispatch, 0, 4);
     tcase_add_loop_test(t, gradients_of_few_columns_are_the_cpus, 0, 4);
+    tcase_add_loop_test(t, products_of_few_rows_are_the_cpus, 0, 5);
     tcase_add_test(t, rows_are_rounded_to_the_cpus_int8);
     tcase_add_test(t, dropout_takes_what_the_cpu_takes);
     tcase_add_test(t, tensors_above_the_range_of_a_binding_are_cut);
