@@ -7,7 +7,7 @@ set -eu
 pack() {
     build=$1 folder=$2
     mkdir -p "$folder/bin" "$folder/lib" "$folder/deploy/models"
-    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,proof,network} "$build/client/sterna" "$folder/bin/"
+    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,products,proof,network} "$build/client/sterna" "$folder/bin/"
     cp "$(dirname "$0")/../deploy/models/home-base.gguf" "$folder/deploy/models/"
     cp "$0" "$folder/gpu.sh"
     # the C library and the loader belong to the driver's machine
@@ -39,6 +39,8 @@ run() {
         done
         "$here/bin/sterna" bench infer --shape "$shape" --backend vulkan --json || status=1
     done
+    # the head in plain f32, if it was by matrices
+    STERNA_VULKAN=emulated,without=linear_matrix,without=spread_matrix train "${1:-125m}" 2048 || true
     # the kernels of the ternary product one after the other, the best barred first
     words=emulated
     for kernel in matrix_i8 matrix_f16 dot8 f16; do

@@ -98,6 +98,7 @@ struct stn_gpu_calls {
 
 #define STN_GPU_SUBGROUPS 4u        /* of a work group that multiplies cooperative matrices */
 #define STN_GPU_MATRIX_SHARED 10240u /* bytes that its tiles take, beside a result for each subgroup */
+#define STN_GPU_SPLIT_SHARED 15360u  /* where one side is split in two */
 
 /* A cooperative matrix product that a subgroup does at once: (m, k) by (k, n). m 0: there is none. */
 struct stn_gpu_matrix {

@@ -72,6 +72,12 @@ static const uint32_t ternary_matrix_i8_code[] = {
 static const uint32_t ternary_matrix_f16_code[] = {
 #include "ternary_matrix_f16_spv.h"
 };
+static const uint32_t linear_matrix_code[] = {
+#include "linear_matrix_spv.h"
+};
+static const uint32_t spread_matrix_code[] = {
+#include "spread_matrix_spv.h"
+};
 static const uint32_t ternary_back_matrix_i8_code[] = {
 #include "ternary_back_matrix_i8_spv.h"
 };
@@ -184,6 +190,10 @@ static const uint32_t adamw_code[] = {
         PRODUCT_BY(op, shader##_f16, STN_PIPELINE_MATRIX_F16 | STN_PIPELINE_WIDE, MATRICES(STN_PIPELINE_TILE)),        \
         PRODUCT_BY(op, shader##_f16, STN_PIPELINE_MATRIX_F16, MATRICES(64))
 
+/* The head, by f16 matrices: logits, and the gradient that they spread. */
+#define SPLIT .needs = STN_PIPELINE_MATRIX_F16 | STN_PIPELINE_HALVES, .tile_x = 64, .tile_y = 64, .shape = STN_PIPELINE_MATRIX
+#define WORDS_OF(tensor) .walks = tensor, .across = STN_PIPELINE_TABLE_ROWS
+
 static const struct stn_pipeline_row rows[] = {
     {STN_OP_EMBED, 0, CODE(embed), BIND(IN(0) R, IN(1) T, OUT(0) R), CELLS},
     {STN_OP_NORM, 0, CODE(norm), BIND(IN(0) R, IN(1), OUT(0) R), LINES},
@@ -213,8 +223,13 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_LINEAR, 0, CODE(narrow), .needs = STN_PIPELINE_NARROW,
      BIND(IN(0) R, IN(1), IN(1) WITH(1), IN(1) WITH(2), OUT(0) R, OUT(0) WITH(1) R, OUT(0) WITH(2) R), FOURS},
     {STN_OP_LINEAR, 0, CODE(linear_few), .needs = STN_PIPELINE_FEW, BIND(IN(0) R, IN(1) T, OUT(0) R), FEW_BY(STN_PIPELINE_TABLE_ROWS)},
-    {STN_OP_LINEAR, 0, CODE(linear), BIND(IN(0) R, IN(1) T, OUT(0) R), .walks = OUT(0), .across = STN_PIPELINE_TABLE_ROWS,
-     .tile_x = 64, .tile_y = 64},
+#ifdef STN_HAS_SHADER_MATRIX
+    {STN_OP_LINEAR, 0, CODE(linear_matrix), BIND(IN(0) R, IN(1) T, OUT(0) R), WORDS_OF(OUT(0)), SPLIT},
+    {STN_OP_SCORE, 0, CODE(linear_matrix), BIND(IN(0) R, IN(1) T, LOGITS), WORDS_OF(IN(0)), SPLIT},
+    {STN_OP_LOSS, 0, CODE(linear_matrix), BIND(IN(0) R, IN(1) T, LOGITS), WORDS_OF(IN(0)), SPLIT},
+    {STN_OP_LOSS, 2, CODE(spread_matrix), BIND(LOGITS, IN(1) T, OUT(2) R, STATE), .walks = OUT(2), .across = STN_PIPELINE_COLS, SPLIT},
+#endif
+    {STN_OP_LINEAR, 0, CODE(linear), BIND(IN(0) R, IN(1) T, OUT(0) R), WORDS_OF(OUT(0)), .tile_x = 64, .tile_y = 64},
     {STN_OP_LINEAR_BACK_X, 0, CODE(narrow_back), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), FOURS},
     {STN_OP_LINEAR_BACK_X, 0, CODE(linear_back_x), BIND(IN(0) R, IN(1), OUT(0) R), TILES},
     {STN_OP_LINEAR_BACK_W, 0, CODE(narrow_up), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
@@ -241,12 +256,10 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_STORE, 0, CODE(store), BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0), .across = STN_PIPELINE_COLS, .tile_x = 64,
      .tile_y = 1, .shape = STN_PIPELINE_GROUP},
     /* loss: for each tile of the vocabulary logits, softmax, gradient; then the end */
-    {STN_OP_SCORE, 0, CODE(linear), BIND(IN(0) R, IN(1) T, LOGITS), .walks = IN(0), .across = STN_PIPELINE_TABLE_ROWS,
-     .tile_x = 64, .tile_y = 64},
+    {STN_OP_SCORE, 0, CODE(linear), BIND(IN(0) R, IN(1) T, LOGITS), WORDS_OF(IN(0)), .tile_x = 64, .tile_y = 64},
     {STN_OP_SCORE, 1, CODE(take_in), BIND(LOGITS, IN(2) R, STATE, OUT(1) R), LINES},
     {STN_OP_SCORE, 3, CODE(score_finish), BIND(STATE, IN(1) T, IN(2) R, OUT(0) R), LINES},
-    {STN_OP_LOSS, 0, CODE(linear), BIND(IN(0) R, IN(1) T, LOGITS), .walks = IN(0), .across = STN_PIPELINE_TABLE_ROWS,
-     .tile_x = 64, .tile_y = 64},
+    {STN_OP_LOSS, 0, CODE(linear), BIND(IN(0) R, IN(1) T, LOGITS), WORDS_OF(IN(0)), .tile_x = 64, .tile_y = 64},
     {STN_OP_LOSS, 1, CODE(take_in), BIND(LOGITS, IN(2) R, STATE, OUT(1) R), LINES},
     {STN_OP_LOSS, 2, CODE(spread), BIND(LOGITS, IN(1) T, OUT(2) R, STATE), .walks = OUT(2), .across = STN_PIPELINE_COLS,
      .tile_x = 64, .tile_y = 64},

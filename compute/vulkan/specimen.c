@@ -238,6 +238,22 @@ static void heads(struct maker *m)
     (void)add(m, back);
 }
 
+/* The head, as files have it: a table of halves. */
+static void heads_of_halves(struct maker *m)
+{
+    enum { COLS = N + 1 };
+    uint16_t *halves = m->specimen->halves = stn_mem_new((size_t)WORDS * COLS, sizeof *halves);
+    m->specimen->failed = m->specimen->failed || halves == NULL;
+    for (size_t i = 0; halves != NULL && i < (size_t)WORDS * COLS; i++) {
+        halves[i] = (uint16_t)(0x2c00 + stn_rng_below(&m->rng, 0x0c00) + (stn_rng_below(&m->rng, 2) << 15));
+    }
+    uint32_t table = stn_graph_constant(&m->specimen->graph, STN_DTYPE_F16, WORDS, COLS, halves), y = floats(m, T, COLS);
+    uint32_t labels = numbers(m, T, 4, 11, WORDS);
+    (void)NODE(LINEAR, y, table);
+    (void)NODE(SCORE, y, table, labels);
+    (void)NODE(LOSS, y, table, labels, floats(m, T, 1));
+}
+
 static void ends(struct maker *m)
 {
     static const int32_t spans[SPANS + 1] = {0, 70, 190, VALUES};
@@ -272,6 +288,7 @@ enum stn_code stn_specimen_init(struct stn_specimen *specimen, bool wide, struct
     products(&maker, wide);
     rows(&maker);
     heads(&maker);
+    heads_of_halves(&maker);
     ends(&maker);
     if (specimen->failed || specimen->graph.failed) {
         stn_specimen_fini(specimen);
@@ -290,6 +307,7 @@ void stn_specimen_fini(struct stn_specimen *specimen)
     for (size_t i = 0; i < specimen->n_tensors; i++) {
         stn_mem_free(specimen->tensors[i].data);
     }
+    stn_mem_free(specimen->halves);
     stn_graph_fini(&specimen->graph);
     *specimen = (struct stn_specimen){0};
 }

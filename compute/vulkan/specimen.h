@@ -19,6 +19,7 @@ struct stn_specimen_matrix;
 struct stn_specimen {
     struct stn_graph graph;
     struct stn_specimen_tensor tensors[STN_SPECIMEN_TENSORS]; /* that are written */
+    uint16_t *halves; /* a table of them */
     size_t n_tensors;
     struct stn_specimen_matrix *matrices; /* ternary constants, the last first */
     bool failed;                          /* there was no memory */

@@ -290,13 +290,44 @@ static enum stn_code windows(struct builder *b, const struct stn_pipeline_row *r
     return STN_OK;
 }
 
+/* So many tiles of 128 x 128 that they fill a device, and room for them in shared memory. */
+static bool is_wide(const struct stn_gpu_caps *caps, const struct stn_shape *out)
+{
+    const struct stn_gpu_matrix *matrix = caps->matrix_i8.m > 0 ? &caps->matrix_i8 : &caps->matrix_f16;
+    uint32_t shared = 2 * STN_GPU_MATRIX_SHARED + STN_GPU_SUBGROUPS * matrix->m * matrix->n * 4;
+    return shared <= caps->shared && out->rows / STN_PIPELINE_TILE * (out->cols / STN_PIPELINE_TILE) >= STN_PIPELINE_WIDE_TILES;
+}
+
+/* Rows of halves that are whole words, and room for a tile of floats as two of halves, one of theirs, and results. */
+static bool has_halves(const struct stn_gpu_caps *caps, const struct stn_shape *table)
+{
+    uint32_t results = STN_GPU_SUBGROUPS * caps->matrix_f16.m * caps->matrix_f16.n * 4;
+    return table->dtype == STN_DTYPE_F16 && table->cols % 2 == 0 && STN_GPU_SPLIT_SHARED + results <= caps->shared;
+}
+
+static uint32_t traits_of(const struct builder *b)
+{
+    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
+    const struct stn_shape *out = shape_of(b, STN_PIPELINE_OUT(0));
+    bool is_q8 = shape_of(b, STN_PIPELINE_IN(0))->dtype == STN_DTYPE_Q8;
+    const struct stn_shape *table = shape_of(b, STN_PIPELINE_IN(stn_op_row(b->node->op)->n_inputs > 1 ? 1 : 0));
+    bool has_f32 = table->dtype == STN_DTYPE_F32;
+    return (is_q8 ? STN_PIPELINE_Q8 : STN_PIPELINE_F32) |
+           (has_f32 && out->cols <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_NARROW : 0u) |
+           (has_f32 && out->extent == STN_EXTENT_FIXED && out->rows <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_SHORT : 0u) |
+           (has_halves(caps, table) ? STN_PIPELINE_HALVES : 0u) |
+           (rows_of(b, out) <= STN_PIPELINE_MOST_FEW ? STN_PIPELINE_FEW : 0u) |
+           ((flags_of(b) & ONE_SCALE) != 0 ? STN_PIPELINE_ONE_SCALE : 0u) | (is_wide(caps, out) ? STN_PIPELINE_WIDE : 0u) |
+           (caps->emulates ? 0u : stn_pipeline_device(caps));
+}
+
 /* ---- loss: logits are there for a tile of words at a time ---- */
 
 enum { STEP_LOGITS, STEP_TAKE_IN, STEP_SPREAD, STEP_FINISH, N_STEPS };
 
 static enum stn_code loss_step(struct builder *b, unsigned number, const struct window *w)
 {
-    const struct stn_pipeline_row *row = stn_pipeline_row(b->node->op, number, 0, b->place->barred);
+    const struct stn_pipeline_row *row = stn_pipeline_row(b->node->op, number, traits_of(b), b->place->barred);
     struct stn_tape_push push;
     if (row == NULL) {
         return STN_OK; /* a score has no gradient */
@@ -337,28 +368,6 @@ static enum stn_code loss(struct builder *b)
         }
     }
     return code;
-}
-
-/* So many tiles of 128 x 128 that they fill a device, and room for them in shared memory. */
-static bool is_wide(const struct stn_gpu_caps *caps, const struct stn_shape *out)
-{
-    const struct stn_gpu_matrix *matrix = caps->matrix_i8.m > 0 ? &caps->matrix_i8 : &caps->matrix_f16;
-    uint32_t shared = 2 * STN_GPU_MATRIX_SHARED + STN_GPU_SUBGROUPS * matrix->m * matrix->n * 4;
-    return shared <= caps->shared && out->rows / STN_PIPELINE_TILE * (out->cols / STN_PIPELINE_TILE) >= STN_PIPELINE_WIDE_TILES;
-}
-
-static uint32_t traits_of(const struct builder *b)
-{
-    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
-    const struct stn_shape *out = shape_of(b, STN_PIPELINE_OUT(0));
-    bool is_q8 = shape_of(b, STN_PIPELINE_IN(0))->dtype == STN_DTYPE_Q8;
-    bool has_f32 = stn_op_row(b->node->op)->n_inputs > 1 && shape_of(b, STN_PIPELINE_IN(1))->dtype == STN_DTYPE_F32;
-    return (is_q8 ? STN_PIPELINE_Q8 : STN_PIPELINE_F32) |
-           (has_f32 && out->cols <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_NARROW : 0u) |
-           (has_f32 && out->extent == STN_EXTENT_FIXED && out->rows <= STN_PIPELINE_MOST_NARROW ? STN_PIPELINE_SHORT : 0u) |
-           (rows_of(b, out) <= STN_PIPELINE_MOST_FEW ? STN_PIPELINE_FEW : 0u) |
-           ((flags_of(b) & ONE_SCALE) != 0 ? STN_PIPELINE_ONE_SCALE : 0u) | (is_wide(caps, out) ? STN_PIPELINE_WIDE : 0u) |
-           (caps->emulates ? 0u : stn_pipeline_device(caps));
 }
 
 static bool is_loss(enum stn_op op)
