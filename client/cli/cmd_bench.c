@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "client/cli/bench_model.h"
+#include "client/cli/bench_profile.h"
 #include "client/cli/session.h"
 #include "compute/backend.h"
 #include "compute/train/trainer.h"
@@ -55,7 +56,7 @@ static const struct stn_option train_options[] = {
     {"steps", 0, STN_OPTION_U64, AT(steps), "N", "that are measured, after one that is not (10)", 1, 1e9},
     {"backward", 0, STN_OPTION_WORD, AT(backward), "exact|int8", "precision of the gradients (int8)",
      .words = stn_session_backwards},
-    {"profile", 0, STN_OPTION_FLAG, AT(profile), NULL, "what each op takes, where the device measures it"},
+    {"profile", 0, STN_OPTION_FLAG, AT(profile), NULL, "what each op takes, by time, by count and of the device's peak"},
     {"recompute", 0, STN_OPTION_FLAG, AT(recompute), NULL, "compute activations again instead of keeping them"},
     {0},
 };
@@ -78,6 +79,7 @@ struct bench {
     size_t n_measured;
     double loss_first, loss_last;
     uint64_t ops_ns[STN_N_OPS]; /* by op, before what is measured */
+    struct stn_bench_profile profile;
     struct stn_backend_tally before; /* what is measured, on a device */
     double cpu_s; /* of what was measured: what else runs here does not count in it */
     uint64_t n_allocations, peak_rss;
@@ -161,6 +163,7 @@ static enum stn_code run_steps(struct bench *b, const struct stn_batch *batch, s
     stn_progress_start(&b->progress, "step", b->options->steps + 1);
     for (uint64_t i = 0; i <= b->options->steps && code == STN_OK && !stn_command_stopping(); i++) {
         double from_s = stn_session_now_s(), loss;
+        char note[32];
         code = step(b, batch, n_passes, &loss, err);
         b->loss_first = i == 0 ? loss : b->loss_first;
         b->loss_last = loss;
@@ -172,7 +175,8 @@ static enum stn_code run_steps(struct bench *b, const struct stn_batch *batch, s
         } else {
             b->took_s[b->n_measured++] = stn_session_now_s() - from_s;
         }
-        stn_progress_at(&b->progress, i + 1, "");
+        (void)snprintf(note, sizeof note, "loss %.4f", loss);
+        stn_progress_at(&b->progress, i + 1, note);
     }
     stn_progress_end(&b->progress);
     b->n_allocations = stn_mem_count() - allocations;
@@ -192,14 +196,15 @@ static int compare(const void *a, const void *b)
 }
 
 /* "ops": {name: milliseconds a step or a token}, where the backend measures them. */
-static void add_times(json_t *result, const struct bench *b, uint64_t n)
+static void add_times(json_t *result, struct bench *b, uint64_t n)
 {
     const struct stn_backend *backend = stn_network_measured(b->network);
     json_t *ops = result == NULL || backend->row->time_ns == NULL ? NULL : json_object();
     for (int op = 0; op < STN_N_OPS && ops != NULL; op++) {
         uint64_t ns = backend->row->time_ns(backend, (enum stn_op)op) - b->ops_ns[op];
+        b->profile.ms[op] = (double)ns * 1e-6 / (double)n;
         if (ns > 0) {
-            (void)json_object_set_new(ops, stn_op_row((enum stn_op)op)->name, json_real((double)ns * 1e-6 / (double)n));
+            (void)json_object_set_new(ops, stn_op_row((enum stn_op)op)->name, json_real(b->profile.ms[op]));
         }
     }
     if (ops != NULL) {
@@ -214,7 +219,7 @@ static double greatest(double a, double b)
 
 /* "gpu": what moved in the steps that were measured, the plan, the kernels and the device's own peaks; the fraction is of the best of
  * these, as the processor's is of its own. macs: a second. */
-static enum stn_code add_device(json_t *result, const struct bench *b, double macs, struct stn_err *err)
+static enum stn_code add_device(json_t *result, struct bench *b, double macs, struct stn_err *err)
 {
     const struct stn_backend *backend = stn_network_measured(b->network);
     struct stn_backend_tally after;
@@ -228,6 +233,8 @@ static enum stn_code add_device(json_t *result, const struct bench *b, double ma
         return code;
     }
     double best = greatest(greatest(peak.f32, peak.dot8), greatest(peak.matrix_i8, peak.matrix_f16));
+    b->profile.int8 = best;
+    b->profile.f32 = peak.f32;
     json_t *gpu = json_pack("{sf sI sI ss* ss* sf sf sf sf}", "submissions_per_step",
                             (double)(after.n_submissions - b->before.n_submissions) / (double)b->n_measured, "transfers",
                             (json_int_t)(after.n_transfers - b->before.n_transfers), "planned_bytes", (json_int_t)after.planned,
@@ -276,10 +283,18 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
     }
     json_decref(object);
     add_times(result, b, b->n_measured);
+    b->profile.int8 = peak.integer;
+    b->profile.f32 = peak.floats;
     code = add_device(result, b, macs * (double)n_tokens / median, err);
     if (code != STN_OK) {
         json_decref(result);
         return code;
+    }
+    if (o->profile && json) {
+        (void)json_object_set_new(result, "profile", stn_bench_profile_json(&b->profile));
+    } else if (o->profile) {
+        stn_bench_profile_print(&b->profile);
+        (void)json_object_del(result, "ops");
     }
     return stn_session_take_result(result, json, err);
 }
@@ -298,6 +313,22 @@ static enum stn_code check_train(const void *parsed, const struct stn_command_li
                            (unsigned long long)o->pass, (unsigned long long)o->context, (unsigned long long)o->tokens);
     }
     return stn_arch_targets(o->targets, &targets, err);
+}
+
+/* What the profile counts: a pass as often as there are, and one AdamW. */
+static enum stn_code count_step(struct bench *b, const struct stn_adapter *adapter, const struct stn_network_config *config,
+                                size_t n_passes, struct stn_err *err)
+{
+    struct stn_count *counts = b->profile.counts;
+    enum stn_code code = !b->options->profile ? STN_OK : stn_count_step(counts, b->model.model, adapter, config, err);
+    for (int op = 0; op < STN_N_OPS && code == STN_OK; op++) {
+        size_t n = op == STN_OP_SQUARES || op == STN_OP_ADAMW ? 1 : n_passes;
+        counts[op].n_nodes *= n;
+        counts[op].macs_int8 *= (double)n;
+        counts[op].macs_f32 *= (double)n;
+        counts[op].bytes *= (double)n;
+    }
+    return code;
 }
 
 static enum stn_code train(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
@@ -331,6 +362,7 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
         }
         stn_adapter_init(adapter, o->model.seed);
         code = stn_network_new(&b.network, b.model.model, adapter, &config, err);
+        code = code != STN_OK ? code : count_step(&b, adapter, &config, n_passes, err);
     }
     stn_adapter_free(adapter);
     if (code == STN_OK) {

@@ -32,7 +32,15 @@ check "with a line for each op" grep -q '^| attention_back |' "$dir/out"
 sanitizer=${ASAN_OPTIONS-}
 export ASAN_OPTIONS="$sanitizer:detect_leaks=0" # those of drivers are not ours
 if "$sterna" bench devices | grep -q '^vulkan *0'; then
-    check "bench train on a device" ok "$sterna" bench train --shape tiny --ctx 16 --tokens 16 --steps 1 --backend vulkan --json
+    check "a step is counted" ok "$sterna" bench roofline --shape tiny --ctx 16 --tokens 16 --json
+    counted=$(sed 's/.*"ternary": {[^}]*"int8_macs": \([0-9.e+]*\).*/\1/' "$dir/out")
+    check "bench train on a device" ok "$sterna" bench train --shape tiny --ctx 16 --tokens 16 --steps 1 --backend vulkan --profile --json
+    of() { # a number of an op's profile
+        sed "s/.*\"profile\": .*\"$1\": {[^}]*\"$2\": \([0-9.e+-]*\).*/\1/" "$dir/out"
+    }
+    share="$(of ternary int8_gmac) * 1e9 / $counted"
+    check "beside its times stands what is counted" holds "0.999999 < $share && $share < 1.000001 && $(of ternary ms) > 0 && $(of loss mb) > 0"
+    check "and what fraction an op is of what the device can do" holds "0 < $(of ternary_back peak_fraction)"
     check "moves nothing in a step" grep -q '"transfers": 0,' "$dir/out"
     check "says what it multiplies with, and what the device can do" has submissions_per_step planned_bytes f32_gmac_per_s
     check "and what fraction of that it does" holds "0 < $(number peak_fraction)"
