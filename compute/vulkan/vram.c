@@ -135,7 +135,7 @@ static enum stn_code take(struct stn_vram *vram, uint64_t size, bool host, const
     }
     if (number == vram->n_blocks) {
         uint64_t block = host ? STN_VRAM_SHARED : STN_VRAM_BLOCK;
-        block = rounded > block ? rounded : block;
+        block = rounded > block / STN_VRAM_PARTS ? rounded : block; /* or a block would be full of one and mostly empty */
         enum stn_code code = new_block(vram, block, host, what, &number, err);
         if (code != STN_OK) {
             return code;

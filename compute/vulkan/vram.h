@@ -10,6 +10,7 @@
 #define STN_VRAM_ALIGN 256            /* the coarsest offset that a device may ask for */
 #define STN_VRAM_BLOCK ((uint64_t)8 << 20) /* what is asked of the device at least; of shared memory a part */
 #define STN_VRAM_SHARED ((uint64_t)1 << 20)
+#define STN_VRAM_PARTS 8                   /* what is more than such a part of these is asked for alone, in its own size */
 #define STN_VRAM_STAGE ((size_t)4 << 20)
 
 /* Bytes [offset, offset + size) of a buffer. mapped: where we see them, NULL where we do not. */
