@@ -102,7 +102,8 @@ static enum stn_code create_task(const struct bench *bench, struct stn_err *err)
     }
     (void)snprintf(text, sizeof text,
                    "[task]\nname = " TASK "\nrounds = %u\nseed = %llu\n[model]\nbase = -\ntargets = q\nrank = %u\n"
-                   "[train]\nlocal_steps = 1\n[cohort]\ntarget = %u\nn_min = %u\nsecure = %s\n" DEADLINES,
+                   "[train]\nlocal_steps = 1\n[cohort]\ntarget = %u\nn_min = %u\nsecure = %s\n" DEADLINES
+                   "[merge]\nlora = both\n",
                    config->n_rounds + 1, (unsigned long long)config->seed, bench->rank, config->n_clients, n_min(bench),
                    config->secure ? "on" : "off");
     code = stn_bench_sternad_ask(&bench->sternad,

@@ -49,7 +49,7 @@ static const struct stn_option options[] = {
     {"cohort", 0, STN_OPTION_U64, AT(cohort), "N", "devices of a round (all)", 1, 10000},
     {"secure", 0, STN_OPTION_WORD, AT(secure), "on|off", "secure aggregation (on)", .words = switches},
     {"dropout", 0, STN_OPTION_F64, AT(dropout), "P", "chance that a device vanishes in a round (0)", 0, 0.99},
-    {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which LoRA factors train (both)", .words = loras},
+    {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which LoRA factors train (ffa)", .words = loras},
     {"outer", 0, STN_OPTION_WORD, AT(outer), "avg|nesterov|momentum|adam|yogi", "the coordinator's optimiser (nesterov; avg for alternate)",
      .words = stn_outer_names},
     {"outer-rate", 0, STN_OPTION_F64, AT(outer_rate), "RATE", "of the coordinator's optimiser (its own default)", 1e-6, 100},

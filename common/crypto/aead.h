@@ -1,7 +1,7 @@
 /* aead: ChaCha20-Poly1305 (RFC 8439), the cipher of sealed records.
  *
  * Short texts are libsodium's. Long ones are libcrypto's where the build has it, which has kernels for wider registers: the same
- * bytes at three times the speed (docs/decisions/0012-long-records-by-libcrypto.md). Where it fails, libsodium does the work.
+ * bytes at three times the speed (docs/decisions/0013-long-records-by-libcrypto.md). Where it fails, libsodium does the work.
  * Thread: any. */
 #ifndef STN_CRYPTO_AEAD_H
 #define STN_CRYPTO_AEAD_H

@@ -32,7 +32,7 @@ static const struct raw defaults = {
     .targets = "all", .rounds = 24, .seed = 1, .rank = 8, .alpha = 16, .local_steps = 5, .batch_examples = 24,
     .batch_tokens = 512, .ctx = 256, .lr = UNSAID, .clip = 1.0, .target = 20, .n_min = 16, .over_selection = 1.0,
     .join_window_s = 600, .report_deadline_s = 3600, .upload_s = 180, .discount = 0.5, .secure = true, .gamma = 0.10, .delta = 0.10,
-    .sigma = 64, .eta = 30, .share_s = 20, .ack_s = 15, .unmask_s = 20, .outer = -1, .rate = UNSAID,
+    .sigma = 64, .eta = 30, .share_s = 20, .ack_s = 15, .unmask_s = 20, .lora = STN_LORA_FFA, .outer = -1, .rate = UNSAID,
     .momentum = UNSAID, .beta1 = UNSAID, .beta2 = UNSAID, .eps = UNSAID, .clip_norm = 10, .clip_quantile = 0.9,
     .weight_max = 1000, .bits = 24,
 };

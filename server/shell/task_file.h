@@ -22,7 +22,7 @@ struct stn_task_file {
     char base[1024];           /* path or digest of the base model */
 };
 
-/* The defaults: 20 homes, 24 rounds of 5 local steps of both factors, outer Nesterov 0.7 / 0.9. */
+/* The defaults: 20 homes, 24 rounds of 5 local steps of B alone, outer Nesterov 0.7 / 0.9. */
 void stn_task_file_defaults(struct stn_task_file *file);
 /* Which factors train, with the rate and the outer optimiser that such a task has unless its file says others. */
 void stn_task_file_set_lora(struct stn_task_spec *spec, enum stn_lora lora);

@@ -109,7 +109,9 @@ upload_s = 15
 share_s = 8
 ack_s = 8
 unmask_s = 8
-""")
+[merge]
+lora = both
+""")  # both factors: an upload of more than one chunk, so that there is time to be killed in it
     run(sterna, "task", "create", folder + "/home.ini", "--dir", fleet)
     run(sterna, "data", "demo", "-o", folder + "/data", "--devices", str(N), "--seed", "1")
     for i, url in enumerate(run(sterna, "invite", "-n", str(N), "--dir", fleet).split()):

@@ -65,11 +65,12 @@ START_TEST(rates_and_optimisers_that_are_not_said_are_those_of_the_factors)
         double lr, rate;
         enum stn_outer outer;
     } cases[] = {
-        {LEAST, 3e-3, 0.7, STN_OUTER_NESTEROV},
+        {LEAST, 1e-2, 0.7, STN_OUTER_NESTEROV},
         {LEAST "[merge]\nlora = ffa\n", 1e-2, 0.7, STN_OUTER_NESTEROV},
+        {LEAST "[merge]\nlora = both\n", 3e-3, 0.7, STN_OUTER_NESTEROV},
         {LEAST "[merge]\nlora = alternate\n", 1e-2, 1, STN_OUTER_AVG},
         {LEAST "[train]\nlr = 0.5\n[merge]\nlora = alternate\nouter = adam\n", 0.5, 0.01, STN_OUTER_ADAM},
-        {LEAST "[merge]\nouter = yogi\nrate = 0.25\n", 3e-3, 0.25, STN_OUTER_YOGI},
+        {LEAST "[merge]\nouter = yogi\nrate = 0.25\n", 1e-2, 0.25, STN_OUTER_YOGI},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ck_assert_msg(parse(cases[i].text) == STN_OK, "%s", err.text);
