@@ -40,6 +40,12 @@ static const uint32_t ternary_q8_code[] = {
 static const uint32_t ternary_f32_code[] = {
 #include "ternary_f32_spv.h"
 };
+static const uint32_t ternary_lanes_code[] = {
+#include "ternary_lanes_spv.h"
+};
+static const uint32_t ternary_back_lanes_code[] = {
+#include "ternary_back_lanes_spv.h"
+};
 static const uint32_t ternary_back_q8_code[] = {
 #include "ternary_back_q8_spv.h"
 };
@@ -169,6 +175,7 @@ static const uint32_t adamw_code[] = {
 #define LINES .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 1, .shape = STN_PIPELINE_GROUP
 #define FOURS .walks = OUT(0), .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 4
 #define TILES .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64
+#define LANES .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = 128, .tile_y = 16
 #define FEW_BY(count) .across = count, .tile_x = 4, .tile_y = STN_PIPELINE_MOST_FEW, .walks = OUT(0)
 #define MATRICES(tile)                                                                                                 \
     .walks = OUT(0), .across = STN_PIPELINE_COLS, .tile_x = tile, .tile_y = tile, .shape = STN_PIPELINE_MATRIX
@@ -216,6 +223,8 @@ static const struct stn_pipeline_row rows[] = {
     PRODUCT_BY(STN_OP_TERNARY, ternary_f16, STN_PIPELINE_F16, TILES),
     PRODUCT_BY(STN_OP_TERNARY_BACK, ternary_back_f16, STN_PIPELINE_F16, TILES),
 #endif
+    PRODUCT_BY(STN_OP_TERNARY, ternary_lanes, STN_PIPELINE_LANES, LANES),
+    PRODUCT_BY(STN_OP_TERNARY_BACK, ternary_back_lanes, STN_PIPELINE_LANES, LANES),
     {STN_OP_TERNARY, 0, CODE(ternary_q8), .needs = STN_PIPELINE_Q8, PRODUCT, TILES},
     {STN_OP_TERNARY, 0, CODE(ternary_f32), .needs = STN_PIPELINE_F32, PRODUCT_F32, TILES},
     {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_q8), .needs = STN_PIPELINE_Q8, PRODUCT, TILES},
@@ -285,6 +294,9 @@ const struct stn_pipeline_row *stn_pipeline_row(enum stn_op op, unsigned step, u
 
 uint32_t stn_pipeline_device(const struct stn_gpu_caps *caps)
 {
+    if (caps->emulates) { /* the rest is slow there */
+        return caps->subgroup == 8 ? STN_PIPELINE_LANES : 0;
+    }
     return (caps->f16 ? STN_PIPELINE_F16 : 0u) | (caps->dot8 ? STN_PIPELINE_DOT8 : 0u) |
            (caps->matrix_i8.m > 0 ? STN_PIPELINE_MATRIX_I8 : 0u) | (caps->matrix_f16.m > 0 ? STN_PIPELINE_MATRIX_F16 : 0u);
 }

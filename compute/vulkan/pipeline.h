@@ -53,7 +53,8 @@ enum {
     STN_PIPELINE_SHORT = 512,      /* out[0] has at most as many rows, and in[1] is f32 */
     STN_PIPELINE_FEW = 1024,       /* out[0] has at most STN_PIPELINE_MOST_FEW rows, as when one token is generated after the other */
     STN_PIPELINE_HALVES = 2048,    /* in[1] is f16 and its rows are whole words, and split tiles have room: STN_GPU_SPLIT_SHARED */
-    STN_PIPELINE_OF_DEVICE = STN_PIPELINE_F16 | STN_PIPELINE_DOT8 | STN_PIPELINE_MATRIX_I8 | STN_PIPELINE_MATRIX_F16
+    STN_PIPELINE_LANES = 4096,     /* a processor plays the device, with 8 lanes */
+    STN_PIPELINE_OF_DEVICE = STN_PIPELINE_LANES | STN_PIPELINE_F16 | STN_PIPELINE_DOT8 | STN_PIPELINE_MATRIX_I8 | STN_PIPELINE_MATRIX_F16
 };
 #define STN_PIPELINE_MOST_NARROW 16
 #define STN_PIPELINE_MOST_FEW 4

@@ -132,7 +132,7 @@ enum stn_code stn_speed_measure(struct stn_speed *ret, struct stn_vram *vram, st
                                 const struct stn_vram_span *step, struct stn_err *err)
 {
     struct meter meter = {.vram = vram, .pipelines = pipelines, .config = {.step = *step}};
-    uint32_t has = vram->gpu->caps.emulates ? 0 : stn_pipeline_device(&vram->gpu->caps);
+    uint32_t has = stn_pipeline_device(&vram->gpu->caps);
     enum stn_code code = STN_OK;
     *ret = (struct stn_speed){0};
     for (size_t i = 0; i < sizeof loops / sizeof loops[0] && code == STN_OK; i++) {

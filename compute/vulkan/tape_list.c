@@ -318,7 +318,7 @@ static uint32_t traits_of(const struct builder *b)
            (has_halves(caps, table) ? STN_PIPELINE_HALVES : 0u) |
            (rows_of(b, out) <= STN_PIPELINE_MOST_FEW ? STN_PIPELINE_FEW : 0u) |
            ((flags_of(b) & ONE_SCALE) != 0 ? STN_PIPELINE_ONE_SCALE : 0u) | (is_wide(caps, out) ? STN_PIPELINE_WIDE : 0u) |
-           (caps->emulates ? 0u : stn_pipeline_device(caps));
+           stn_pipeline_device(caps);
 }
 
 /* ---- loss: logits are there for a tile of words at a time ---- */
