@@ -312,7 +312,7 @@ enum stn_code stn_world_deliver(uint32_t i)
         for (uint32_t j = 0; j < msg.share.n_sealed; j++) {
             sealed[j].boxes[0][9] ^= j < device->n_locked;
             sealed[j].boxes[1][9] ^= j < device->n_locked;
-            if (j < device->n_crooked) {
+            if (j >= device->n_locked && j - device->n_locked < device->n_crooked) {
                 bend(device, j, &sealed[j]);
             }
         }
