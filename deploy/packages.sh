@@ -15,8 +15,10 @@ if [ "${1:-}" = arm64 ]; then
     dpkg --print-foreign-architectures | grep -qx arm64 || update="dpkg --add-architecture arm64"
 fi
 missing=""
+native=$(dpkg --print-architecture)
 for p in $packages; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || missing="$missing $p"
+    case $p in *:*) of=${p#*:} ;; *) of=$native ;; esac # a package may be there for both
+    dpkg-query -W -f='${db:Status-Status} ${Architecture}\n' "$p" 2>/dev/null | grep -qxE "installed ($of|all)" || missing="$missing $p"
 done
 [ -z "$missing" ] && exit 0
 echo "installing:$missing" >&2
