@@ -107,7 +107,8 @@ void stn_worker_close(struct stn_worker *worker)
     if (worker == NULL) {
         return;
     }
-    for (struct stn_list *at = worker->jobs.next; at != &worker->jobs; at = at->next) {
+    /* the last first: a thread whose job ends must not find one that is not cancelled yet */
+    for (struct stn_list *at = worker->jobs.prev; at != &worker->jobs; at = at->prev) {
         stn_worker_cancel(STN_LIST_OF(at, struct stn_job, link));
     }
     stop_threads(worker);
