@@ -65,6 +65,13 @@ static bool goes_behind(const struct stn_graph *graph, const struct stn_node *fi
     return next->op == op && next->add && next->out[0] == first->out[0] && is_dense(graph, next);
 }
 
+/* What it rounds is what the product before it reads. */
+static bool is_rounding(const struct stn_graph *graph, const struct stn_node *first, const struct stn_node *next)
+{
+    return next->op == STN_OP_QUANTISE_RANDOM && next->in[0] == first->in[0] && is_dense(graph, first) &&
+           graph->tensors[first->in[1]].life != STN_LIFE_TEMPORARY;
+}
+
 /* The temporaries that it alone writes must not begin to live earlier: their memory may be another's until then. */
 static bool goes_beside(const struct stn_graph *graph, const struct stn_node *first, const struct stn_node *next, bool is_next)
 {
@@ -82,6 +89,10 @@ size_t stn_together_find(const struct stn_graph *graph, size_t pass, size_t n, c
     size_t end = graph->passes[pass].n_nodes, found = 0;
     bool is_ternary = nodes[n].op == STN_OP_TERNARY || nodes[n].op == STN_OP_TERNARY_BACK;
     size_t most = is_ternary ? 1 : nodes[n].op == STN_OP_LINEAR || nodes[n].op == STN_OP_LINEAR_BACK_W ? STN_TOGETHER_MOST : 0;
+    if (nodes[n].op == STN_OP_LINEAR_BACK_X && n + 1 < end && !done[n + 1] && is_rounding(graph, &nodes[n], &nodes[n + 1])) {
+        ret[0] = n + 1;
+        return 1;
+    }
     for (size_t m = n + 1; m < end && m - n <= FAR && found < most; m++) {
         bool goes = is_ternary ? goes_behind(graph, &nodes[n], &nodes[m])
                                : goes_beside(graph, &nodes[n], &nodes[m], m == n + 1 + found);

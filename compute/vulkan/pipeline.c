@@ -239,7 +239,8 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_LOSS, 2, CODE(spread_matrix), BIND(LOGITS, IN(1) T, OUT(2) R, STATE), .walks = OUT(2), .across = STN_PIPELINE_COLS, SPLIT},
 #endif
     {STN_OP_LINEAR, 0, CODE(linear), BIND(IN(0) R, IN(1) T, OUT(0) R), WORDS_OF(OUT(0)), .tile_x = 64, .tile_y = 64},
-    {STN_OP_LINEAR_BACK_X, 0, CODE(narrow_back), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1), OUT(0) R), FOURS},
+    {STN_OP_LINEAR_BACK_X, 0, CODE(narrow_back), .needs = STN_PIPELINE_NARROW,
+     BIND(IN(0) R, IN(1), OUT(0) R, IN(1) WITH(1), OUT(0) WITH(1)), FOURS},
     {STN_OP_LINEAR_BACK_X, 0, CODE(linear_back_x), BIND(IN(0) R, IN(1), OUT(0) R), TILES},
     {STN_OP_LINEAR_BACK_W, 0, CODE(narrow_up), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
      .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 16, .sums = true},

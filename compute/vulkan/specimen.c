@@ -181,7 +181,10 @@ static void products(struct maker *m, bool wide)
         (void)NODE(LINEAR_BACK_W, floats(m, T, RANK), x);
     }
     (void)NODE(LINEAR, floats(m, T, N), floats(m, N, N));
-    (void)NODE(LINEAR_BACK_X, floats(m, T, N), floats(m, N, RANK));
+    static const int32_t seed[2] = {77, -5};
+    uint32_t dy = floats(m, T, N);
+    (void)NODE(LINEAR_BACK_X, dy, floats(m, N, RANK));
+    (void)NODE(QUANTISE_RANDOM, dy, row_of_numbers(m, STN_DTYPE_I32, seed, 2)); /* with the product before it */
     (void)NODE(LINEAR_BACK_X, floats(m, T, N), floats(m, N, N));
     (void)NODE(LINEAR_BACK_W, floats(m, T, N), floats(m, T, RANK));
     (void)NODE(LINEAR_BACK_W, floats(m, T, N), floats(m, T, N));

@@ -156,6 +156,9 @@ static void fill_push(const struct builder *b, const struct stn_pipeline_row *ro
     if (b->n_with > 0 && is_ternary(node->op)) { /* the sum that stands behind: over so many columns */
         push->extra[1] = (uint32_t)shape_of(b, STN_PIPELINE_IN(0) | STN_PIPELINE_WITH(1))->cols;
         push->scale = b->with[0]->scale;
+    } else if (b->n_with > 0 && b->with[0]->op == STN_OP_QUANTISE_RANDOM) {
+        push->extra[0] = scales_at(shape_of(b, STN_PIPELINE_OUT(0) | STN_PIPELINE_WITH(1)));
+        push->number = b->with[0]->number;
     }
 }
 

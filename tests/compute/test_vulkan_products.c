@@ -142,6 +142,37 @@ START_TEST(an_adapters_products_of_one_input_are_one_dispatch)
 END_TEST
 
 /* _i: ranks at and around what the kernel for few columns takes */
+START_TEST(a_gradient_is_rounded_where_it_meets_the_adapter)
+{
+    enum { T = 70, M = 203 };
+    static const int32_t seed[2] = {0x12345678, -77};
+    size_t rank = (const size_t[]){1, 8, 16, 17}[_i], n_other = 0;
+    begin(STN_OP_LINEAR_BACK_X);
+    draw(x, T * M, 2);
+    memset(x + M, 0, M * sizeof *x);
+    draw(dy, M * rank, 1);
+    uint32_t gradient = in(STN_DTYPE_F32, T, M, x);
+    (void)in(STN_DTYPE_F32, M, rank, dy);
+    (void)out(STN_DTYPE_F32, T, rank, NULL);
+    then(STN_OP_QUANTISE_RANDOM);
+    job.node.in[job.n_node_in++] = gradient;
+    (void)in(STN_DTYPE_I32, 1, 2, seed);
+    (void)out(STN_DTYPE_Q8, T, M, NULL);
+    job.node.number = 3;
+    run_both();
+    agree(0, T * rank, 2e-6, "du");
+    size_t from = job.before_sizes[0], size = job.before_sizes[1] - T * sizeof(float);
+    for (size_t i = 0; i < size; i++) {
+        n_other += results[0][from + i] != results[1][from + i];
+        ck_assert_int_le(abs(results[0][from + i] - results[1][from + i]), 1);
+    }
+    ck_assert_uint_le(n_other, 2); /* as in rows_are_rounded_to_the_cpus_int8 */
+    agree(from + size, T, 1e-6, "scale");
+    ck_assert_uint_eq(job.n_dispatches, rank <= 16 ? 1 : 2);
+}
+END_TEST
+
+/* _i: ranks at and around what the kernel for few columns takes */
 START_TEST(gradients_of_few_columns_are_the_cpus)
 {
     enum { T = 203, M = 77 };
@@ -253,6 +284,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, products_with_few_columns_are_the_cpus, 0, 4);
     tcase_add_loop_test(t, an_adapters_product_is_added_to_the_ternary_one_before_it_is_written, 0, 12);
     tcase_add_loop_test(t, an_adapters_products_of_one_input_are_one_dispatch, 0, 4);
+    tcase_add_loop_test(t, a_gradient_is_rounded_where_it_meets_the_adapter, 0, 4);
     tcase_add_loop_test(t, gradients_of_few_columns_are_the_cpus, 0, 4);
     tcase_add_loop_test(t, the_head_by_matrices_is_the_cpus, 0, N_ROWS);
     tcase_add_loop_test(t, products_of_few_rows_are_the_cpus, 0, 5);

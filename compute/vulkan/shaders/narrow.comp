@@ -2,13 +2,18 @@
 #extension GL_GOOGLE_include_directive : require
 /* y[t][j] (+)= scale sum_k x[t][k] W(k, j) for at most 16 columns j, as an adapter's rank is; W(k, j) = W[j][k], or W[k][j] for BACK.
  * A work group does four rows, so that few columns keep a whole device busy, and up to three W of one x: x comes from memory
- * once. extra[1]: how many there are beside the first. */
+ * once. extra[1]: how many there are beside the first; for BACK, whether x is rounded by chance too, as quantise.comp does. */
 #include "common.glsl"
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0) readonly buffer B0 { float x[]; };
 #ifdef BACK
 layout(set = 0, binding = 1) readonly buffer B1 { float w0[]; };
 layout(set = 0, binding = 2) buffer B2 { float y0[]; };
+layout(set = 0, binding = 3) readonly buffer B3 { uint seed[]; };
+layout(set = 0, binding = 4) writeonly buffer B4 { uint q[]; };
+#define RANDOM
+#include "mix.glsl"
+#include "quantise.glsl"
 #define PRODUCTS 1
 #define OUT 2
 #else
@@ -87,6 +92,32 @@ void multiply(uint g, uint j0, uint t0, uint rows)
     }
 }
 
+#ifdef BACK
+/* Sixteen invocations for each row. */
+void quantise(uint t0, uint rows)
+{
+    uint l = gl_LocalInvocationIndex, n = push.in_cols[0], words = (n + 63) / 64 * 16, t = t0 + l / 16, row = push.first + t;
+    float most = 1e-5;
+    for (uint c = l % 16; c < n && l / 16 < rows; c += 16) {
+        float v = abs(x[at(0) + t * n + c]);
+        most = v > most ? v : most;
+    }
+    parts[l] = most;
+    barrier();
+    for (uint i = 0; i < 16; i++) {
+        float v = parts[l / 16 * 16 + i];
+        most = v > most ? v : most;
+    }
+    uvec2 key = key_of(uvec2(seed[at(3)], seed[at(3) + 1]), row);
+    for (uint w = l % 16; w < words && l / 16 < rows; w += 16) {
+        q[at(4) + row * words + w] = word_of(t, w, n, 127.0 / most, key);
+    }
+    if (l % 16 == 0 && l / 16 < rows) {
+        q[at(4) + push.extra[0] + row] = floatBitsToUint(most / 127.0);
+    }
+}
+#endif
+
 void main()
 {
     uint t0 = gl_WorkGroupID.y * ROWS;
@@ -94,8 +125,13 @@ void main()
         return;
     }
     [[unroll]] for (uint g = 0; g < PRODUCTS; g++) {
-        for (uint j0 = 0; g <= push.extra[1] && j0 < push.out_cols; j0 += COLS) {
+        for (uint j0 = 0; (PRODUCTS == 1 || g <= push.extra[1]) && j0 < push.out_cols; j0 += COLS) {
             multiply(g, j0, t0, min(ROWS, window() - t0));
         }
     }
+#ifdef BACK
+    if (push.extra[1] > 0) {
+        quantise(t0, min(ROWS, window() - t0));
+    }
+#endif
 }

@@ -16,11 +16,7 @@ layout(set = 0, binding = 1) buffer B1 { uint q[]; };
 #define OUT 1
 #endif
 
-float held(float v)
-{
-    v = v < 127.0 ? v : 127.0; /* what is no number becomes 127 */
-    return v > -127.0 ? v : -127.0;
-}
+#include "quantise.glsl"
 
 void main()
 {
@@ -37,21 +33,12 @@ void main()
     float inverse_ = 127.0 / most;
     uint row = push.first + t;
 #ifdef RANDOM
-    uvec2 s = mixed(plus(uvec2(seed[at(1)], seed[at(1) + 1]), uvec2(push.number, 0)));
-    uvec2 key = mixed(plus(mixed(s), uvec2(row, 0)));
+    uvec2 key = key_of(uvec2(seed[at(1)], seed[at(1) + 1]), row);
+#else
+    uvec2 key = uvec2(0);
 #endif
     for (uint w = gl_LocalInvocationIndex; w < words; w += WG) {
-        uint word = 0;
-        for (uint b = 0; b < 4 && w * 4 + b < n; b++) {
-            float v = x[at(0) + t * n + w * 4 + b] * inverse_;
-#ifdef RANDOM
-            v = floor(v + float(hashed(key, w * 4 + b) >> 8) * 5.9604644775390625e-8);
-#else
-            v = roundEven(v);
-#endif
-            word |= (uint(int(held(v))) & 255) << 8 * b;
-        }
-        q[at(OUT) + row * words + w] = word;
+        q[at(OUT) + row * words + w] = word_of(t, w, n, inverse_, key);
     }
     if (gl_LocalInvocationIndex == 0) {
         q[at(OUT) + push.extra[0] + row] = floatBitsToUint(most / 127.0);
