@@ -65,13 +65,6 @@ static bool goes_behind(const struct stn_graph *graph, const struct stn_node *fi
     return next->op == op && next->add && next->out[0] == first->out[0] && is_dense(graph, next);
 }
 
-/* What it rounds is what the product before it reads. */
-static bool is_rounding(const struct stn_graph *graph, const struct stn_node *first, const struct stn_node *next)
-{
-    return next->op == STN_OP_QUANTISE_RANDOM && next->in[0] == first->in[0] && is_dense(graph, first) &&
-           graph->tensors[first->in[1]].life != STN_LIFE_TEMPORARY;
-}
-
 /* The temporaries that it alone writes must not begin to live earlier: their memory may be another's until then. */
 static bool goes_beside(const struct stn_graph *graph, const struct stn_node *first, const struct stn_node *next, bool is_next)
 {
@@ -83,22 +76,57 @@ static bool goes_beside(const struct stn_graph *graph, const struct stn_node *fi
            is_alike(stn_graph_shape(graph, first->out[0]), stn_graph_shape(graph, next->out[0]));
 }
 
-size_t stn_together_find(const struct stn_graph *graph, size_t pass, size_t n, const bool *done, size_t ret[STN_TOGETHER_MOST])
+static size_t find_behind(const struct stn_graph *graph, const struct stn_pass *pass, size_t n, const bool *done)
 {
-    const struct stn_node *nodes = graph->passes[pass].nodes;
-    size_t end = graph->passes[pass].n_nodes, found = 0;
-    bool is_ternary = nodes[n].op == STN_OP_TERNARY || nodes[n].op == STN_OP_TERNARY_BACK;
-    size_t most = is_ternary ? 1 : nodes[n].op == STN_OP_LINEAR || nodes[n].op == STN_OP_LINEAR_BACK_W ? STN_TOGETHER_MOST : 0;
-    if (nodes[n].op == STN_OP_LINEAR_BACK_X && n + 1 < end && !done[n + 1] && is_rounding(graph, &nodes[n], &nodes[n + 1])) {
-        ret[0] = n + 1;
-        return 1;
+    for (size_t m = n + 1; m < pass->n_nodes && m - n <= FAR; m++) {
+        if (!done[m] && goes_behind(graph, &pass->nodes[n], &pass->nodes[m]) && may_come(graph, pass->nodes, n, m, done)) {
+            return m;
+        }
     }
-    for (size_t m = n + 1; m < end && m - n <= FAR && found < most; m++) {
-        bool goes = is_ternary ? goes_behind(graph, &nodes[n], &nodes[m])
-                               : goes_beside(graph, &nodes[n], &nodes[m], m == n + 1 + found);
-        if (!done[m] && goes && may_come(graph, nodes, n, m, done)) {
+    return STN_TOGETHER_NONE;
+}
+
+static void find_beside(const struct stn_graph *graph, const struct stn_pass *pass, size_t n, const bool *done, size_t ret[2])
+{
+    size_t found = 0;
+    for (size_t m = n + 1; m < pass->n_nodes && m - n <= FAR && found < 2; m++) {
+        bool goes = goes_beside(graph, &pass->nodes[n], &pass->nodes[m], m == n + 1 + found);
+        if (!done[m] && goes && may_come(graph, pass->nodes, n, m, done)) {
             ret[found++] = m;
         }
     }
-    return found;
+}
+
+/* The next but for products beside, which keep what they read: their memory cannot be what the rounding writes. */
+static size_t find_rounding(const struct stn_graph *graph, const struct stn_pass *pass, size_t n, const bool *done, const size_t beside[2])
+{
+    const struct stn_node *first = &pass->nodes[n];
+    enum stn_op op = first->op == STN_OP_LINEAR ? STN_OP_QUANTISE : STN_OP_QUANTISE_RANDOM;
+    size_t m = n + 1;
+    for (size_t i = 0; i < 2; i++) {
+        m += beside[i] == m ? 1 : 0;
+    }
+    for (size_t k = n; k < m; k++) {
+        if (graph->tensors[pass->nodes[k].in[1]].life == STN_LIFE_TEMPORARY || !is_dense(graph, &pass->nodes[k])) {
+            return STN_TOGETHER_NONE;
+        }
+    }
+    bool goes = m < pass->n_nodes && !done[m] && pass->nodes[m].op == op && pass->nodes[m].in[0] == first->in[0];
+    return goes ? m : STN_TOGETHER_NONE;
+}
+
+void stn_together_find(const struct stn_graph *graph, size_t pass, size_t n, const bool *done, size_t ret[STN_TOGETHER_MOST])
+{
+    const struct stn_pass *list = &graph->passes[pass];
+    enum stn_op op = list->nodes[n].op;
+    ret[0] = ret[1] = ret[2] = STN_TOGETHER_NONE;
+    if (op == STN_OP_TERNARY || op == STN_OP_TERNARY_BACK) {
+        ret[0] = find_behind(graph, list, n, done);
+    }
+    if (op == STN_OP_LINEAR || op == STN_OP_LINEAR_BACK_W) {
+        find_beside(graph, list, n, done, ret + 1);
+    }
+    if (op == STN_OP_LINEAR || op == STN_OP_LINEAR_BACK_X) {
+        ret[0] = find_rounding(graph, list, n, done, ret + 1);
+    }
 }

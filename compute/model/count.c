@@ -99,13 +99,17 @@ static enum stn_code count_pass(const struct counting *c, size_t number, struct 
         return stn_err_set(err, STN_MEMORY, "no memory for a graph of %zu tensors", c->network->graph.n_tensors);
     }
     for (size_t n = 0; n < pass->n_nodes; n++) {
-        size_t with[STN_TOGETHER_MOST], n_with = done[n] ? 0 : stn_together_find(&c->network->graph, number, n, done, with);
-        if (!done[n]) {
-            count(c, &pass->nodes[n], NULL);
+        size_t with[STN_TOGETHER_MOST];
+        if (done[n]) {
+            continue;
         }
-        for (size_t i = 0; i < n_with; i++) {
-            count(c, &pass->nodes[with[i]], &pass->nodes[n]);
-            done[with[i]] = true;
+        count(c, &pass->nodes[n], NULL);
+        stn_together_find(&c->network->graph, number, n, done, with);
+        for (size_t i = 0; i < STN_TOGETHER_MOST; i++) {
+            if (with[i] != STN_TOGETHER_NONE) {
+                count(c, &pass->nodes[with[i]], &pass->nodes[n]);
+                done[with[i]] = true;
+            }
         }
     }
     stn_mem_free(done);

@@ -66,7 +66,7 @@ static uint32_t quantise(struct plan *plan, uint32_t x)
 static void project(struct plan *plan, size_t layer, const enum stn_arch_target *targets, size_t n, uint32_t x, uint32_t *ret_y)
 {
     const struct stn_network_layer *l = &plan->network->layers[layer];
-    uint32_t xq = quantise(plan, x), downs[STN_ARCH_N_TARGETS];
+    uint32_t downs[STN_ARCH_N_TARGETS];
     for (size_t i = 0; i < n; i++) {
         const struct stn_network_branch *branch = &l->branches[targets[i]];
         struct stn_node down = {.op = STN_OP_LINEAR, .scale = 1, .out = STN_OP_NEW};
@@ -74,6 +74,7 @@ static void project(struct plan *plan, size_t layer, const enum stn_arch_target 
         down.in[1] = branch->a;
         downs[i] = branch->a == STN_OP_NONE ? STN_OP_NONE : add(plan, &down);
     }
+    uint32_t xq = quantise(plan, x);
     for (size_t i = 0; i < n; i++) {
         const struct stn_network_branch *branch = &l->branches[targets[i]];
         struct stn_node product = {.op = STN_OP_TERNARY, .in = {xq, l->weights[targets[i]]}, .out = STN_OP_NEW};

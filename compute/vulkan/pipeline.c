@@ -230,7 +230,7 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_q8), .needs = STN_PIPELINE_Q8, PRODUCT, TILES},
     {STN_OP_TERNARY_BACK, 0, CODE(ternary_back_f32), .needs = STN_PIPELINE_F32, PRODUCT_F32, TILES},
     {STN_OP_LINEAR, 0, CODE(narrow), .needs = STN_PIPELINE_NARROW,
-     BIND(IN(0) R, IN(1), IN(1) WITH(1), IN(1) WITH(2), OUT(0) R, OUT(0) WITH(1) R, OUT(0) WITH(2) R), FOURS},
+     BIND(IN(0) R, IN(1), IN(1) WITH(2), IN(1) WITH(3), OUT(0) R, OUT(0) WITH(2) R, OUT(0) WITH(3) R, OUT(0) WITH(1)), FOURS},
     {STN_OP_LINEAR, 0, CODE(linear_few), .needs = STN_PIPELINE_FEW, BIND(IN(0) R, IN(1) T, OUT(0) R), FEW_BY(STN_PIPELINE_TABLE_ROWS)},
 #ifdef STN_HAS_SHADER_MATRIX
     {STN_OP_LINEAR, 0, CODE(linear_matrix), BIND(IN(0) R, IN(1) T, OUT(0) R), WORDS_OF(OUT(0)), SPLIT},
@@ -245,7 +245,7 @@ static const struct stn_pipeline_row rows[] = {
     {STN_OP_LINEAR_BACK_W, 0, CODE(narrow_up), .needs = STN_PIPELINE_NARROW, BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
      .across = STN_PIPELINE_ONE, .tile_x = 1, .tile_y = 16, .sums = true},
     {STN_OP_LINEAR_BACK_W, 0, CODE(narrow_down), .needs = STN_PIPELINE_SHORT,
-     BIND(IN(1) R, IN(0) R, IN(0) WITH(1) R, IN(0) WITH(2) R, OUT(0), OUT(0) WITH(1), OUT(0) WITH(2)), .walks = IN(0),
+     BIND(IN(1) R, IN(0) R, IN(0) WITH(2) R, IN(0) WITH(3) R, OUT(0), OUT(0) WITH(2), OUT(0) WITH(3)), .walks = IN(0),
      .across = STN_PIPELINE_COLS, .tile_x = 16, .tile_y = 16, .sums = true},
     {STN_OP_LINEAR_BACK_W, 0, CODE(linear_back_w), BIND(IN(0) R, IN(1) R, OUT(0)), .walks = IN(0),
      .across = STN_PIPELINE_COLS, .tile_x = 64, .tile_y = 64, .sums = true},

@@ -24,7 +24,7 @@
 #define STN_PIPELINE_ROWS 32  /* by the window of rows */
 #define STN_PIPELINE_TABLE 64 /* by the window of the table's rows */
 #define STN_PIPELINE_FLAT 128 /* by a window of floats */
-#define STN_PIPELINE_WITH(k) ((k) << 8) /* of the k-th node that goes with the first; where there is none the shader looks away */
+#define STN_PIPELINE_WITH(k) ((k) << 8) /* of the node that goes with the first, together.h's [k - 1]; where there is none the shader looks away */
 #define STN_PIPELINE_END 0xffff
 
 /* What a row's x direction counts. */

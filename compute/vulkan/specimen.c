@@ -177,6 +177,7 @@ static void products(struct maker *m, bool wide)
     for (int i = 0; i < 3; i++) { /* side by side */
         (void)NODE(LINEAR, x, floats(m, RANK, N));
     }
+    (void)NODE(QUANTISE, x); /* with them */
     for (int i = 0; i < 3; i++) {
         (void)NODE(LINEAR_BACK_W, floats(m, T, RANK), x);
     }

@@ -11,6 +11,7 @@
 #define TILE 2048       /* words of logits at a time, at most */
 #define LOGITS_MOST ((size_t)32 << 20)
 
+enum { ROUNDS = 4 }; /* beside up to three products */
 enum { ADD = 1, NEOX = 2, INVERSE = 4, RELU2 = 8, HALF = 16, ONE_SCALE = 32, FIRST = 128 };
 
 /* Rows [first, first + count) of what is walked, and of the table (or floats). */
@@ -20,8 +21,7 @@ struct window {
 
 struct builder {
     const struct stn_tape_place *place;
-    const struct stn_node *node, *with[STN_TOGETHER_MOST]; /* that go with it */
-    size_t n_with;
+    const struct stn_node *node, *with[STN_TOGETHER_MOST]; /* that go with it, or NULL */
     struct stn_tape_list *list;
     struct stn_err *err;
 };
@@ -39,7 +39,7 @@ static size_t ceiling(size_t a, size_t b)
 /* False where a binding is of a node that would go with this one, and there is none. */
 static bool is_there(const struct builder *b, uint16_t binding)
 {
-    return binding / STN_PIPELINE_WITH(1) <= b->n_with;
+    return binding < STN_PIPELINE_WITH(1) || b->with[binding / STN_PIPELINE_WITH(1) - 1] != NULL;
 }
 
 static uint32_t tensor_of(const struct builder *b, uint16_t binding)
@@ -152,12 +152,13 @@ static void fill_push(const struct builder *b, const struct stn_pipeline_row *ro
     } else if (row->across == STN_PIPELINE_TABLE_ROWS) {
         push->extra[0] = (uint32_t)w->table_first;
     }
-    push->extra[1] = (uint32_t)b->n_with;
-    if (b->n_with > 0 && is_ternary(node->op)) { /* the sum that stands behind: over so many columns */
+    push->extra[1] = (b->with[1] != NULL ? 1u : 0u) + (b->with[2] != NULL ? 1u : 0u);
+    if (b->with[0] != NULL && is_ternary(node->op)) { /* the sum that stands behind: over so many columns */
         push->extra[1] = (uint32_t)shape_of(b, STN_PIPELINE_IN(0) | STN_PIPELINE_WITH(1))->cols;
         push->scale = b->with[0]->scale;
-    } else if (b->n_with > 0 && b->with[0]->op == STN_OP_QUANTISE_RANDOM) {
+    } else if (b->with[0] != NULL) { /* a rounding */
         push->extra[0] = scales_at(shape_of(b, STN_PIPELINE_OUT(0) | STN_PIPELINE_WITH(1)));
+        push->extra[1] += ROUNDS;
         push->number = b->with[0]->number;
     }
 }
@@ -241,7 +242,7 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
     if (d == NULL) {
         return stn_err_set(b->err, STN_MEMORY, "no memory for %zu dispatches", b->list->n);
     }
-    *d = (struct stn_tape_dispatch){.row = row, .node = b->node, .with = {b->with[0], b->with[1]}, .push = *push};
+    *d = (struct stn_tape_dispatch){.row = row, .node = b->node, .with = {b->with[0], b->with[1], b->with[2]}, .push = *push};
     for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
         uint32_t words = 0;
         uint16_t binding = row->bindings[i];
@@ -261,7 +262,7 @@ static enum stn_code dispatch(struct builder *b, const struct stn_pipeline_row *
     d->groups_x = (b->place->spoilt & stn_pipeline_only(row)) != 0 ? 0 : d->groups_x;
     bool is_cells = row->shape == STN_PIPELINE_GROUP && row->across != STN_PIPELINE_ONE; /* nothing is summed for them */
     d->cost = (uint64_t)w->count * d->groups_x * row->tile_x * (is_cells || d->push.in_cols[0] == 0 ? 1 : d->push.in_cols[0]);
-    d->cost += is_ternary(b->node->op) ? (uint64_t)w->count * d->push.out_cols * d->push.extra[1] : d->cost * b->n_with;
+    d->cost += is_ternary(b->node->op) ? (uint64_t)w->count * d->push.out_cols * d->push.extra[1] : d->cost * (d->push.extra[1] % ROUNDS);
     b->list->n++;
     return STN_OK;
 }
@@ -400,15 +401,14 @@ void stn_tape_list_scratch(const struct stn_gpu *gpu, const struct stn_graph *gr
 static void gather(struct builder *b, const struct stn_pipeline_row *row, size_t pass, bool *done)
 {
     const struct stn_node *nodes = b->place->graph->passes[pass].nodes;
-    size_t with[STN_TOGETHER_MOST], most = 0;
+    size_t with[STN_TOGETHER_MOST];
+    stn_together_find(b->place->graph, pass, (size_t)(b->node - nodes), done, with);
     for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
-        size_t number = row->bindings[i] / STN_PIPELINE_WITH(1);
-        most = number > most ? number : most;
-    }
-    b->n_with = most == 0 ? 0 : least(stn_together_find(b->place->graph, pass, (size_t)(b->node - nodes), done, with), most);
-    for (size_t i = 0; i < b->n_with; i++) {
-        b->with[i] = &nodes[with[i]];
-        done[with[i]] = true;
+        size_t place = row->bindings[i] / STN_PIPELINE_WITH(1);
+        if (place > 0 && with[place - 1] != STN_TOGETHER_NONE) {
+            b->with[place - 1] = &nodes[with[place - 1]];
+            done[with[place - 1]] = true;
+        }
     }
 }
 

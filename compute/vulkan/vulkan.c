@@ -359,7 +359,8 @@ uint64_t stn_vulkan_rows(const struct stn_backend *backend, size_t pass, size_t 
     uint64_t rows = 0;
     for (size_t d = 0; d < list->n; d++) {
         const struct stn_tape_dispatch *dispatch = &list->dispatches[d];
-        bool does = dispatch->node == wanted || dispatch->with[0] == wanted || dispatch->with[1] == wanted;
+        bool does = dispatch->node == wanted || dispatch->with[0] == wanted || dispatch->with[1] == wanted ||
+                    dispatch->with[2] == wanted;
         rows |= does ? stn_pipeline_only(dispatch->row) : 0;
     }
     return rows;

@@ -138,6 +138,18 @@ static inline void agree(size_t from, size_t n, double tolerance, const char *wh
     }
 }
 
+/* Rows of int8 and their scales, from a byte on: where division is not correctly rounded a middle may fall to the other side. */
+static inline void is_rounded_alike(size_t from, size_t rows, size_t cols)
+{
+    size_t size = stn_graph_size(&(struct stn_shape){STN_DTYPE_Q8, STN_EXTENT_FIXED, rows, cols}) - rows * sizeof(float), n_other = 0;
+    for (size_t i = from; i < from + size; i++) {
+        n_other += results[0][i] != results[1][i];
+        ck_assert_int_le(abs(results[0][i] - results[1][i]), 1);
+    }
+    ck_assert_uint_le(n_other, 2);
+    agree(from + size, rows, 1e-6, "scale");
+}
+
 static inline void draw(float *p, size_t n, double scale)
 {
     for (size_t i = 0; i < n; i++) {

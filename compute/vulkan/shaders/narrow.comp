@@ -1,8 +1,8 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 /* y[t][j] (+)= scale sum_k x[t][k] W(k, j) for at most 16 columns j, as an adapter's rank is; W(k, j) = W[j][k], or W[k][j] for BACK.
- * A work group does four rows, so that few columns keep a whole device busy, and up to three W of one x: x comes from memory
- * once. extra[1]: how many there are beside the first; for BACK, whether x is rounded by chance too, as quantise.comp does. */
+ * A work group does four rows, so that few columns keep a whole device busy, and up to three W of one x, and rounds x to int8 as
+ * quantise.comp does (BACK: by chance): x comes from memory once. extra[1]: how many W there are beside the first, and ROUNDS. */
 #include "common.glsl"
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0) readonly buffer B0 { float x[]; };
@@ -16,6 +16,7 @@ layout(set = 0, binding = 4) writeonly buffer B4 { uint q[]; };
 #include "quantise.glsl"
 #define PRODUCTS 1
 #define OUT 2
+#define Q 4
 #else
 layout(set = 0, binding = 1) readonly buffer B1 { float w0[]; };
 layout(set = 0, binding = 2) readonly buffer B2 { float w1[]; };
@@ -23,11 +24,15 @@ layout(set = 0, binding = 3) readonly buffer B3 { float w2[]; };
 layout(set = 0, binding = 4) buffer B4 { float y0[]; };
 layout(set = 0, binding = 5) buffer B5 { float y1[]; };
 layout(set = 0, binding = 6) buffer B6 { float y2[]; };
+layout(set = 0, binding = 7) writeonly buffer B7 { uint q[]; };
+#include "quantise.glsl"
 #define PRODUCTS 3
 #define OUT 4
+#define Q 7
 #endif
 
 const uint ROWS = 4, COLS = 8; /* of results at a time */
+const uint ROUNDS = 4;
 
 shared float parts[ROWS * COLS * 64], halves[64];
 
@@ -92,7 +97,6 @@ void multiply(uint g, uint j0, uint t0, uint rows)
     }
 }
 
-#ifdef BACK
 /* Sixteen invocations for each row. */
 void quantise(uint t0, uint rows)
 {
@@ -108,15 +112,18 @@ void quantise(uint t0, uint rows)
         float v = parts[l / 16 * 16 + i];
         most = v > most ? v : most;
     }
+#ifdef BACK
     uvec2 key = key_of(uvec2(seed[at(3)], seed[at(3) + 1]), row);
+#else
+    uvec2 key = uvec2(0);
+#endif
     for (uint w = l % 16; w < words && l / 16 < rows; w += 16) {
-        q[at(4) + row * words + w] = word_of(t, w, n, 127.0 / most, key);
+        q[at(Q) + row * words + w] = word_of(t, w, n, 127.0 / most, key);
     }
     if (l % 16 == 0 && l / 16 < rows) {
-        q[at(4) + push.extra[0] + row] = floatBitsToUint(most / 127.0);
+        q[at(Q) + push.extra[0] + row] = floatBitsToUint(most / 127.0);
     }
 }
-#endif
 
 void main()
 {
@@ -125,13 +132,11 @@ void main()
         return;
     }
     [[unroll]] for (uint g = 0; g < PRODUCTS; g++) {
-        for (uint j0 = 0; (PRODUCTS == 1 || g <= push.extra[1]) && j0 < push.out_cols; j0 += COLS) {
+        for (uint j0 = 0; g <= push.extra[1] % ROUNDS && j0 < push.out_cols; j0 += COLS) {
             multiply(g, j0, t0, min(ROWS, window() - t0));
         }
     }
-#ifdef BACK
-    if (push.extra[1] > 0) {
+    if (push.extra[1] >= ROUNDS) {
         quantise(t0, min(ROWS, window() - t0));
     }
-#endif
 }
