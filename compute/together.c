@@ -65,11 +65,13 @@ static bool goes_behind(const struct stn_graph *graph, const struct stn_node *fi
     return next->op == op && next->add && next->out[0] == first->out[0] && is_dense(graph, next);
 }
 
-/* The temporaries that it alone writes must not begin to live earlier: their memory may be another's until then. */
+/* The temporaries that it alone writes must not begin to live earlier, where their memory may be that of what those before it
+ * have read for the last time. */
 static bool goes_beside(const struct stn_graph *graph, const struct stn_node *first, const struct stn_node *next, bool is_next)
 {
     size_t shared = first->op == STN_OP_LINEAR ? 0 : 1;
-    bool may_move = is_next && graph->tensors[next->in[1]].life != STN_LIFE_TEMPORARY;
+    bool may_move = is_next && graph->tensors[first->in[1 - shared]].life != STN_LIFE_TEMPORARY &&
+                    graph->tensors[next->in[1 - shared]].life != STN_LIFE_TEMPORARY;
     may_move = may_move || graph->tensors[stn_graph_root(graph, next->out[0])].life != STN_LIFE_TEMPORARY;
     return next->op == first->op && next->in[shared] == first->in[shared] && next->add == first->add && next->scale == first->scale &&
            may_move && is_dense(graph, first) && is_dense(graph, next) && !overlap(graph, first->out[0], next->out[0]) &&

@@ -15,11 +15,11 @@
  *
  * With secure aggregation advertise carries the device's keys, and there is more between the roster and the result:
  *   poll(ADVERTISE) -> roster                               with the neighbours' adverts, and what proves them
- *   share -> ok, poll(SHARE) -> deliver                     sealed shares, from and to the neighbours
+ *   share -> ok, poll(SHARE) -> deliver                     sealed shares for the neighbours; who of them has shared
  *   (the masked delta, as above)
  *   poll(UPLOAD) -> survivors                               whose delta counts
  *   ack -> ok, poll(ACK) -> acks                            the neighbours have been told the same
- *   unmask -> ok, poll(UNMASK) -> result                    one share of every neighbour
+ *   unmask -> ok, poll(UNMASK) -> result                    the key of one share of every neighbour
  *
  * Bytes and strings in a decoded message are borrowed from the decoder's arena. Thread: values. */
 #ifndef STN_PROTO_MSG_H

@@ -60,6 +60,9 @@ void stn_secagg_client_free(struct stn_secagg_client *client)
     stn_mem_free(client->neighbours);
     stn_mem_free(client->sealed);
     stn_mem_free(client->slots);
+    if (client->opened != NULL) {
+        stn_entropy_wipe(client->opened, client->n_opened * sizeof *client->opened);
+    }
     stn_mem_free(client->opened);
     stn_entropy_wipe(client, sizeof *client);
     stn_mem_free(client);

@@ -241,11 +241,12 @@ static void log_work(const struct stn_device *device)
 }
 
 /* NULL: there is none any more. */
-static void keep_packed(struct stn_device *device, uint8_t *packed)
+static void keep_packed(struct stn_device *device, uint8_t *packed, uint64_t size)
 {
-    stn_send_stop(&device->send); /* of what was there */
-    stn_mem_free(device->packed);
+    assert(!device->send.is_busy);
+    stn_work_free_packed(device->packed, device->packed_size);
     device->packed = packed;
+    device->packed_size = size;
 }
 
 static void on_worked(struct stn_job *job)
@@ -253,7 +254,7 @@ static void on_worked(struct stn_job *job)
     struct stn_work *work = STN_LIST_OF(job, struct stn_work, job);
     struct stn_device *device = STN_LIST_OF(work, struct stn_device, work);
     if (work->packed != NULL && !device->is_stopping) {
-        keep_packed(device, work->packed);
+        keep_packed(device, work->packed, work->size);
         work->packed = NULL;
     }
     stn_work_fini(work);
@@ -452,9 +453,7 @@ static void trace(const struct stn_client_effect *effect)
 
 static void discard(struct stn_device *device, const struct stn_msg_lease *lease)
 {
-    if (device->job != STN_DEVICE_SEND) {
-        keep_packed(device, NULL);
-    }
+    keep_packed(device, NULL, 0);
     sweep_work(device, stn_agent_record(device->core)->lease.lease); /* which may be a new one by now */
     drop_adapter(device, &lease->adapter.digest);
 }
@@ -574,6 +573,7 @@ void stn_carry_stop(struct stn_device *device)
 {
     stn_dialog_drop(&device->ask);
     stn_fetch_stop(&device->fetch);
-    keep_packed(device, NULL);
+    stn_send_stop(&device->send);
+    keep_packed(device, NULL, 0);
     stn_loop_disarm(device->loop, &device->wake);
 }

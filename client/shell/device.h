@@ -63,7 +63,8 @@ struct stn_device {
 
     /* carry's */
     struct stn_agent *core;
-    uint8_t *packed; /* the vector of the round in hand, once it is encoded; a restart leaves that round */
+    uint8_t *packed; /* (packed_size) the vector of the round in hand, once it is encoded; a restart leaves that round */
+    uint64_t packed_size;
     struct stn_roster_known known; /* neighbours' certificates */
     struct stn_client_effects effects;
     bool is_stepping;

@@ -3,7 +3,7 @@
  *   keys/device.key   the identity, 0600        keys/device.cert   the directory's word for it
  *   agent.state       the journal               spent              leases whose delta has begun to leave
  *   models/           base models and adapters by digest
- *   work/             deltas and packed vectors of the lease in hand
+ *   work/             the delta of the lease in hand
  *   evidence/         what a coordinator signed that cannot both be (evidence.h)
  *   adapters/         TASK.gguf: what is released and in place
  *   paused            there while the owner has paused the agent

@@ -218,8 +218,8 @@ static enum stn_code pack(struct stn_work *work, const struct stn_encode_config 
     }
     work->digest = stn_digest_tree_end(&tree);
     work->size = stn_round_upload_size(encoding);
-    uint8_t *shorter = stn_mem_grow(*vector, (size_t)work->size, 1);
-    work->packed = shorter != NULL ? shorter : (uint8_t *)*vector;
+    stn_entropy_wipe((uint8_t *)*vector + n * width, n * (sizeof **vector - width)); /* without masks it is the delta */
+    work->packed = (uint8_t *)*vector;
     *vector = NULL;
     return STN_OK;
 }
@@ -340,6 +340,14 @@ static enum stn_code install(struct stn_work *work, struct stn_err *err)
 
 /* ---- all ---- */
 
+void stn_work_free_packed(uint8_t *packed, uint64_t size)
+{
+    if (packed != NULL) {
+        stn_entropy_wipe(packed, (size_t)size);
+        stn_mem_free(packed);
+    }
+}
+
 void stn_work_fini(struct stn_work *work)
 {
     if (work->masks != NULL) {
@@ -348,7 +356,7 @@ void stn_work_fini(struct stn_work *work)
         work->masks = NULL;
         work->n_masks = 0;
     }
-    stn_mem_free(work->packed);
+    stn_work_free_packed(work->packed, work->size);
     work->packed = NULL;
 }
 

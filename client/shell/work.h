@@ -48,7 +48,7 @@ struct stn_work {
     struct stn_err err;
     struct stn_digest digest; /* NAME: of the file; ENCODE: of packed; INSTALL: of the adapter, given */
     uint64_t size;
-    uint8_t *packed;          /* ENCODE: (size) bytes, whoever takes them frees them */
+    uint8_t *packed;          /* ENCODE: (size) bytes, whoever takes them frees them by stn_work_free_packed */
     double loss;              /* TRAIN */
     bool has_holdout;         /* INSTALL */
     struct stn_holdout holdout;
@@ -56,6 +56,9 @@ struct stn_work {
 
 /* The masks are wiped: when a work is done, whether it ran or not. What was packed is freed. A zeroed one is fine. */
 void stn_work_fini(struct stn_work *work);
+
+/* Wipes what ENCODE packed, which in a plain round is the delta in clear, and frees it. NULL is fine. */
+void stn_work_free_packed(uint8_t *packed, uint64_t size);
 
 /* The job's run; done and all inputs are set by the caller. */
 void stn_work_run(struct stn_job *job);

@@ -27,7 +27,7 @@ void stn_mem_free(void *p);
 /* What is free goes back to the system, where the heap would keep it for later: after much has been freed at once. */
 void stn_mem_trim(void);
 
-/* From now on what is free stays with the process, however large: for one that takes the same blocks again and again, and
+/* From now on what is free stays with the process, in blocks of up to 32 MiB and where the C library is glibc: for one that takes the same blocks again and again, and
  * does not want each to come from the system page by page. */
 void stn_mem_hoard(void);
 

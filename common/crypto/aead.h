@@ -1,7 +1,8 @@
 /* aead: ChaCha20-Poly1305 (RFC 8439), the cipher of sealed records.
  *
  * Short texts are libsodium's. Long ones are libcrypto's where the build has it, which has kernels for wider registers: the same
- * bytes at three times the speed (docs/decisions/0013-long-records-by-libcrypto.md). Where it fails, libsodium does the work.
+ * bytes at three times the speed (docs/decisions/0013-long-records-by-libcrypto.md). Where it cannot start, libsodium does the
+ * work; past its start it fails for nothing that memory or input could bring about, and that would end the process.
  * Thread: any. */
 #ifndef STN_CRYPTO_AEAD_H
 #define STN_CRYPTO_AEAD_H

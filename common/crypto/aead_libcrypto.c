@@ -8,11 +8,12 @@
 
 static EVP_CIPHER *cipher; /* for good; NULL: this libcrypto does not have it */
 
+/* In a context of its own, which reads no configuration and leaves the program's alone: an app may use libcrypto too. */
 static void fetch(void)
 {
-    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL) == 1) {
-        cipher = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
-    }
+    static OSSL_LIB_CTX *own;
+    own = OSSL_LIB_CTX_new();
+    cipher = own != NULL ? EVP_CIPHER_fetch(own, "ChaCha20-Poly1305", NULL) : NULL;
 }
 
 /* A cipher with its key and nonce set, and the associated data in it; NULL when that fails. */

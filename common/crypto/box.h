@@ -1,7 +1,7 @@
 /* box: a few secret bytes sealed under a key that seals nothing else: XChaCha20-Poly1305 with a
  * nonce of zero. Source: the IETF draft "XChaCha: eXtended-nonce ChaCha and
  * AEAD_XChaCha20_Poly1305". A key that sealed twice would give both texts away: SA1 derives one for
- * each pair, direction and round. Nothing allocates. Thread: any. */
+ * each pair, direction, round and kind of share. Nothing allocates. Thread: any. */
 #ifndef STN_CRYPTO_BOX_H
 #define STN_CRYPTO_BOX_H
 

@@ -51,6 +51,9 @@ void stn_secagg_server_free(struct stn_secagg_server *server)
         stn_mem_free(server->members[i]->sealed);
         stn_mem_free(server->members[i]->disputes);
         stn_mem_free(server->members[i]->opens);
+        if (server->members[i]->opened != NULL) {
+            stn_entropy_wipe(server->members[i]->opened, server->bound.k * sizeof *server->members[i]->opened);
+        }
         stn_mem_free(server->members[i]->opened);
         stn_mem_free(server->members[i]);
     }
@@ -64,6 +67,9 @@ void stn_secagg_server_free(struct stn_secagg_server *server)
     stn_map_fini(&server->devices);
     stn_merkle_fini(&server->roster);
     stn_merkle_fini(&server->survivors);
+    if (server->record.data != NULL) {
+        stn_entropy_wipe(server->record.data, server->record.room);
+    }
     stn_buf_fini(&server->record);
     for (int i = 0; i < 3; i++) {
         stn_buf_fini(&server->pieces[i]);

@@ -5,7 +5,7 @@
  *   SHARE      sealed shares; ends when all have shared, or by its deadline: U2
  *   UPLOAD     verified vectors; ends when all of U2 have uploaded or left, or by its deadline: U3
  *   ACK        acknowledgements of the survivor root; ends when all of U3 have, or by its deadline
- *   UNMASK     one share of each neighbour; ends when all who acknowledged have, or by its deadline
+ *   UNMASK     the key of one share of each neighbour; ends when all who acknowledged have, or by its deadline
  *   DONE       secrets are rebuilt, masks come off (MASK, MASKED, ...), CLEAR
  *
  * UPLOAD lasts 30 s and twice the median of the transfers, once half are there, and upload_ms at

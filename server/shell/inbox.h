@@ -1,7 +1,8 @@
 /* inbox: what devices ask, from the link through the channel to the core, and the way back. Every request has a ticket
  * until it is answered once; one that waits for news is answered WAIT after STN_INBOX_WAIT_MS, or earlier when
  * those that wait leave no room for those that come. Blobs and chunks of
- * uploads are moved here, when the core says that the device may. All answers leave after the turn's commit.
+ * uploads are moved here, when the core says that the device may. All answers leave after the turn's commit, but chunks of
+ * blobs, which promise nothing.
  * Thread: the loop's. */
 #ifndef STN_SERVER_SHELL_INBOX_H
 #define STN_SERVER_SHELL_INBOX_H

@@ -1,5 +1,5 @@
 /* turn: a loop turn is a transaction. What was written during the turn is committed at its end, and only then what was
- * promised leaves: replies go out, files that are not needed any more are removed. Here is the one place in which
+ * promised leaves: replies go out (but for chunks of blobs, which promise nothing), files that are not needed any more are removed. Here is the one place in which
  * "nothing is promised before it is on disk" is kept. A commit that fails ends the process: the turn cannot be undone,
  * and the next process starts from what was on disk. Thread: the loop's. */
 #ifndef STN_SERVER_SHELL_TURN_H

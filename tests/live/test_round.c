@@ -428,7 +428,8 @@ static void refuse_thieves(void)
 static void create_task(void)
 {
     static const char ini[] = "[task]\nname = home\nrounds = 2\n[model]\nbase = deploy/models/home-base.gguf\n"
-                              "[cohort]\ntarget = 3\nn_min = 3\nsecure = off\n";
+                              "[cohort]\ntarget = 3\nn_min = 3\nsecure = off\n"
+                              "[merge]\nlora = both\n"; /* an upload of more than one chunk */
     char source[STN_FILE_PATH_MAX];
     ck_assert_ptr_nonnull(realpath(STN_RUN_SOURCE, source));
     json_decref(ask_operator(json_pack("{ss ss ss}", "command", "task.create", "text", ini, "folder", source)));
