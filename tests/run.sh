@@ -38,8 +38,8 @@ fi
 logs=""
 run build "unit compute story swarm live lint" all "-Dwerror=true"
 # the plain build has -Werror; what sanitizers add makes compilers warn of other things. They take long to compile, and lines are
-# all that a report has to name: -O1 where nothing is computed. What runs under ThreadSanitizer needs no GPU
-sanitizers="-Db_lundef=false -Doptimization=1 -Dc_args=-g1"
+# all that a report has to name. What runs under ThreadSanitizer needs no GPU
+sanitizers="-Db_lundef=false -Dc_args=-g1"
 run build-asan "unit compute story swarm live fuzz" all "-Db_sanitize=address,undefined $sanitizers"
 run build-tsan "threads" threads "-Db_sanitize=thread -Dvulkan=disabled $sanitizers"
 if [ -n "${packages:-}" ] && wait "$packages"; then
