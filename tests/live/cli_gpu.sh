@@ -3,7 +3,7 @@
 #   cli_gpu.sh STERNA TOP
 . "$(dirname "$0")/../lib/live.sh"
 sterna=$1 model=$2/deploy/models/home-base.gguf
-export STERNA_CACHE="$dir" ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" # those of drivers are not ours
+export STERNA_CACHE="$dir"
 
 train() { # an exit code, words of STERNA_VULKAN, a backend, the adapter, options
     wanted=$1 words=$2 backend=$3 out=$4
