@@ -122,7 +122,7 @@ enum stn_code stn_vulkan_new_bare(struct stn_backend **ret, const struct stn_gra
 static enum stn_code vulkan_new(struct stn_backend **ret, const struct stn_graph *graph, unsigned n_threads, struct stn_err *err)
 {
     struct stn_vulkan_env env;
-    struct stn_backend *backend;
+    struct stn_backend *backend = NULL;
     (void)n_threads; /* the device has its own */
     enum stn_code code = stn_vulkan_env_read(&env, err);
     code = code != STN_OK ? code : stn_vulkan_new_bare(&backend, graph, &env, 0, err);
@@ -266,7 +266,10 @@ static enum stn_code vulkan_prepare(struct stn_backend *backend, size_t pass, st
         return stn_err_set(err, STN_MEMORY, "no memory for a graph of %zu tensors", vulkan->graph->n_tensors);
     }
     enum stn_code code = vulkan_check(backend, err);
-    code = code != STN_OK ? code : prepare(vulkan, pass, err);
+    if (code == STN_OK) {
+        stn_err_ignore(prepare(vulkan, pass, &vulkan->gpu->failed));
+        code = vulkan_check(backend, err);
+    }
     vulkan->passes[pass].is_prepared = code == STN_OK;
     if (code != STN_OK) {
         stn_plan_fini(&vulkan->passes[pass].plan);
