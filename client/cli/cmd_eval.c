@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/progress.h"
 #include "client/cli/session.h"
 #include "compute/train/evaluate.h"
@@ -43,7 +44,9 @@ struct job {
     const struct options *options;
     struct stn_session session;
     struct stn_dataset *dataset;
+    const char *backend; /* of the network: NULL is the processor */
     struct stn_network *network;
+    struct stn_err fell_back; /* why a GPU did not; code STN_OK: none failed */
     size_t pass_rows;
     struct stn_session_plan plan;
     struct stn_progress progress;
@@ -57,9 +60,7 @@ static enum stn_code make_network(struct job *job, struct stn_err *err)
     size_t longest = stn_session_longest(job->dataset), wanted = job->options->batch_tokens;
     wanted = wanted < longest ? longest : wanted;
     struct stn_network_config config = {.max_tokens = wanted, .max_targets = wanted, .context = longest, .act_int8 = true,
-                                        .n_threads = job->session.n_threads,
-                                        .backend = stn_session_choose(&job->session, job->options->backend,
-                                                                    job->options->reading.memory_limit)};
+                                        .n_threads = job->session.n_threads, .backend = job->backend};
     struct stn_fit fit;
     job->plan.base = stn_session_base(&job->session);
     enum stn_code code = stn_session_fit(&job->session, &config, longest, job->plan.base, job->options->reading.memory_limit,
@@ -92,6 +93,32 @@ static enum stn_code evaluate(struct job *job, struct stn_err *err)
     stn_progress_end(&job->progress);
     job->wall_s = stn_session_now_s() - started_s;
     return code;
+}
+
+static enum stn_code evaluate_on(struct job *job, const char *backend, bool json, struct stn_err *err)
+{
+    job->backend = backend;
+    enum stn_code code = make_network(job, err);
+    if (code == STN_OK && !json) {
+        stn_session_print_plan(&job->plan);
+    }
+    return code != STN_OK ? code : evaluate(job, err);
+}
+
+/* By what is faster here; a GPU that fails, and that nobody has asked for, is no end: the processor evaluates from the start. */
+static enum stn_code evaluate_at(struct job *job, bool json, struct stn_err *err)
+{
+    const struct options *o = job->options;
+    enum stn_code code = evaluate_on(job, stn_session_choose(&job->session, o->backend, o->reading.memory_limit), json, err);
+    if (code == STN_OK || o->backend != STN_SESSION_AUTO || job->backend == NULL ||
+        (job->network != NULL && stn_network_check(job->network, NULL) == STN_OK)) {
+        return code;
+    }
+    job->fell_back = *err;
+    stn_log_err(STN_LOG_WARN, "fell_back_to_cpu", &job->fell_back);
+    stn_network_free(job->network);
+    job->network = NULL;
+    return evaluate_on(job, NULL, json, err);
 }
 
 static void print_summary(const struct job *job)
@@ -129,6 +156,9 @@ static enum stn_code print_json(const struct job *job, struct stn_err *err)
         stn_session_add_counts(object, job->dataset);
         stn_session_add_machine(object, &job->session, job->network);
         (void)json_object_set_new(object, "plan", stn_session_json_plan(&job->plan));
+        if (job->fell_back.code != STN_OK) {
+            (void)json_object_set_new(object, "fell_back", json_string(job->fell_back.text));
+        }
     }
     return stn_session_take_json(object, err);
 }
@@ -142,11 +172,7 @@ static enum stn_code run(const void *parsed, const struct stn_command_line *line
     enum stn_code code = stn_session_use_device(o->device, false, err);
     code = code != STN_OK ? code : stn_session_open(&job.session, o->model, &o->reading, o->adapter, o->backend, o->threads, err);
     code = code != STN_OK ? code : stn_dataset_open(&job.dataset, o->data, job.session.tokenizer, &data, err);
-    code = code != STN_OK ? code : make_network(&job, err);
-    if (code == STN_OK && !line->json) {
-        stn_session_print_plan(&job.plan);
-    }
-    code = code != STN_OK ? code : evaluate(&job, err);
+    code = code != STN_OK ? code : evaluate_at(&job, line->json, err);
     if (code == STN_OK && line->json) {
         code = print_json(&job, err);
     } else if (code == STN_OK) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Training on a GPU that fails: where nobody has asked for it the processor goes on, and warns so; where somebody has it is an error.
+# Training and evaluation on a GPU that fails: where nobody has asked for it the processor goes on, and warns so; where somebody has it is an error.
 #   cli_gpu.sh STERNA TOP
 . "$(dirname "$0")/../lib/live.sh"
 sterna=$1 model=$2/deploy/models/home-base.gguf
@@ -10,6 +10,10 @@ train() { # an exit code, words of STERNA_VULKAN, a backend, the adapter, option
     shift 4
     ends "$wanted" env STERNA_VULKAN="$words" "$sterna" train -m "$model" -d "$dir/data.jsonl" -o "$dir/$out" --steps 6 --batch-tokens 64 --ctx 32 \
         --backend "$backend" --threads 1 --json "$@"
+}
+
+evaluate() { # an exit code, words of STERNA_VULKAN, a backend
+    ends "$1" env STERNA_VULKAN="$2" "$sterna" eval -m "$model" -d "$dir/data.jsonl" --ctx 32 --backend "$3" --threads 1 --json
 }
 
 warns() { # words of the one line on stderr
@@ -53,4 +57,17 @@ check "the checkpoint is whole" train 0 "" vulkan d.gguf --resume "$dir/d"
 check "and ends as if nothing had happened" cmp "$dir/gpu.gguf" "$dir/d.gguf"
 check "one without memory is an error" train 1 memory=1 vulkan e.gguf
 check "that is said" warns "^error: .*no memory for [0-9]* bytes of .*"
+
+check "the processor evaluates" evaluate 0 "" cpu
+loss=$(number loss)
+check "the GPU evaluates where it is faster" evaluate 0 emulated auto
+check "as it says" says '"backend": "vulkan"'
+for words in lost=1 broken=1 oom=2; do
+    check "a GPU that fails ($words) is no end" evaluate 0 emulated,$words auto
+    check "that is said" warns 'level=warn event=fell_back_to_cpu code=[a-z]* text=".*\(the device was lost\|no memory for\) .*"'
+    check "in the result too" says '"backend": "cpu".*"fell_back": "'
+    same "the loss is the processor's" "$loss" "$(number loss)"
+done
+check "a GPU that was asked for and is lost is an error" evaluate 1 lost=1 vulkan
+check "that is said" warns "^error: .*the device was lost during a step"
 passed
