@@ -57,7 +57,7 @@ static enum stn_code open_random(struct stn_bench_model *bench, const struct stn
     }
     enum stn_code code = stn_file_join(path, folder, "model.gguf", err);
     code = code != STN_OK ? code : write_random(o, path, err);
-    code = code != STN_OK ? code : stn_model_open(&bench->model, path, err);
+    code = code != STN_OK ? code : stn_model_open_with(&bench->model, path, &(struct stn_model_reading){.most = stn_session_most(o->backend, 0)}, err);
     enum stn_code removed = stn_file_remove_tree(folder, code == STN_OK ? err : NULL);
     (void)snprintf(bench->name, sizeof bench->name, "%s %s", stn_bench_model_shapes[o->shape],
                    stn_bench_model_types[o->type]);
@@ -72,7 +72,7 @@ enum stn_code stn_bench_model_open(struct stn_bench_model *ret, const struct stn
     if (options->model != NULL) {
         const char *slash = strrchr(options->model, '/');
         (void)snprintf(bench.name, sizeof bench.name, "%s", slash == NULL ? options->model : slash + 1);
-        code = stn_session_open_model(&bench.model, options->model, &options->reading, err);
+        code = stn_session_open_model(&bench.model, options->model, &options->reading, options->backend, err);
     } else {
         code = open_random(&bench, options, err);
     }

@@ -17,7 +17,7 @@
 struct stn_bench_model_options {
     const char *model, *vocab;
     struct stn_session_reading reading;
-    int shape, type;
+    int shape, type, backend; /* of the words; backend of stn_session_backends */
     uint64_t seed, threads;
 };
 

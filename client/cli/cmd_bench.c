@@ -18,7 +18,7 @@ struct options {
     struct stn_bench_model_options model;
     const char *targets;
     uint64_t context, tokens, pass, rank, steps, prompt, generate;
-    int backend, backward;
+    int backward;
     const char *device;
     bool recompute, profile;
 };
@@ -42,7 +42,7 @@ static const struct options defaults = {
         {"threads", 0, STN_OPTION_U64, AT(model.threads), "N", "one a processor by default", 1,                        \
          STN_SESSION_THREADS_MAX},                                                                                     \
         STN_SESSION_READING(AT(model.reading)),                                                                        \
-        {"backend", 0, STN_OPTION_WORD, AT(backend), "auto|cpu|vulkan", "what computes (auto: the cpu)",                        \
+        {"backend", 0, STN_OPTION_WORD, AT(model.backend), "auto|cpu|vulkan", "what computes (auto: the cpu)",                        \
          .words = stn_session_backends},                                                                               \
         {"device", 0, STN_OPTION_STR, AT(device), "NAME", "of several GPUs: part of a name, or its number in bench devices"}
 
@@ -344,7 +344,7 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
         n_pass -= o->context; /* passes of one length: one batch serves all */
     }
     n_passes = o->tokens / n_pass;
-    enum stn_code code = stn_session_check_backend(o->backend, err);
+    enum stn_code code = stn_session_check_backend(o->model.backend, err);
     code = code != STN_OK ? code : stn_session_use_device(o->device, o->profile, err);
     code = code != STN_OK ? code : stn_arch_targets(o->targets, &targets, err);
     code = code != STN_OK ? code : stn_bench_model_open(&b.model, &o->model, err);
@@ -356,7 +356,7 @@ static enum stn_code train(const void *parsed, const struct stn_command_line *li
         const struct stn_network_config config = {
             .max_tokens = n_pass, .max_targets = n_pass, .context = o->context, .train = true, .recompute = o->recompute ? STN_NETWORK_ALL : 0,
             .backward = (enum stn_backward)o->backward, .act_int8 = true, .n_threads = b.model.n_threads,
-            .seed = o->model.seed, .backend = stn_session_backend(o->backend)};
+            .seed = o->model.seed, .backend = stn_session_backend(o->model.backend)};
         for (size_t i = 0; i < batch.n_targets; i++) {
             b.weights[i] = 1.0f / (float)(batch.n_targets * n_passes);
         }
@@ -469,14 +469,14 @@ static enum stn_code infer(const void *parsed, const struct stn_command_line *li
     const struct options *o = parsed;
     struct bench b = {.options = o};
     double prefill_s = 0, decode_s = 0;
-    enum stn_code code = stn_session_check_backend(o->backend, err);
+    enum stn_code code = stn_session_check_backend(o->model.backend, err);
     code = code != STN_OK ? code : stn_session_use_device(o->device, false, err);
     code = code != STN_OK ? code : stn_bench_model_open(&b.model, &o->model, err);
     if (code == STN_OK) {
         const struct stn_network_config config = {.max_tokens = o->prompt < STN_TRAINER_PASS ? o->prompt : STN_TRAINER_PASS,
                                                   .max_targets = 1, .context = o->prompt + o->generate, .act_int8 = true,
                                                   .n_threads = b.model.n_threads,
-                                                  .backend = stn_session_backend(o->backend)};
+                                                  .backend = stn_session_backend(o->model.backend)};
         b.tokens = stn_mem_new(o->prompt, sizeof *b.tokens);
         code = b.tokens == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a prompt")
                                 : stn_network_new(&b.network, b.model.model, NULL, &config, err);

@@ -73,12 +73,18 @@ unsigned stn_session_threads(uint64_t asked)
     return (unsigned)(n > STN_SESSION_THREADS_MAX ? STN_SESSION_THREADS_MAX : n);
 }
 
-enum stn_code stn_session_open_model(struct stn_model **ret, const char *path, const struct stn_session_reading *reading,
+size_t stn_session_most(int backend, uint64_t memory_limit)
+{
+    return backend == STN_SESSION_VULKAN ? 1 : memory_limit;
+}
+
+enum stn_code stn_session_open_model(struct stn_model **ret, const char *path, const struct stn_session_reading *reading, int backend,
                                      struct stn_err *err)
 {
     char cache[STN_FILE_PATH_MAX];
-    const struct stn_model_reading how = {.folder = stn_session_cache(cache), .ternarise = reading->ternarise,
-                                          .i2_s_arm = reading->i2_s == 1, .most = reading->memory_limit};
+    const struct stn_model_reading how = {.folder = backend == STN_SESSION_VULKAN ? NULL : stn_session_cache(cache),
+                                          .ternarise = reading->ternarise, .i2_s_arm = reading->i2_s == 1,
+                                          .most = stn_session_most(backend, reading->memory_limit)};
     return stn_model_open_with(ret, path, &how, err);
 }
 
@@ -88,7 +94,7 @@ enum stn_code stn_session_open(struct stn_session *ret, const char *model, const
     struct stn_session session = {.n_threads = stn_session_threads(n_threads)};
     enum stn_code code = stn_session_check_backend(backend, err);
     uint64_t before = stn_session_rss();
-    code = code != STN_OK ? code : stn_session_open_model(&session.model, model, reading, err);
+    code = code != STN_OK ? code : stn_session_open_model(&session.model, model, reading, backend, err);
     uint64_t after = stn_session_rss();
     session.model_rss = after > before ? after - before : 0;
     if (code == STN_OK) {

@@ -66,8 +66,11 @@ enum stn_code stn_session_use_device(const char *device, bool profile, struct st
 /* How many threads to use: those asked for, or one a processor for 0. */
 unsigned stn_session_threads(uint64_t asked);
 
-/* The model alone, its packed weights in the cache. */
-enum stn_code stn_session_open_model(struct stn_model **ret, const char *path, const struct stn_session_reading *reading,
+/* Bytes of a model's weights that are packed in memory, as a model's reading has it: 0, any, without a limit; next to none for a
+ * GPU that was asked for, which takes them as the file has them. */
+size_t stn_session_most(int backend, uint64_t memory_limit);
+/* The model alone, its packed weights, where the processor may compute, in the cache. */
+enum stn_code stn_session_open_model(struct stn_model **ret, const char *path, const struct stn_session_reading *reading, int backend,
                                      struct stn_err *err) STN_CHECKED;
 
 /* adapter may be NULL; n_threads 0 is one a processor. The caller closes *ret; zeroed is fine there. STN_UNSUPPORTED

@@ -70,4 +70,6 @@ for words in lost=1 broken=1 oom=2; do
 done
 check "a GPU that was asked for and is lost is an error" evaluate 1 lost=1 vulkan
 check "that is said" warns "^error: .*the device was lost during a step"
+check "for a GPU that was asked for" evaluate 0 "" vulkan
+check "the processor packs no weights" says '"streams": true'
 passed
