@@ -71,6 +71,13 @@ static enum stn_code pack_all(struct stn_tensors *tensors, struct packing *p, co
     return code;
 }
 
+static void page(const struct stn_ternary_source *source, bool soon)
+{
+    if (source->page != NULL) {
+        source->page(source->user, soon);
+    }
+}
+
 static enum stn_code upload_ternary(struct stn_tensors *tensors, const struct stn_matrix *matrix, struct stn_tensors_tensor *to,
                                     struct stn_err *err)
 {
@@ -90,7 +97,9 @@ static enum stn_code upload_ternary(struct stn_tensors *tensors, const struct st
     }
     code = stn_vram_take(tensors->vram, source->rows * p.words * 4, "weights", &to->span, err);
     if (code == STN_OK) {
+        page(source, true);
         code = pack_all(tensors, &p, &to->span, err);
+        page(source, false);
     }
     size_t n_scales = p.equal ? 1 : source->rows * p.blocks;
     if (code == STN_OK) {

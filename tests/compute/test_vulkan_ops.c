@@ -116,6 +116,32 @@ START_TEST(a_device_without_memory_is_an_error)
 }
 END_TEST
 
+static char asked[8]; /* of the pager: + and - */
+
+static void page(const void *user, bool soon)
+{
+    (void)user;
+    ck_assert_uint_lt(strlen(asked), sizeof asked - 1);
+    asked[strlen(asked)] = soon ? '+' : '-';
+}
+
+START_TEST(a_file_of_weights_is_let_go_once_the_device_has_them)
+{
+    enum { M = 3, N = 40 };
+    begin(STN_OP_TERNARY);
+    make_weights(5, N, false);
+    weights.matrix.source.page = page;
+    draw(x, M * N, 1);
+    (void)in(STN_DTYPE_F32, M, N, x);
+    constant(STN_DTYPE_TERNARY, 5, N, &weights.matrix);
+    (void)out(STN_DTYPE_F32, M, 5, NULL);
+    run_both();
+    agree(0, M * 5, 2e-6, "y");
+    ck_assert_str_eq(asked, "+-");
+    stn_ternary_free(weights.packed);
+}
+END_TEST
+
 START_TEST(words_that_mean_nothing_are_refused)
 {
     struct stn_backend *backend;
@@ -138,6 +164,7 @@ Suite *suite(void)
     tcase_add_test(t, tensors_above_the_range_of_a_binding_are_cut);
     tcase_add_test(t, a_tensor_that_cannot_be_cut_is_an_error_with_its_size);
     tcase_add_test(t, a_device_without_memory_is_an_error);
+    tcase_add_test(t, a_file_of_weights_is_let_go_once_the_device_has_them);
     tcase_add_test(t, words_that_mean_nothing_are_refused);
     if (gpu_is_there()) {
         suite_add_tcase(s, t);
