@@ -90,7 +90,7 @@ static void say(const struct stn_gpu_caps *caps, uint64_t bad)
 struct trial {
     struct stn_specimen specimen;
     char *wanted, *got;
-    uint64_t barred, bad;
+    uint64_t bad;
 };
 
 static const char *find(const struct trial *t, const char *results, uint32_t tensor)
@@ -101,27 +101,37 @@ static const char *find(const struct trial *t, const char *results, uint32_t ten
     return results;
 }
 
-/* The rows that a backend took for a node, and whether what they made is right. */
+/* Rows that have others behind them, for devices that lack something, of steps from one on. */
+static uint64_t specials(unsigned step)
+{
+    uint64_t set = 0;
+    const struct stn_pipeline_row *row;
+    for (size_t i = 0; (row = stn_pipeline_at(i)) != NULL; i++) {
+        set |= row->step >= step && (row->needs & STN_PIPELINE_OF_DEVICE) != 0 ? (uint64_t)1 << i : 0;
+    }
+    return set;
+}
+
+/* The rows that a backend took for a node, and whether what they made is right. Where it is not, and some of them have others behind
+ * them, it is these that are bad: what the rest does with the others is seen in a later round. */
 static void judge(struct trial *t, const struct stn_backend *backend, size_t number, uint64_t *ret_special)
 {
     const struct stn_node *node = &t->specimen.graph.passes[0].nodes[number];
-    uint64_t used = stn_vulkan_rows(backend, 0, number);
-    const struct stn_pipeline_row *row;
+    uint64_t used = stn_vulkan_rows(backend, 0, number), special = used & specials(0);
     bool ok = true;
     for (size_t i = 0; i < stn_op_row(node->op)->n_outputs && ok; i++) {
         ok = stn_specimen_agrees(&t->specimen, node->out[i], find(t, t->got, node->out[i]), find(t, t->wanted, node->out[i]));
     }
-    t->bad |= ok ? 0 : used;
-    for (size_t i = 0; (row = stn_pipeline_at(i)) != NULL; i++) {
-        *ret_special |= (used >> i & 1) != 0 && (row->needs & STN_PIPELINE_OF_DEVICE) != 0 ? (uint64_t)1 << i : 0;
-    }
+    t->bad |= ok ? 0 : special != 0 ? special : used;
+    *ret_special |= special;
 }
 
-/* One round: the best rows that are left. *ret_special: those of them that have others behind them. */
-static enum stn_code try_rows(struct trial *t, const struct stn_vulkan_env *env, uint64_t *ret_special, struct stn_err *err)
+/* One round: the best rows but those barred. *ret_special: those of them that have others behind them. */
+static enum stn_code try_rows(struct trial *t, uint64_t barred, const struct stn_vulkan_env *env, uint64_t *ret_special,
+                              struct stn_err *err)
 {
     struct stn_backend *backend;
-    enum stn_code code = stn_vulkan_new_bare(&backend, &t->specimen.graph, env, t->barred, err);
+    enum stn_code code = stn_vulkan_new_bare(&backend, &t->specimen.graph, env, barred, err);
     *ret_special = 0;
     if (code != STN_OK) {
         return code;
@@ -149,8 +159,8 @@ static enum stn_code run_on_cpu(struct trial *t, struct stn_err *err)
 static enum stn_code try_all(uint64_t *ret_bad, const struct stn_gpu_caps *caps, const struct stn_vulkan_env *env,
                              struct stn_err *err)
 {
-    struct trial t = {.barred = 0};
-    uint64_t special = 0;
+    struct trial t = {.bad = 0};
+    uint64_t barred = 0, later = specials(1), special = 0;
     bool wide = !caps->emulates && (caps->matrix_i8.m > 0 || caps->matrix_f16.m > 0);
     enum stn_code code = stn_specimen_init(&t.specimen, wide, err);
     if (code != STN_OK) {
@@ -160,10 +170,12 @@ static enum stn_code try_all(uint64_t *ret_bad, const struct stn_gpu_caps *caps,
     t.got = stn_mem_new(stn_specimen_size(&t.specimen), 1);
     code = t.wanted == NULL || t.got == NULL ? stn_err_set(err, STN_MEMORY, "no memory to try a device's kernels")
                                              : run_on_cpu(&t, err);
-    do {
-        code = code != STN_OK ? code : try_rows(&t, env, &special, err);
-        t.barred |= special;
-    } while (code == STN_OK && special != 0);
+    /* an op's first step is tried with plain ones behind it, so that one that is wrong is known from the other */
+    for (bool more = code == STN_OK; more; later = 0) {
+        code = try_rows(&t, barred | later, env, &special, err);
+        barred |= special;
+        more = code == STN_OK && (special | later) != 0;
+    }
     *ret_bad = t.bad;
     stn_mem_free(t.wanted);
     stn_mem_free(t.got);

@@ -95,7 +95,7 @@ END_TEST
 START_TEST(a_kernel_that_is_wrong_is_barred_and_the_next_is_taken)
 {
     static const char *const names[] = {"narrow",       "ternary_f16",           "ternary_dot8", "ternary_matrix_i8",
-                                        "ternary_back_matrix_f16", "ternary_few", "spread_matrix", "ternary_lanes"};
+                                        "ternary_back_matrix_f16", "ternary_few", "spread_matrix", "linear_matrix", "ternary_lanes"};
     const char *name = names[_i];
     char words[64];
     (void)snprintf(words, sizeof words, "%sspoil=%s", strcmp(name, "ternary_lanes") == 0 ? "" : "emulated,", name);
@@ -213,7 +213,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 240);
     tcase_add_test(t, no_op_is_left_out);
     tcase_add_test(t, every_kernel_of_this_device_is_right);
-    tcase_add_loop_test(t, a_kernel_that_is_wrong_is_barred_and_the_next_is_taken, 0, 8);
+    tcase_add_loop_test(t, a_kernel_that_is_wrong_is_barred_and_the_next_is_taken, 0, 9);
     tcase_add_test(t, what_is_barred_is_said_once);
     tcase_add_test(t, the_row_behind_a_barred_one_does_its_work);
     tcase_add_test(t, a_device_that_cannot_do_an_op_says_which);
