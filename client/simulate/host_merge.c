@@ -158,14 +158,13 @@ static enum stn_code merge(struct stn_host *host, const struct stn_server_effect
     }
     const struct stn_merge_input input = {.spec = &effect->merge.spec, .config = &effect->merge.config,
                                           .shape = host->lab->first, .sum = host->sum,
-                                          .n_included = effect->merge.n_included, .tier = effect->merge.tier, .state = host->state.data,
-                                          .state_size = host->state.size};
+                                          .n_included = effect->merge.n_included, .tier = effect->merge.tier};
     struct stn_host_version *next = version(host, host->n_versions + 1);
     struct stn_merge_output out = {0};
     struct stn_buf file = {0};
     /* the mean moves the newest version, from whichever the deltas started */
     memcpy(next->values, version(host, host->n_versions)->values, host->lab->n_values * sizeof(float));
-    code = stn_merge_apply(&input, next->values, &out, err);
+    code = stn_merge_apply(&input, next->values, &host->state, &out, err);
     if (code == STN_OK) {
         code = name_adapter(host->lab, next->values, &file, &event->merged.adapter, err);
     }
@@ -173,12 +172,10 @@ static enum stn_code merge(struct stn_host *host, const struct stn_server_effect
     if (code != STN_OK) {
         return code;
     }
-    stn_buf_fini(&host->state);
-    host->state = out.state;
     next->adapter = event->merged.adapter.digest;
     next->n_training = 0;
     host->n_versions++;
-    event->merged.state.size = out.state.size;
+    event->merged.state.size = host->state.size;
     event->merged.clip_norm = out.clip_norm;
     event->merged.totals = out.totals;
     begin_row(host, version(host, effect->merge.config.version)->n_training, &out.totals);

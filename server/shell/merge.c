@@ -7,12 +7,10 @@
 #include "update/encode.h"
 #include "update/round.h"
 
-/* What a merge works in; n values each. */
 struct work {
     enum stn_slice slice;
     size_t n;
-    float *mean, *x;
-    struct stn_outer_state state;
+    float *mean; /* (n) */
 };
 
 /* The mean is over all weights; a slot that some tiers alone have trained is over theirs. */
@@ -39,31 +37,37 @@ static enum stn_code weigh_slots(const struct stn_merge_input *input, const stru
     return STN_OK;
 }
 
-static enum stn_code step(const struct stn_merge_input *input, const struct stn_encode_config *encoding, struct work *work,
-                          struct stn_merge_output *ret, struct stn_err *err)
+/* The slice's values are moved where they lie in the adapter. */
+static void move(const struct stn_merge_input *input, const struct stn_outer_moments *moments, const struct work *work, float *values)
 {
-    const struct stn_outer_spec *outer = &input->spec->outer;
+    size_t first = 0;
+    for (size_t i = 0; i < input->shape->n_tensors; i++) {
+        const struct stn_adapter_tensor *tensor = &input->shape->tensors[i];
+        const size_t n = (size_t)tensor->rows * tensor->cols;
+        if (stn_slice_has(work->slice, tensor->is_b)) {
+            stn_outer_step(moments, &input->spec->outer, first, n, work->mean + first, values + tensor->offset);
+            first += n;
+        }
+    }
+}
+
+static enum stn_code step(const struct stn_merge_input *input, const struct stn_encode_config *encoding, struct work *work,
+                          float *values, struct stn_buf *state, struct stn_merge_output *ret, struct stn_err *err)
+{
+    struct stn_outer_moments moments;
     struct stn_encode_totals totals;
-    struct stn_buf state = {0};
     enum stn_code code = stn_encode_decode(encoding, input->sum, input->n_included, work->mean, &totals, err);
     code = code == STN_OK ? weigh_slots(input, &totals, work, err) : code;
-    if (code == STN_OK) {
-        code = stn_outer_read(&work->state, outer, work->slice, work->n, input->state, input->state_size, err);
-    }
-    if (code == STN_OK) {
-        stn_outer_step(&work->state, outer, work->slice, work->mean, work->x, work->n);
-        code = stn_outer_write(&work->state, outer, &state, err);
-    }
+    code = code == STN_OK ? stn_outer_find(&moments, &input->spec->outer, work->slice, work->n, state, err) : code;
     if (code != STN_OK) {
-        stn_buf_fini(&state);
         return code;
     }
+    move(input, &moments, work, values);
     double clip = input->config->clip_norm, share_clipped = (double)totals.n_clipped / totals.n_members;
     if (input->spec->clip_quantile > 0) {
         clip = stn_encode_adapt(clip, 1 - share_clipped, input->spec->clip_quantile);
     }
     *ret = (struct stn_merge_output){
-        .state = state,
         .totals = {.n_included = totals.n_members,
                    .weight = totals.weight,
                    .loss = totals.n_tokens > 0 ? totals.loss_sum / (double)totals.n_tokens : 0,
@@ -73,8 +77,8 @@ static enum stn_code step(const struct stn_merge_input *input, const struct stn_
     return STN_OK;
 }
 
-enum stn_code stn_merge_apply(const struct stn_merge_input *input, float *values, struct stn_merge_output *ret,
-                              struct stn_err *err)
+enum stn_code stn_merge_apply(const struct stn_merge_input *input, float *values, struct stn_buf *state,
+                              struct stn_merge_output *ret, struct stn_err *err)
 {
     struct stn_encode_config encoding;
     enum stn_code code = stn_round_encoding(input->config, &encoding, err);
@@ -86,19 +90,9 @@ enum stn_code stn_merge_apply(const struct stn_merge_input *input, float *values
         return stn_err_set(err, STN_CORRUPT, "the round has %zu values, its part of the adapter %zu", work.n,
                            stn_slice_size(input->shape, work.slice));
     }
-    work.mean = stn_mem_new(work.n, sizeof *work.mean);
-    work.x = stn_mem_new(work.n, sizeof *work.x);
-    if (work.mean == NULL || work.x == NULL) {
-        code = stn_err_set(err, STN_MEMORY, "no memory to merge %zu values", work.n);
-    } else {
-        stn_slice_take(input->shape, work.slice, values, work.x);
-        code = step(input, &encoding, &work, ret, err);
-    }
-    if (code == STN_OK) {
-        stn_slice_put(input->shape, work.slice, work.x, values);
-    }
-    stn_outer_fini(&work.state);
+    work.mean = stn_mem_grow(NULL, work.n, sizeof *work.mean);
+    code = work.mean == NULL ? stn_err_set(err, STN_MEMORY, "no memory to merge %zu values", work.n)
+                             : step(input, &encoding, &work, values, state, ret, err);
     stn_mem_free(work.mean);
-    stn_mem_free(work.x);
     return code;
 }

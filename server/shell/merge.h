@@ -24,20 +24,18 @@ struct stn_merge_input {
     const struct stn_adapter *shape;
     const uint32_t *sum; /* of the included members' vectors, stn_encode_length elements */
     uint32_t n_included;
-    uint32_t tier;        /* slots beyond this tier's rank have too few members to be released */
-    const uint8_t *state; /* what the last merge left behind; NULL and 0 before the first */
-    size_t state_size;
+    uint32_t tier; /* slots beyond this tier's rank have too few members to be released */
 };
 
 struct stn_merge_output {
-    struct stn_buf state; /* the caller frees it; empty when the optimiser keeps none */
     struct stn_totals totals;
-    double clip_norm;     /* of the next round */
+    double clip_norm; /* of the next round */
 };
 
-/* values (shape->n_values) are the adapter's, before and after. On failure they are as they were: STN_CORRUPT when the sum
- * does not count n_included members, or the config or the state is not of such an adapter. */
-enum stn_code stn_merge_apply(const struct stn_merge_input *input, float *values, struct stn_merge_output *ret,
-                              struct stn_err *err) STN_CHECKED;
+/* values (shape->n_values) are the adapter's, before and after; so is state the optimiser's: empty before the first merge, and
+ * after all of one that keeps none. On failure they are as they were: STN_CORRUPT when the sum does not count n_included
+ * members, or the config or the state is not of such an adapter. */
+enum stn_code stn_merge_apply(const struct stn_merge_input *input, float *values, struct stn_buf *state,
+                              struct stn_merge_output *ret, struct stn_err *err) STN_CHECKED;
 
 #endif

@@ -7,49 +7,74 @@
 #include "base/mem.h"
 
 /* A state is the magic, the kind, how many slices; for each the slice, its number of values, then m and v as the kind has
- * them. All little endian. */
+ * them. All little endian. They are moved where they lie. */
 #define MAGIC 0x324d5453u /* "STM2" */
+#define HEAD 12
+#define SLICE_HEAD 12
 
 /* ---- the kinds ---- */
 
-static void avg(const struct stn_outer_spec *s, double d, double *x, double *m, double *v)
+/* n values: d is their mean deltas; m and v are moved too, where the kind has them. */
+typedef void step_fn(const struct stn_outer_spec *s, size_t n, const float *d, float *x, float *m, float *v);
+
+static void avg(const struct stn_outer_spec *s, size_t n, const float *d, float *x, float *m, float *v)
 {
     (void)m;
     (void)v;
-    *x += s->rate * d;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)((double)x[i] + s->rate * (double)d[i]);
+    }
 }
 
-static void momentum(const struct stn_outer_spec *s, double d, double *x, double *m, double *v)
+static void momentum(const struct stn_outer_spec *s, size_t n, const float *d, float *x, float *m, float *v)
 {
     (void)v;
-    *m = s->momentum * *m + d;
-    *x += s->rate * *m;
+    for (size_t i = 0; i < n; i++) {
+        double next = s->momentum * (double)m[i] + (double)d[i];
+        x[i] = (float)((double)x[i] + s->rate * next);
+        m[i] = (float)next;
+    }
 }
 
-static void nesterov(const struct stn_outer_spec *s, double d, double *x, double *m, double *v)
+static void nesterov(const struct stn_outer_spec *s, size_t n, const float *d, float *x, float *m, float *v)
 {
     (void)v;
-    *m = s->momentum * *m + d;
-    *x += s->rate * (d + s->momentum * *m);
+    for (size_t i = 0; i < n; i++) {
+        double next = s->momentum * (double)m[i] + (double)d[i];
+        x[i] = (float)((double)x[i] + s->rate * ((double)d[i] + s->momentum * next));
+        m[i] = (float)next;
+    }
 }
 
-static void adam(const struct stn_outer_spec *s, double d, double *x, double *m, double *v)
+/* How far adam and yogi move, v being the next one. */
+static void adapt(const struct stn_outer_spec *s, double d, double v, float *x, float *m)
 {
-    *m = s->beta1 * *m + (1 - s->beta1) * d;
-    *v = s->beta2 * *v + (1 - s->beta2) * d * d;
-    *x += s->rate * *m / (sqrt(*v) + s->eps);
+    double next = s->beta1 * (double)*m + (1 - s->beta1) * d;
+    *x = (float)((double)*x + s->rate * next / (sqrt(v) + s->eps));
+    *m = (float)next;
 }
 
-static void yogi(const struct stn_outer_spec *s, double d, double *x, double *m, double *v)
+static void adam(const struct stn_outer_spec *s, size_t n, const float *d, float *x, float *m, float *v)
 {
-    const double square = d * d, sign = (double)((*v > square) - (*v < square));
-    *m = s->beta1 * *m + (1 - s->beta1) * d;
-    *v -= (1 - s->beta2) * square * sign;
-    *x += s->rate * *m / (sqrt(*v) + s->eps);
+    for (size_t i = 0; i < n; i++) {
+        double by = (double)d[i], next = s->beta2 * (double)v[i] + (1 - s->beta2) * by * by;
+        adapt(s, by, next, &x[i], &m[i]);
+        v[i] = (float)next;
+    }
+}
+
+static void yogi(const struct stn_outer_spec *s, size_t n, const float *d, float *x, float *m, float *v)
+{
+    for (size_t i = 0; i < n; i++) {
+        double by = (double)d[i], square = by * by, sign = (double)(((double)v[i] > square) - ((double)v[i] < square));
+        double next = (double)v[i] - (1 - s->beta2) * square * sign;
+        adapt(s, by, next, &x[i], &m[i]);
+        v[i] = (float)next;
+    }
 }
 
 static const struct row {
-    void (*step)(const struct stn_outer_spec *s, double d, double *x, double *m, double *v);
+    step_fn *step;
     bool has_m, has_v;
     double rate;
 } rows[STN_OUTER_KINDS] = {
@@ -71,66 +96,53 @@ struct stn_outer_spec stn_outer_defaults(enum stn_outer kind)
 
 /* ---- the state ---- */
 
-/* m and v (n) as at first. */
-static enum stn_code begin(struct stn_outer_moments *ret, const struct stn_outer_spec *spec, size_t n, struct stn_err *err)
-{
-    const struct row *row = &rows[spec->kind];
-    *ret = (struct stn_outer_moments){.n = n};
-    ret->m = row->has_m ? stn_mem_new(n, sizeof *ret->m) : NULL;
-    ret->v = row->has_v ? stn_mem_new(n, sizeof *ret->v) : NULL;
-    if ((row->has_m && ret->m == NULL) || (row->has_v && ret->v == NULL)) {
-        return stn_err_set(err, STN_MEMORY, "no memory for the optimiser's state of %zu values", n);
-    }
-    for (size_t i = 0; row->has_v && i < n; i++) {
-        ret->v[i] = (float)(spec->eps * spec->eps);
-    }
-    return STN_OK;
-}
+_Static_assert(sizeof(float) == 4 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are used as they lie in the bytes");
+_Static_assert(HEAD % sizeof(float) == 0 && SLICE_HEAD % sizeof(float) == 0, "and there as aligned as the bytes are");
 
-_Static_assert(sizeof(float) == 4 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are copied as they lie in memory");
-
-static bool take_values(struct stn_cursor *cursor, float *values, size_t n, float least)
+/* The next n of them, as they lie; NULL when they are not there, or not numbers from least on. */
+static float *take_values(struct stn_buf *state, struct stn_cursor *cursor, size_t n, float least)
 {
-    const uint8_t *from = values == NULL ? NULL : stn_buf_take(cursor, n * sizeof *values);
-    if (from == NULL) {
-        return values == NULL;
+    float *values = (float *)(void *)(state->data + cursor->at);
+    if (stn_buf_take(cursor, n * sizeof *values) == NULL) {
+        return NULL;
     }
-    memcpy(values, from, n * sizeof *values);
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(values[i]) || values[i] < least) {
-            return false;
+            return NULL;
         }
     }
-    return true;
+    return values;
 }
 
-static enum stn_code take_slice(struct stn_outer_state *state, const struct stn_outer_spec *spec, struct stn_cursor *cursor,
-                                struct stn_err *err)
+static enum stn_code take_slice(struct stn_outer_moments of[static STN_OUTER_SLICES], const struct row *row, struct stn_buf *state,
+                                struct stn_cursor *cursor, struct stn_err *err)
 {
     uint32_t slice = stn_buf_take_u32(cursor);
     uint64_t n = stn_buf_take_u64(cursor);
-    if (cursor->failed || slice >= STN_OUTER_SLICES || state->of[slice].n != 0 || n == 0 || n > (cursor->size - cursor->at) / sizeof(float)) {
+    if (cursor->failed || slice >= STN_OUTER_SLICES || of[slice].n != 0 || n == 0 || n > (cursor->size - cursor->at) / sizeof(float)) {
         return stn_err_set(err, STN_CORRUPT, "the optimiser's state has %llu values in slice %u", (unsigned long long)n, slice);
     }
-    struct stn_outer_moments *to = &state->of[slice];
-    enum stn_code code = begin(to, spec, (size_t)n, err);
-    if (code == STN_OK && (!take_values(cursor, to->m, to->n, -INFINITY) || !take_values(cursor, to->v, to->n, 0))) {
-        code = stn_err_set(err, STN_CORRUPT, "the optimiser's state has numbers that it cannot have, in slice %u", slice);
-    }
-    return code;
+    struct stn_outer_moments *to = &of[slice];
+    to->n = (size_t)n;
+    to->m = take_values(state, cursor, to->n, -INFINITY);
+    to->v = row->has_v && to->m != NULL ? take_values(state, cursor, to->n, 0) : NULL;
+    return to->m != NULL && (to->v != NULL) == row->has_v
+               ? STN_OK
+               : stn_err_set(err, STN_CORRUPT, "the optimiser's state has numbers that it cannot have, in slice %u", slice);
 }
 
-static enum stn_code take_all(struct stn_outer_state *state, const struct stn_outer_spec *spec, const uint8_t *p, size_t size,
-                              struct stn_err *err)
+static enum stn_code take_all(struct stn_outer_moments of[static STN_OUTER_SLICES], const struct stn_outer_spec *spec,
+                              struct stn_buf *state, struct stn_err *err)
 {
-    struct stn_cursor cursor = stn_buf_cursor(p, size);
+    const struct row *row = &rows[spec->kind];
+    struct stn_cursor cursor = stn_buf_cursor(state->data, state->size);
     uint32_t magic = stn_buf_take_u32(&cursor), kind = stn_buf_take_u32(&cursor), n_slices = stn_buf_take_u32(&cursor);
-    if (cursor.failed || magic != MAGIC || kind != spec->kind || n_slices > STN_OUTER_SLICES) {
-        return stn_err_set(err, STN_CORRUPT, "%zu bytes are no optimiser's state of kind %s", size, stn_outer_names[spec->kind]);
+    if (cursor.failed || !row->has_m || magic != MAGIC || kind != spec->kind || n_slices > STN_OUTER_SLICES) {
+        return stn_err_set(err, STN_CORRUPT, "%zu bytes are no optimiser's state of kind %s", state->size, stn_outer_names[spec->kind]);
     }
     enum stn_code code = STN_OK;
     for (uint32_t i = 0; code == STN_OK && i < n_slices; i++) {
-        code = take_slice(state, spec, &cursor, err);
+        code = take_slice(of, row, state, &cursor, err);
     }
     if (code == STN_OK && cursor.at != cursor.size) {
         code = stn_err_set(err, STN_CORRUPT, "%zu bytes behind the optimiser's state", cursor.size - cursor.at);
@@ -138,82 +150,58 @@ static enum stn_code take_all(struct stn_outer_state *state, const struct stn_ou
     return code;
 }
 
-enum stn_code stn_outer_read(struct stn_outer_state *ret, const struct stn_outer_spec *spec, enum stn_slice slice, size_t n,
-                             const uint8_t *p, size_t size, struct stn_err *err)
+/* A slice that moves for the first time goes behind the others. */
+static enum stn_code begin(struct stn_outer_moments *ret, const struct stn_outer_spec *spec, enum stn_slice slice, size_t n,
+                           struct stn_buf *state, struct stn_err *err)
 {
-    struct stn_outer_state state = {0};
-    assert(spec->kind < STN_OUTER_KINDS);
-    enum stn_code code = size == 0 ? STN_OK : take_all(&state, spec, p, size, err);
-    if (code == STN_OK && state.of[slice].n == 0) {
-        code = begin(&state.of[slice], spec, n, err);
+    const struct row *row = &rows[spec->kind];
+    const size_t before = state->size, n_floats = n * (1 + (size_t)row->has_v);
+    if (before == 0) {
+        (void)stn_buf_add_u32(state, MAGIC);
+        (void)stn_buf_add_u32(state, spec->kind);
+        (void)stn_buf_add_u32(state, 0);
     }
-    if (code == STN_OK && state.of[slice].n != n) {
-        code = stn_err_set(err, STN_CORRUPT, "the optimiser's state is of %zu values, not of %zu", state.of[slice].n, n);
+    (void)stn_buf_add_u32(state, slice);
+    (void)stn_buf_add_u64(state, n);
+    float *values = (float *)(void *)stn_buf_extend(state, n_floats * sizeof *values);
+    if (state->failed) {
+        state->failed = false;
+        state->size = before;
+        return stn_err_set(err, STN_MEMORY, "no memory for the optimiser's state of %zu values", n);
     }
-    if (code != STN_OK) {
-        stn_outer_fini(&state);
-        return code;
+    uint8_t *n_slices = state->data + HEAD - 4;
+    stn_buf_put_u32(n_slices, stn_buf_get_u32(n_slices) + 1);
+    for (size_t i = 0; i < n_floats; i++) {
+        values[i] = i < n ? 0 : (float)(spec->eps * spec->eps);
     }
-    *ret = state;
+    *ret = (struct stn_outer_moments){.n = n, .m = values, .v = row->has_v ? values + n : NULL};
     return STN_OK;
 }
 
-static void add_values(struct stn_buf *buf, const float *values, size_t n)
+enum stn_code stn_outer_find(struct stn_outer_moments *ret, const struct stn_outer_spec *spec, enum stn_slice slice, size_t n,
+                             struct stn_buf *state, struct stn_err *err)
 {
-    if (values != NULL) {
-        (void)stn_buf_add(buf, values, n * sizeof *values);
+    struct stn_outer_moments of[STN_OUTER_SLICES] = {{0}};
+    assert(spec->kind < STN_OUTER_KINDS);
+    enum stn_code code = state->size == 0 ? STN_OK : take_all(of, spec, state, err);
+    if (code == STN_OK && !rows[spec->kind].has_m) {
+        of[slice].n = n;
+    } else if (code == STN_OK && of[slice].n == 0) {
+        code = begin(&of[slice], spec, slice, n, state, err);
     }
+    if (code == STN_OK && of[slice].n != n) {
+        code = stn_err_set(err, STN_CORRUPT, "the optimiser's state is of %zu values, not of %zu", of[slice].n, n);
+    }
+    if (code == STN_OK) {
+        *ret = of[slice];
+    }
+    return code;
 }
 
-enum stn_code stn_outer_write(const struct stn_outer_state *state, const struct stn_outer_spec *spec, struct stn_buf *ret,
-                              struct stn_err *err)
+void stn_outer_step(const struct stn_outer_moments *moments, const struct stn_outer_spec *spec, size_t first, size_t n,
+                    const float *mean, float *x)
 {
-    uint32_t n_slices = 0;
-    if (!rows[spec->kind].has_m) {
-        return STN_OK;
-    }
-    for (size_t i = 0; i < STN_OUTER_SLICES; i++) {
-        n_slices += state->of[i].n > 0;
-    }
-    (void)stn_buf_add_u32(ret, MAGIC);
-    (void)stn_buf_add_u32(ret, spec->kind);
-    (void)stn_buf_add_u32(ret, n_slices);
-    for (uint32_t i = 0; i < STN_OUTER_SLICES; i++) {
-        const struct stn_outer_moments *from = &state->of[i];
-        if (from->n > 0) {
-            (void)stn_buf_add_u32(ret, i);
-            (void)stn_buf_add_u64(ret, from->n);
-            add_values(ret, from->m, from->n);
-            add_values(ret, from->v, from->n);
-        }
-    }
-    return ret->failed ? stn_err_set(err, STN_MEMORY, "no memory for the optimiser's state") : STN_OK;
-}
-
-void stn_outer_fini(struct stn_outer_state *state)
-{
-    for (size_t i = 0; i < STN_OUTER_SLICES; i++) {
-        stn_mem_free(state->of[i].m);
-        stn_mem_free(state->of[i].v);
-    }
-    *state = (struct stn_outer_state){0};
-}
-
-void stn_outer_step(struct stn_outer_state *state, const struct stn_outer_spec *spec, enum stn_slice slice, const float *mean,
-                    float *x, size_t n)
-{
-    const struct row *row = &rows[spec->kind];
-    struct stn_outer_moments *of = &state->of[slice];
-    assert(of->n == n);
-    for (size_t i = 0; i < n; i++) {
-        double to = (double)x[i], m = row->has_m ? (double)of->m[i] : 0, v = row->has_v ? (double)of->v[i] : 0;
-        row->step(spec, (double)mean[i], &to, &m, &v);
-        x[i] = (float)to;
-        if (row->has_m) {
-            of->m[i] = (float)m;
-        }
-        if (row->has_v) {
-            of->v[i] = (float)v;
-        }
-    }
+    assert(first <= moments->n && n <= moments->n - first);
+    rows[spec->kind].step(spec, n, mean, x, moments->m == NULL ? NULL : moments->m + first,
+                          moments->v == NULL ? NULL : moments->v + first);
 }

@@ -30,25 +30,20 @@ extern const char *const stn_outer_names[STN_OUTER_KINDS + 1]; /* by enum stn_ou
 /* What a kind is used with where nobody says otherwise. */
 struct stn_outer_spec stn_outer_defaults(enum stn_outer kind);
 
-/* m and v of each slice that has moved (n 0: it has not), the kind's alone: NULL where it has none. */
-struct stn_outer_state {
-    struct stn_outer_moments {
-        size_t n;
-        float *m, *v;
-    } of[STN_OUTER_SLICES];
+/* Of one slice, in the bytes of the state: the kind's alone, NULL where it has none. */
+struct stn_outer_moments {
+    size_t n;
+    float *m, *v; /* (n) */
 };
 
-/* From the bytes that the last merge left; size 0: as at first. STN_CORRUPT when they are not of this kind or not of n
- * values in this slice. The caller finishes *ret; zeroed is fine there. */
-enum stn_code stn_outer_read(struct stn_outer_state *ret, const struct stn_outer_spec *spec, enum stn_slice slice, size_t n,
-                             const uint8_t *p, size_t size, struct stn_err *err) STN_CHECKED;
-/* Appends nothing where the kind keeps nothing. */
-enum stn_code stn_outer_write(const struct stn_outer_state *state, const struct stn_outer_spec *spec, struct stn_buf *ret,
-                              struct stn_err *err) STN_CHECKED;
-void stn_outer_fini(struct stn_outer_state *state);
+/* state: the bytes that merges hand on to each other, empty at first and where the kind keeps nothing; a slice that moves
+ * for the first time is added. *ret lies in it, until it changes. STN_CORRUPT when it is not of this kind or not of n values
+ * in this slice; then, and when there is no memory, it is as it was. */
+enum stn_code stn_outer_find(struct stn_outer_moments *ret, const struct stn_outer_spec *spec, enum stn_slice slice, size_t n,
+                             struct stn_buf *state, struct stn_err *err) STN_CHECKED;
 
-/* One step of all values of the slice that the state was read for: mean and x are (n). */
-void stn_outer_step(struct stn_outer_state *state, const struct stn_outer_spec *spec, enum stn_slice slice, const float *mean,
-                    float *x, size_t n);
+/* One step of n values of the slice, from its first-th on: mean and x are those (n). */
+void stn_outer_step(const struct stn_outer_moments *moments, const struct stn_outer_spec *spec, size_t first, size_t n,
+                    const float *mean, float *x);
 
 #endif

@@ -157,14 +157,14 @@ static enum stn_code check_finite(const struct stn_adapter *adapter, struct stn_
 }
 
 static enum stn_code merge(const struct stn_blob_store *store, const struct stn_release_input *input,
-                           struct stn_adapter *adapter, const struct stn_buf *state, struct stn_release_output *ret,
+                           struct stn_adapter *adapter, struct stn_buf *state, struct stn_release_output *ret,
                            struct stn_err *err)
 {
     const struct stn_merge_input in = {.spec = input->spec, .config = input->config, .shape = adapter, .sum = input->sum,
-                                       .n_included = input->n_included, .tier = input->tier, .state = state->data, .state_size = state->size};
+                                       .n_included = input->n_included, .tier = input->tier};
     struct stn_merge_output out = {0};
     struct stn_release_output made = {0};
-    enum stn_code code = stn_merge_apply(&in, adapter->values, &out, err);
+    enum stn_code code = stn_merge_apply(&in, adapter->values, state, &out, err);
     if (code == STN_OK) {
         code = check_finite(adapter, err);
     }
@@ -174,11 +174,10 @@ static enum stn_code merge(const struct stn_blob_store *store, const struct stn_
     if (code == STN_OK) {
         code = put_adapter(store, adapter, &made.adapter, err);
     }
-    if (code == STN_OK && out.state.size > 0) {
-        made.state.size = out.state.size;
-        code = stn_blob_put(store, out.state.data, out.state.size, &made.state.digest, err);
+    if (code == STN_OK && state->size > 0) {
+        made.state.size = state->size;
+        code = stn_blob_put(store, state->data, state->size, &made.state.digest, err);
     }
-    stn_buf_fini(&out.state);
     if (code == STN_OK) {
         made.totals = out.totals;
         made.clip_norm = out.clip_norm;

@@ -19,6 +19,7 @@ static struct stn_encode_config encoding;
 static uint32_t sum[16384];
 static float mean[D]; /* the plain mean of the clipped deltas */
 static struct stn_err err;
+static struct stn_buf state;
 
 /* N members with small random deltas of d values, added up. */
 static void add_up(uint32_t factor, size_t d)
@@ -55,24 +56,24 @@ static void setup(void)
     add_up(STN_FACTOR_BOTH, D);
 }
 
-static struct stn_merge_input input_of(const struct stn_merge_output *before)
+static struct stn_merge_input input_of(void)
 {
-    struct stn_merge_input input = {.spec = &spec, .config = &config, .shape = &shape, .sum = sum, .n_included = N};
-    if (before != NULL) {
-        input.state = before->state.data;
-        input.state_size = before->state.size;
-    }
-    return input;
+    return (struct stn_merge_input){.spec = &spec, .config = &config, .shape = &shape, .sum = sum, .n_included = N};
+}
+
+static void teardown(void)
+{
+    stn_buf_fini(&state);
+    state = (struct stn_buf){0};
 }
 
 START_TEST(two_nesterov_steps_are_the_formula)
 {
     float x[D] = {0}, m[D] = {0}, expected[D] = {0};
     struct stn_merge_output first = {0}, second = {0};
-    struct stn_merge_input input = input_of(NULL);
-    ck_assert_int_eq(stn_merge_apply(&input, x, &first, &err), STN_OK);
-    input = input_of(&first);
-    ck_assert_int_eq(stn_merge_apply(&input, x, &second, &err), STN_OK);
+    const struct stn_merge_input input = input_of();
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &first, &err), STN_OK);
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &second, &err), STN_OK);
     for (int round = 0; round < 2; round++) {
         for (int k = 0; k < D; k++) {
             m[k] = 0.9f * m[k] + mean[k];
@@ -85,8 +86,6 @@ START_TEST(two_nesterov_steps_are_the_formula)
     ck_assert_uint_eq(second.totals.n_included, N);
     ck_assert_double_eq_tol(second.totals.loss, 2, 1e-6);
     ck_assert_double_eq_tol(second.clip_norm, 50 * exp(-0.2 * (1 - 0.9)), 1e-9);
-    stn_buf_fini(&first.state);
-    stn_buf_fini(&second.state);
 }
 END_TEST
 
@@ -95,13 +94,12 @@ START_TEST(a_plain_average_keeps_no_state)
     float x[D] = {0};
     struct stn_merge_output out = {0};
     spec.outer = (struct stn_outer_spec){.kind = STN_OUTER_AVG, .rate = 1};
-    const struct stn_merge_input input = input_of(NULL);
-    ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_OK);
-    ck_assert_uint_eq(out.state.size, 0);
+    const struct stn_merge_input input = input_of();
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &out, &err), STN_OK);
+    ck_assert_uint_eq(state.size, 0);
     for (int k = 0; k < D; k++) {
         ck_assert_float_eq_tol(x[k], mean[k], 1e-3f);
     }
-    stn_buf_fini(&out.state);
 }
 END_TEST
 
@@ -109,9 +107,9 @@ START_TEST(a_sum_that_counts_another_number_is_refused_and_changes_nothing)
 {
     float x[D] = {1, 2, 3};
     struct stn_merge_output out = {0};
-    struct stn_merge_input input = input_of(NULL);
+    struct stn_merge_input input = input_of();
     input.n_included--;
-    ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_CORRUPT);
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &out, &err), STN_CORRUPT);
     ck_assert_float_eq(x[1], 2);
 }
 END_TEST
@@ -119,28 +117,28 @@ END_TEST
 START_TEST(a_state_of_another_task_is_refused)
 {
     float x[D] = {0};
-    struct stn_merge_output out = {0}, again = {0};
-    struct stn_merge_input input = input_of(NULL);
-    ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_OK);
-    input = input_of(&out);
-    input.state_size--;
-    ck_assert_int_eq(stn_merge_apply(&input, x, &again, &err), STN_CORRUPT);
-    input.state_size++;
+    struct stn_merge_output out = {0};
+    const struct stn_merge_input input = input_of();
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &out, &err), STN_OK);
+    const float before = x[1];
+    state.size--;
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &out, &err), STN_CORRUPT);
+    state.size++;
     spec.outer.kind = STN_OUTER_MOMENTUM;
-    ck_assert_int_eq(stn_merge_apply(&input, x, &again, &err), STN_CORRUPT);
-    stn_buf_fini(&out.state);
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &out, &err), STN_CORRUPT);
+    ck_assert_float_eq(x[1], before);
 }
 END_TEST
 
 START_TEST(a_round_of_one_factor_moves_that_factor_alone_with_its_own_momentum)
 {
     float x[D] = {0}, m[D] = {0}, expected[D] = {0};
-    struct stn_merge_output out[4] = {{{0}}};
+    struct stn_merge_output out = {0};
     for (int round = 0; round < 4; round++) { /* B, A, B, A */
         size_t first = round % 2 == 0 ? D_A : 0, end = round % 2 == 0 ? D : D_A;
         add_up(round % 2 == 0 ? STN_FACTOR_B : STN_FACTOR_A, end - first);
-        const struct stn_merge_input input = input_of(round == 0 ? NULL : &out[round - 1]);
-        ck_assert_msg(stn_merge_apply(&input, x, &out[round], &err) == STN_OK, "%s", err.text);
+        const struct stn_merge_input input = input_of();
+        ck_assert_msg(stn_merge_apply(&input, x, &state, &out, &err) == STN_OK, "%s", err.text);
         for (size_t k = first; k < end; k++) {
             m[k] = 0.9f * m[k] + mean[k - first];
             expected[k] += 0.5f * (mean[k - first] + 0.9f * m[k]);
@@ -148,9 +146,6 @@ START_TEST(a_round_of_one_factor_moves_that_factor_alone_with_its_own_momentum)
         for (int k = 0; k < D; k++) {
             ck_assert_float_eq_tol(x[k], expected[k], 2e-3f);
         }
-    }
-    for (int i = 0; i < 4; i++) {
-        stn_buf_fini(&out[i].state);
     }
 }
 END_TEST
@@ -183,15 +178,15 @@ START_TEST(a_slot_is_the_mean_of_the_tiers_that_trained_it)
             sum[k] += out[k];
         }
     }
-    struct stn_merge_input input = input_of(NULL);
-    ck_assert_int_eq(stn_merge_apply(&input, x, &merged, &err), STN_OK);
+    struct stn_merge_input input = input_of();
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &merged, &err), STN_OK);
     for (size_t k = 0; k < D; k++) {
         size_t slot = k < D_A ? k / IN : (k - D_A) % RANK;
         ck_assert_double_eq_tol((double)x[k], want[k] / (slot < 2 ? weights[0] + weights[1] : weights[0]), 2e-3);
     }
     input.tier = 1; /* too few members are left of tier 0 */
     memset(x, 0, sizeof x);
-    ck_assert_int_eq(stn_merge_apply(&input, x, &merged, &err), STN_OK);
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &merged, &err), STN_OK);
     for (size_t k = 0; k < D; k++) {
         size_t slot = k < D_A ? k / IN : (k - D_A) % RANK;
         ck_assert_double_eq_tol((double)x[k], slot < 2 ? want[k] / (weights[0] + weights[1]) : 0, 2e-3);
@@ -204,8 +199,8 @@ START_TEST(a_round_of_another_number_of_values_than_its_factor_has_is_refused)
     float x[D] = {0};
     struct stn_merge_output out = {0};
     add_up(STN_FACTOR_A, D_A + 1);
-    const struct stn_merge_input input = input_of(NULL);
-    ck_assert_int_eq(stn_merge_apply(&input, x, &out, &err), STN_CORRUPT);
+    const struct stn_merge_input input = input_of();
+    ck_assert_int_eq(stn_merge_apply(&input, x, &state, &out, &err), STN_CORRUPT);
 }
 END_TEST
 
@@ -213,7 +208,7 @@ Suite *suite(void)
 {
     Suite *s = suite_create("merge");
     TCase *t = tcase_create("merge");
-    tcase_add_checked_fixture(t, setup, NULL);
+    tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, two_nesterov_steps_are_the_formula);
     tcase_add_test(t, a_plain_average_keeps_no_state);
     tcase_add_test(t, a_sum_that_counts_another_number_is_refused_and_changes_nothing);
