@@ -295,7 +295,7 @@ static void *budget_alloc(void *data, size_t size)
         return NULL;
     }
     budget->left -= size;
-    void *p = stn_arena_new(budget->arena, 1, size);
+    void *p = stn_arena_room(budget->arena, size);
     budget->is_starved |= p == NULL;
     return p;
 }

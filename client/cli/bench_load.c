@@ -199,6 +199,9 @@ static enum stn_code draw_delta(struct stn_work *work, struct stn_err *err)
         code = stn_delta_write(work->out, lease, &delta, err);
         work->n_samples = EXAMPLES;
     }
+    if (code == STN_OK) {
+        stn_work_keep_made(work, &delta);
+    }
     stn_mem_free(delta.values);
     return code;
 }

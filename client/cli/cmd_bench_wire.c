@@ -184,7 +184,7 @@ static void on_request(void *user, struct stn_link_request *request)
 
 static void close_loopback(struct loopback *loopback);
 
-static void on_reply(void *user, enum stn_code code, const uint8_t *data, size_t size);
+static void on_reply(void *user, enum stn_code code, uint8_t *data, size_t size);
 
 static void ask(struct loopback *loopback)
 {
@@ -194,7 +194,7 @@ static void ask(struct loopback *loopback)
     }
 }
 
-static void on_reply(void *user, enum stn_code code, const uint8_t *data, size_t size)
+static void on_reply(void *user, enum stn_code code, uint8_t *data, size_t size)
 {
     struct loopback *loopback = user;
     (void)data;

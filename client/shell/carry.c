@@ -249,6 +249,17 @@ static void keep_packed(struct stn_device *device, uint8_t *packed, uint64_t siz
     device->packed_size = size;
 }
 
+/* NULL: there is none any more. */
+static void keep_made(struct stn_device *device, struct stn_delta *made)
+{
+    stn_mem_free(device->made.values);
+    device->made = (struct stn_delta){0};
+    if (made != NULL) {
+        device->made = *made;
+        made->values = NULL;
+    }
+}
+
 static void on_worked(struct stn_job *job)
 {
     struct stn_work *work = STN_LIST_OF(job, struct stn_work, job);
@@ -256,6 +267,9 @@ static void on_worked(struct stn_job *job)
     if (work->packed != NULL && !device->is_stopping) {
         keep_packed(device, work->packed, work->size);
         work->packed = NULL;
+    }
+    if (work->kind == STN_WORK_TRAIN && !device->is_stopping) {
+        keep_made(device, &work->made);
     }
     stn_work_fini(work);
     if (device->is_stopping) {
@@ -337,6 +351,8 @@ static void do_encode(struct stn_device *device, const struct stn_client_effect 
             return;
         }
     }
+    work->made = device->made;
+    device->made = (struct stn_delta){0};
     stn_worker_submit(device->worker, &work->job);
 }
 
@@ -454,6 +470,7 @@ static void trace(const struct stn_client_effect *effect)
 static void discard(struct stn_device *device, const struct stn_msg_lease *lease)
 {
     keep_packed(device, NULL, 0);
+    keep_made(device, NULL);
     sweep_work(device, stn_agent_record(device->core)->lease.lease); /* which may be a new one by now */
     drop_adapter(device, &lease->adapter.digest);
 }
@@ -575,5 +592,6 @@ void stn_carry_stop(struct stn_device *device)
     stn_fetch_stop(&device->fetch);
     stn_send_stop(&device->send);
     keep_packed(device, NULL, 0);
+    keep_made(device, NULL);
     stn_loop_disarm(device->loop, &device->wake);
 }

@@ -43,18 +43,17 @@ static double real_of(uint64_t bits)
     return x;
 }
 
-enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *lease, const struct stn_delta *delta,
+enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *lease, struct stn_delta *delta,
                               struct stn_err *err)
 {
-    struct stn_digest name;
     struct stn_buf head = {0};
     struct stn_file_draft draft;
-    enum stn_code code = name_lease(lease, &name, err);
+    enum stn_code code = name_lease(lease, &delta->lease, err);
     if (code != STN_OK) {
         return code;
     }
     (void)stn_buf_add(&head, MAGIC, MAGIC_SIZE);
-    (void)stn_buf_add(&head, name.bytes, sizeof name.bytes);
+    (void)stn_buf_add(&head, delta->lease.bytes, sizeof delta->lease.bytes);
     (void)stn_buf_add_u64(&head, delta->info.n_samples);
     (void)stn_buf_add_u64(&head, bits_of(delta->info.loss_sum));
     (void)stn_buf_add_u64(&head, delta->info.n_tokens);
@@ -90,9 +89,8 @@ enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const stru
                              struct stn_err *err)
 {
     struct stn_file_map map = {0};
-    struct stn_digest name;
     struct stn_delta delta = {0};
-    enum stn_code code = name_lease(lease, &name, err);
+    enum stn_code code = name_lease(lease, &delta.lease, err);
     code = code == STN_OK ? stn_file_map(&map, path, STN_FILE_USE_ONCE, err) : code;
     if (code != STN_OK) {
         return code;
@@ -106,7 +104,7 @@ enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const stru
     uint64_t n = stn_buf_take_u64(&cursor);
     const uint8_t *of_values = stn_buf_take(&cursor, STN_DIGEST_SIZE), *of_head = stn_buf_take(&cursor, STN_DIGEST_SIZE);
     bool ok = !cursor.failed && n > 0 && n <= STN_MSG_VALUES && map.size == HEAD + n * sizeof(float) &&
-              memcmp(magic, MAGIC, MAGIC_SIZE) == 0 && memcmp(of, name.bytes, sizeof name.bytes) == 0;
+              memcmp(magic, MAGIC, MAGIC_SIZE) == 0 && memcmp(of, delta.lease.bytes, sizeof delta.lease.bytes) == 0;
     ok = ok && is_digest(of_head, stn_digest_of(map.data, HEAD - STN_DIGEST_SIZE)) &&
          is_digest(of_values, stn_digest_blob(map.data + HEAD, map.size - HEAD));
     if (!ok) {
@@ -124,4 +122,10 @@ enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const stru
 out:
     stn_file_unmap(&map);
     return code;
+}
+
+bool stn_delta_is_of(const struct stn_delta *delta, const struct stn_msg_lease *lease)
+{
+    struct stn_digest name;
+    return delta->values != NULL && name_lease(lease, &name, NULL) == STN_OK && stn_digest_equal(&name, &delta->lease);
 }

@@ -65,6 +65,7 @@ struct stn_device {
     struct stn_agent *core;
     uint8_t *packed; /* (packed_size) the vector of the round in hand, once it is encoded; a restart leaves that round */
     uint64_t packed_size;
+    struct stn_delta made; /* of the lease in hand, until it is encoded; after a restart it is in its file alone */
     struct stn_roster_known known; /* neighbours' certificates */
     struct stn_client_effects effects;
     bool is_stepping;

@@ -30,7 +30,7 @@ struct stn_dialog {
     struct stn_list out;     /* asks that have */
     struct stn_timer retry;  /* of a handshake that came too soon */
     bool is_greeting, must_greet, is_closing;
-    struct stn_buf frame; /* what is sent, or heard */
+    struct stn_buf frame; /* what is sent */
     void (*greeted)(void *user, enum stn_code code, const struct stn_ident_cert *enrolled);
     void *user;
     void (*on_closed)(void *user);
@@ -160,13 +160,10 @@ static void hear_reply(struct stn_dialog_ask *ask, const struct stn_channel_clie
     stn_arena_fini(&arena);
 }
 
-static void hear(struct stn_dialog *dialog, const struct stn_dialog_flight *flight, const uint8_t *data, size_t size)
+static void hear(struct stn_dialog *dialog, const struct stn_dialog_flight *flight, uint8_t *data, size_t size)
 {
     struct stn_channel_client_heard heard = {0};
-    stn_buf_clear(&dialog->frame);
-    enum stn_code code = stn_buf_add(&dialog->frame, data, size)
-                             ? stn_channel_client_heard(dialog->channel, dialog->frame.data, size, &heard, NULL)
-                             : STN_MEMORY;
+    enum stn_code code = stn_channel_client_heard(dialog->channel, data, size, &heard, NULL);
     if (flight->is_hello) {
         bool is_open = code == STN_OK && heard.kind == STN_CHANNEL_CLIENT_OPEN;
         hear_hello(dialog, is_open ? STN_OK : code == STN_OK ? STN_CORRUPT : code, &heard);
@@ -189,7 +186,7 @@ static void hear(struct stn_dialog *dialog, const struct stn_dialog_flight *flig
     }
 }
 
-static void on_reply(void *user, enum stn_code code, const uint8_t *data, size_t size)
+static void on_reply(void *user, enum stn_code code, uint8_t *data, size_t size)
 {
     struct stn_dialog_flight *flight = user;
     struct stn_dialog *dialog = flight->dialog;

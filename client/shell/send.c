@@ -24,18 +24,9 @@ static enum stn_code code_of(enum stn_code code, const struct stn_msg *reply)
     return reply->type == STN_MSG_VOIDED ? STN_LATE : reply->type == STN_MSG_WAIT ? STN_AGAIN : STN_INVALID;
 }
 
-static void on_missing(struct stn_dialog_ask *ask, enum stn_code code, const struct stn_msg *reply);
-static void on_put(struct stn_dialog_ask *ask, enum stn_code code, const struct stn_msg *reply);
-
-static void ask_missing(struct stn_send *send)
-{
-    send->begin.told = on_missing;
-    stn_dialog_ask(send->dialog, &send->begin,
-                   &(struct stn_msg){.type = STN_MSG_PUT_BEGIN, .put_begin = {.round = send->round, .size = send->size}},
-                   STN_SEND_MS);
-}
-
 /* ---- chunks ---- */
+
+static void on_put(struct stn_dialog_ask *ask, enum stn_code code, const struct stn_msg *reply);
 
 /* How long the next chunk has to wait for its turn. */
 static uint64_t pace_ms(struct stn_send *send, size_t size)
@@ -80,7 +71,7 @@ static void go_on(struct stn_send *send)
         put(send, &send->slots[i], index);
     }
     if (send->n_out == 0 && send->next == send->n_missing) {
-        ask_missing(send);
+        end(send, STN_OK);
     }
 }
 
@@ -114,8 +105,6 @@ static enum stn_code take_missing(struct stn_send *send, const struct stn_msg_mi
             return STN_INVALID;
         }
     }
-    stn_mem_free(send->missing);
-    send->n_missing = send->next = 0;
     send->missing = stn_mem_copy(missing->missing, missing->n_missing * sizeof *send->missing);
     if (send->missing == NULL) {
         return STN_MEMORY;
@@ -131,11 +120,7 @@ static void on_missing(struct stn_dialog_ask *ask, enum stn_code code, const str
         end(send, code_of(code, reply));
         return;
     }
-    if (reply->missing.n_missing == 0) {
-        end(send, STN_OK);
-        return;
-    }
-    code = send->n_passes++ < STN_SEND_PASSES ? take_missing(send, &reply->missing) : STN_IO;
+    code = take_missing(send, &reply->missing);
     if (code != STN_OK) {
         end(send, code);
     } else {
@@ -153,10 +138,12 @@ void stn_send_begin(struct stn_send *send, const struct stn_round_id *round, con
     send->data = data;
     send->size = size;
     send->n_out = 0;
-    send->n_passes = 0;
+    send->next = 0;
     send->next_ms = 0;
     send->timer = (struct stn_timer){.fire = on_pace};
-    ask_missing(send);
+    send->begin.told = on_missing;
+    stn_dialog_ask(send->dialog, &send->begin,
+                   &(struct stn_msg){.type = STN_MSG_PUT_BEGIN, .put_begin = {.round = *round, .size = size}}, STN_SEND_MS);
 }
 
 void stn_send_stop(struct stn_send *send)

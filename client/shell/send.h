@@ -1,5 +1,5 @@
-/* send: the packed vector, which lies in memory, to the coordinator: put_begin says what is missing, several chunks are out at a time, and
- * put_begin at the end confirms that nothing is. Paced when the owner says how fast. Thread: the loop's. */
+/* send: the packed vector, which lies in memory, to the coordinator: put_begin says what is missing, and that leaves, several
+ * chunks at a time. Each is acknowledged once it is kept. Paced when the owner says how fast. Thread: the loop's. */
 #ifndef STN_CLIENT_SHELL_SEND_H
 #define STN_CLIENT_SHELL_SEND_H
 
@@ -7,7 +7,6 @@
 
 #define STN_SEND_WINDOW 4
 #define STN_SEND_MS 30000 /* for one chunk */
-#define STN_SEND_PASSES 8 /* times that chunks which were sent may still be missing */
 
 struct stn_send;
 struct stn_send_slot {
@@ -30,7 +29,6 @@ struct stn_send {
     uint32_t *missing;
     size_t n_missing, next;
     uint32_t n_out;
-    unsigned n_passes;
     uint64_t next_ms; /* the pace's */
     struct stn_timer timer;
     struct stn_dialog_ask begin;

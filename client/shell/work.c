@@ -158,6 +158,9 @@ static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk
         code = train_on(NULL, work, desk, &delta, err);
     }
     code = code == STN_OK ? stn_delta_write(work->out, &work->lease, &delta, err) : code;
+    if (code == STN_OK) {
+        stn_work_keep_made(work, &delta);
+    }
     stn_mem_free(delta.values);
     return code;
 }
@@ -277,8 +280,14 @@ static enum stn_code encode_delta(struct stn_work *work, struct stn_delta *delta
 
 static enum stn_code encode(struct stn_work *work, struct stn_err *err)
 {
-    struct stn_delta delta = {0};
-    enum stn_code code = stn_delta_read(&delta, work->delta, &work->lease, err);
+    struct stn_delta delta = work->made;
+    enum stn_code code = STN_OK;
+    work->made = (struct stn_delta){0};
+    if (!stn_delta_is_of(&delta, &work->lease)) {
+        stn_mem_free(delta.values);
+        delta.values = NULL;
+        code = stn_delta_read(&delta, work->delta, &work->lease, err);
+    }
     code = code == STN_OK ? encode_delta(work, &delta, err) : code;
     stn_mem_free(delta.values);
     return code;
@@ -348,6 +357,16 @@ void stn_work_free_packed(uint8_t *packed, uint64_t size)
     }
 }
 
+void stn_work_keep_made(struct stn_work *work, struct stn_delta *delta)
+{
+    float *values = delta->n_values <= STN_WORK_KEPT / sizeof *values ? stn_mem_grow(delta->values, delta->n_values, sizeof *values) : NULL;
+    if (values != NULL) {
+        work->made = *delta;
+        work->made.values = values;
+        delta->values = NULL;
+    }
+}
+
 void stn_work_fini(struct stn_work *work)
 {
     if (work->masks != NULL) {
@@ -358,6 +377,8 @@ void stn_work_fini(struct stn_work *work)
     }
     stn_work_free_packed(work->packed, work->size);
     work->packed = NULL;
+    stn_mem_free(work->made.values);
+    work->made.values = NULL;
 }
 
 void stn_work_run(struct stn_job *job)

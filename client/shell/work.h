@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "blob/blob.h"
 #include "client/core/effect.h"
+#include "client/shell/delta.h"
 #include "crypto/mask.h"
 #include "io/file.h"
 #include "io/worker.h"
@@ -17,12 +18,13 @@
 enum stn_work_kind {
     STN_WORK_NONE = 0,
     STN_WORK_NAME,    /* base: its digest */
-    STN_WORK_TRAIN,   /* base, adapter, data -> out: the delta */
-    STN_WORK_ENCODE,  /* delta -> packed: the vector, under its masks */
+    STN_WORK_TRAIN,   /* base, adapter, data -> out, made: the delta */
+    STN_WORK_ENCODE,  /* made, or else delta -> packed: the vector, under its masks */
     STN_WORK_INSTALL  /* base, adapter, data -> out: the adapter in place. base "": put in place without a judgement */
 };
 
 #define STN_WORK_AUTO "auto"
+#define STN_WORK_KEPT ((size_t)16 << 20) /* bytes of values that wait for their round in memory, too */
 
 struct stn_work {
     struct stn_job job;
@@ -48,17 +50,21 @@ struct stn_work {
     struct stn_err err;
     struct stn_digest digest; /* NAME: of the file; ENCODE: of packed; INSTALL: of the adapter, given */
     uint64_t size;
+    struct stn_delta made;    /* TRAIN, given when it is small enough; ENCODE: used up. The work's own */
     uint8_t *packed;          /* ENCODE: (size) bytes, whoever takes them frees them by stn_work_free_packed */
     double loss;              /* TRAIN */
     bool has_holdout;         /* INSTALL */
     struct stn_holdout holdout;
 };
 
-/* The masks are wiped: when a work is done, whether it ran or not. What was packed is freed. A zeroed one is fine. */
+/* The masks are wiped: when a work is done, whether it ran or not. What was made and packed is freed. A zeroed one is fine. */
 void stn_work_fini(struct stn_work *work);
 
 /* Wipes what ENCODE packed, which in a plain round is the delta in clear, and frees it. NULL is fine. */
 void stn_work_free_packed(uint8_t *packed, uint64_t size);
+
+/* What was made stays with the work, for its round, unless it is too large: then delta keeps its values. */
+void stn_work_keep_made(struct stn_work *work, struct stn_delta *delta);
 
 /* The job's run; done and all inputs are set by the caller. */
 void stn_work_run(struct stn_job *job);

@@ -23,24 +23,23 @@ static struct stn_arena_block *block_with(struct stn_arena *arena, size_t size)
         return block;
     }
     size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-    block = stn_mem_new(1, sizeof *block + room);
+    block = stn_mem_grow(NULL, 1, sizeof *block + room);
     if (block == NULL) {
         return NULL;
     }
+    block->used = 0;
     block->size = room;
     block->next = arena->first;
     arena->first = block;
     return block;
 }
 
-void *stn_arena_new(struct stn_arena *arena, size_t n, size_t size)
+void *stn_arena_room(struct stn_arena *arena, size_t size)
 {
-    size_t total;
-    if (__builtin_mul_overflow(n, size, &total) || total > PTRDIFF_MAX - BLOCK_SIZE) {
+    if (size > PTRDIFF_MAX - BLOCK_SIZE) {
         return NULL;
     }
-    const size_t align = alignof(max_align_t);
-    total = (total + align - 1) / align * align;
+    const size_t align = alignof(max_align_t), total = (size + align - 1) / align * align;
     if (arena->limit != 0 && (total > arena->limit || arena->size > arena->limit - total)) {
         return NULL;
     }
@@ -54,9 +53,19 @@ void *stn_arena_new(struct stn_arena *arena, size_t n, size_t size)
     return p;
 }
 
+void *stn_arena_new(struct stn_arena *arena, size_t n, size_t size)
+{
+    size_t total;
+    void *p = __builtin_mul_overflow(n, size, &total) ? NULL : stn_arena_room(arena, total);
+    if (p != NULL) {
+        memset(p, 0, total);
+    }
+    return p;
+}
+
 void *stn_arena_copy(struct stn_arena *arena, const void *p, size_t size)
 {
-    void *copy = stn_arena_new(arena, 1, size);
+    void *copy = stn_arena_room(arena, size);
     if (copy != NULL && size > 0) {
         memcpy(copy, p, size);
     }

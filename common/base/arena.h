@@ -1,5 +1,5 @@
 /* arena: many small allocations with one lifetime (a turn, a message, a config), freed at once.
- * What it gives is zeroed and aligned for any type. Thread: one at a time. */
+ * What it gives is aligned for any type. Thread: one at a time. */
 #ifndef STN_BASE_ARENA_H
 #define STN_BASE_ARENA_H
 
@@ -14,8 +14,9 @@ struct stn_arena {
     size_t limit;
 };
 
-/* NULL when there is no memory or the limit would be passed. */
+/* NULL when there is no memory or the limit would be passed. new: zeroed; room: for what is filled at once, not zeroed. */
 void *stn_arena_new(struct stn_arena *arena, size_t n, size_t size);
+void *stn_arena_room(struct stn_arena *arena, size_t size);
 void *stn_arena_copy(struct stn_arena *arena, const void *p, size_t size);
 char *stn_arena_str(struct stn_arena *arena, const char *s);
 

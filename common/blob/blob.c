@@ -37,16 +37,41 @@ bool stn_blob_has(const struct stn_blob_store *store, const struct stn_digest *d
     return stn_file_exists(path);
 }
 
+/* They only save time: a store without them hashes the blob again. */
+static void put_leaves(const struct stn_blob_store *store, const struct stn_digest *digest, const struct stn_digest *leaves, size_t n)
+{
+    char path[STN_FILE_PATH_MAX];
+    leaves_path(store, digest, path);
+    if (n > 0) {
+        stn_err_ignore(stn_file_replace(path, leaves, n * sizeof *leaves, STN_FILE_SECRET, NULL));
+    }
+}
+
 enum stn_code stn_blob_put(const struct stn_blob_store *store, const void *p, size_t size, struct stn_digest *ret,
                            struct stn_err *err)
 {
-    struct stn_digest digest = stn_digest_blob(p, size);
+    struct stn_digest_tree tree;
+    const uint64_t n = stn_digest_n_chunks(size);
+    if (n > STN_BLOB_LEAVES_MAX) {
+        return stn_err_set(err, STN_LIMIT, "a blob of %llu chunks, at most %d", (unsigned long long)n, STN_BLOB_LEAVES_MAX);
+    }
+    struct stn_digest *leaves = stn_mem_new((size_t)n, sizeof *leaves);
+    if (leaves == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for %llu chunks", (unsigned long long)n);
+    }
+    stn_digest_tree_init(&tree, leaves, (size_t)n);
+    stn_digest_tree_add(&tree, p, size);
+    const struct stn_digest digest = stn_digest_tree_end(&tree);
     enum stn_code code = STN_OK;
     if (!stn_blob_has(store, &digest)) {
         char path[STN_FILE_PATH_MAX];
         stn_blob_path(store, &digest, path);
         code = stn_file_replace(path, p, size, STN_FILE_SECRET, err);
+        if (code == STN_OK) {
+            put_leaves(store, &digest, leaves, (size_t)n);
+        }
     }
+    stn_mem_free(leaves);
     if (code == STN_OK) {
         *ret = digest;
     }
@@ -125,8 +150,8 @@ enum stn_code stn_blob_leaves(const struct stn_blob_store *store, const struct s
     stn_buf_fini(&kept);
     if (!stn_digest_tree_check(leaves, (size_t)n, size, digest)) {
         code = compute_leaves(path, digest, leaves, (size_t)n, size, err);
-        if (code == STN_OK && n > 0) {
-            stn_err_ignore(stn_file_replace(beside, leaves, leaves_size, STN_FILE_SECRET, NULL)); /* only saves time */
+        if (code == STN_OK) {
+            put_leaves(store, digest, leaves, (size_t)n);
         }
     }
     if (code != STN_OK) {
@@ -244,7 +269,7 @@ enum stn_code stn_blob_take_chunk(struct stn_blob_incoming *incoming, size_t i, 
         return stn_err_set(err, STN_INVALID, "chunk %zu of a blob of %zu", i, stn_parts_n(incoming->parts));
     }
     if (incoming->held == NULL && size == STN_DIGEST_CHUNK) {
-        incoming->held = stn_mem_new(STN_BLOB_HELD, STN_DIGEST_CHUNK);
+        incoming->held = stn_mem_grow(NULL, STN_BLOB_HELD, STN_DIGEST_CHUNK);
     }
     if (incoming->held == NULL || size != STN_DIGEST_CHUNK) {
         struct stn_digest leaf = stn_digest_leaf(p, size);

@@ -26,7 +26,8 @@ enum stn_code stn_blob_open(struct stn_blob_store *store, const char *folder, st
 void stn_blob_path(const struct stn_blob_store *store, const struct stn_digest *digest, char ret[static STN_FILE_PATH_MAX]);
 bool stn_blob_has(const struct stn_blob_store *store, const struct stn_digest *digest);
 
-/* Puts bytes, or a copy of a file, into the store under their digest. Known ones are not written again. */
+/* Puts bytes, or a copy of a file, into the store under their digest, and the hashes of their chunks beside them. Known ones
+ * are not written again. STN_LIMIT: more than STN_BLOB_LEAVES_MAX chunks. */
 enum stn_code stn_blob_put(const struct stn_blob_store *store, const void *p, size_t size, struct stn_digest *ret,
                            struct stn_err *err) STN_CHECKED;
 enum stn_code stn_blob_put_file(const struct stn_blob_store *store, const char *path, struct stn_digest *ret,

@@ -263,7 +263,7 @@ static void tell(struct slot *slot, enum stn_code code)
     struct stn_link_nng_slot got = {.msg = slot->wire.msg};
     stn_link_on_reply *on_reply = slot->on_reply;
     size_t size = 0;
-    const uint8_t *data = code == STN_OK ? stn_link_nng_data(&got, &size) : NULL;
+    uint8_t *data = code == STN_OK ? stn_link_nng_data(&got, &size) : NULL;
     slot->wire.msg = NULL;
     link->stats.n_bytes_in += size;
     stn_list_add(&link->idle, &slot->idle);

@@ -38,9 +38,9 @@ struct stn_link_options {
 
 /* ---- who answers ---- */
 
-/* A request until it is answered or dropped. */
+/* A request until it is answered or dropped. Its bytes may be worked on where they lie. */
 struct stn_link_request {
-    const uint8_t *data;
+    uint8_t *data;
     size_t size;
     uint64_t peer;        /* the number of its connection */
     struct stn_list list; /* these two are for whoever holds it */
@@ -84,10 +84,10 @@ enum stn_code stn_link_dial(struct stn_link **ret, struct stn_mailbox *mailbox, 
                             const struct stn_link_options *options,
                             struct stn_err *err) STN_CHECKED;
 
-/* STN_OK: the reply is data, for the call. STN_AGAIN: none came in time. STN_IO: there was no
+/* STN_OK: the reply is data, for the call, to be worked on where it lies. STN_AGAIN: none came in time. STN_IO: there was no
  * connection in time, or it was lost before the reply; the other end may have seen the request or
  * not. STN_MEMORY. STN_CANCELLED: the link was closed. Nothing is ever sent twice. */
-typedef void stn_link_on_reply(void *user, enum stn_code code, const uint8_t *data, size_t size);
+typedef void stn_link_on_reply(void *user, enum stn_code code, uint8_t *data, size_t size);
 
 /* on_reply is called once, later, unless this fails: STN_AGAIN when n_contexts asks are out,
  * STN_MEMORY, or STN_CANCELLED when the link closes. size is at most STN_LINK_MESSAGE_MAX; the

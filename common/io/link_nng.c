@@ -361,7 +361,7 @@ enum stn_code stn_link_nng_result(struct stn_link_nng_slot *slot)
     return STN_OK;
 }
 
-const uint8_t *stn_link_nng_data(const struct stn_link_nng_slot *slot, size_t *ret_size)
+uint8_t *stn_link_nng_data(const struct stn_link_nng_slot *slot, size_t *ret_size)
 {
     *ret_size = nng_msg_len(slot->msg);
     return nng_msg_body(slot->msg);

@@ -54,7 +54,7 @@ enum stn_code stn_link_nng_send(struct stn_link_nng_slot *slot, const void *p, s
 /* How the operation went that just came back. STN_OK of a recv leaves the message in the slot. */
 enum stn_code stn_link_nng_result(struct stn_link_nng_slot *slot) STN_CHECKED;
 
-const uint8_t *stn_link_nng_data(const struct stn_link_nng_slot *slot, size_t *ret_size);
+uint8_t *stn_link_nng_data(const struct stn_link_nng_slot *slot, size_t *ret_size);
 void stn_link_nng_drop(struct stn_link_nng_slot *slot);
 /* Of the message in the slot. */
 uint32_t stn_link_nng_peer(const struct stn_link_nng_slot *slot);

@@ -296,8 +296,8 @@ static void get_chunk(struct stn_service *service, struct ticket *ticket, const 
     size_t size = 0;
     const struct stn_msg_get_chunk *get = &msg->get_chunk;
     enum stn_code code = STN_DENIED;
-    stn_buf_clear(&service->frame); /* the request is decoded: its place is free */
-    uint8_t *data = stn_buf_extend(&service->frame, STN_DIGEST_CHUNK);
+    stn_buf_clear(&service->read);
+    uint8_t *data = stn_buf_extend(&service->read, STN_DIGEST_CHUNK);
     if (data == NULL) {
         code = STN_MEMORY;
     } else if (stn_coordinator_may_get(service->coordinator, &get->digest)) {
@@ -431,14 +431,8 @@ void stn_inbox_take(void *user, struct stn_link_request *request)
 {
     struct stn_service *service = user;
     struct stn_buf answer = {0};
-    stn_buf_clear(&service->frame);
-    if (!stn_buf_add(&service->frame, request->data, request->size)) {
-        service->frame.failed = false;
-        stn_link_drop(request);
-        return;
-    }
     struct stn_channel_server_verdict verdict =
-        stn_channel_server_take(service->channel, service->frame.data, service->frame.size, &answer);
+        stn_channel_server_take(service->channel, request->data, request->size, &answer);
     switch (verdict.kind) {
     case STN_CHANNEL_SERVER_DROP:
         stn_link_drop(request);

@@ -24,31 +24,17 @@ static enum stn_code note(struct stn_adapter *adapter, const struct stn_task_spe
     return code == STN_OK ? stn_adapter_set_str(adapter, "sterna.base", base, err) : code;
 }
 
-static enum stn_code put_bytes(const struct stn_blob_store *store, const struct stn_buf *bytes, struct stn_blob_ref *ret,
-                               struct stn_err *err)
-{
-    struct stn_digest *leaves = NULL;
-    size_t n_leaves;
-    uint64_t size;
-    struct stn_blob_ref ref = {.size = bytes->size};
-    enum stn_code code = stn_blob_put(store, bytes->data, bytes->size, &ref.digest, err);
-    if (code == STN_OK) { /* beside it from now on: devices will ask for them */
-        code = stn_blob_leaves(store, &ref.digest, &leaves, &n_leaves, &size, err);
-    }
-    stn_mem_free(leaves);
-    if (code == STN_OK) {
-        *ret = ref;
-    }
-    return code;
-}
-
 static enum stn_code put_adapter(const struct stn_blob_store *store, const struct stn_adapter *adapter,
                                  struct stn_blob_ref *ret, struct stn_err *err)
 {
     struct stn_buf bytes = {0};
+    struct stn_digest digest;
     enum stn_code code = stn_adapter_file_write(adapter, &bytes, err);
     if (code == STN_OK) {
-        code = put_bytes(store, &bytes, ret, err);
+        code = stn_blob_put(store, bytes.data, bytes.size, &digest, err);
+    }
+    if (code == STN_OK) {
+        *ret = (struct stn_blob_ref){.digest = digest, .size = bytes.size};
     }
     stn_buf_fini(&bytes);
     return code;

@@ -236,7 +236,7 @@ void stn_service_close(struct stn_service *service)
     stn_store_close(service->store);
     stn_map_fini(&service->tickets);
     stn_map_fini(&service->requests);
-    stn_buf_fini(&service->frame);
+    stn_buf_fini(&service->read);
     stn_buf_fini(&service->plain);
     stn_buf_fini(&service->chunk);
     for (size_t i = 0; i < service->n_spare; i++) {

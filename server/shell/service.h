@@ -71,7 +71,7 @@ struct stn_service {
     struct stn_map requests; /* session, counter -> struct ticket */
     struct stn_list parked;  /* tickets that wait for news, the oldest first */
     struct stn_pace pace;    /* tickets that are about to be told */
-    struct stn_buf frame, plain, chunk;
+    struct stn_buf read, plain, chunk; /* what a blob has; a reply in clear; a chunk, sealed */
     size_t n_spare;
     struct stn_buf spare[STN_SERVICE_SPARE]; /* what replies lay in */
 };

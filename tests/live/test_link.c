@@ -115,7 +115,7 @@ static uint8_t big[STN_LINK_MESSAGE_MAX];
 static size_t n_asked, n_told, n_wrong, n_codes[STN_N_CODES], n_wanted;
 
 /* The reply must be the first bytes of big, as many as were asked. */
-static void on_reply(void *user, enum stn_code code, const uint8_t *data, size_t size)
+static void on_reply(void *user, enum stn_code code, uint8_t *data, size_t size)
 {
     n_told++;
     n_codes[code]++;
@@ -170,7 +170,7 @@ static void wait_ms(uint64_t ms)
 
 enum { N_ECHOES = 2000 };
 
-static void ask_again(void *user, enum stn_code code, const uint8_t *data, size_t size)
+static void ask_again(void *user, enum stn_code code, uint8_t *data, size_t size)
 {
     on_reply(user, code, data, size);
     if (n_asked < N_ECHOES) {

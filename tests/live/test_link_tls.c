@@ -39,7 +39,7 @@ static void echo(void *user, struct stn_link_request *request)
     stn_link_reply(request, request->data, request->size);
 }
 
-static void on_reply(void *user, enum stn_code code, const uint8_t *data, size_t size)
+static void on_reply(void *user, enum stn_code code, uint8_t *data, size_t size)
 {
     *(enum stn_code *)user = code;
     ck_assert(code != STN_OK || (size == sizeof big && memcmp(data, big, size) == 0));

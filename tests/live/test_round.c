@@ -170,7 +170,7 @@ struct waiting {
     enum stn_code code;
 };
 
-static void on_reply(void *user, enum stn_code code, const uint8_t *data, size_t size)
+static void on_reply(void *user, enum stn_code code, uint8_t *data, size_t size)
 {
     struct waiting *waiting = user;
     waiting->code = code;

@@ -311,6 +311,45 @@ START_TEST(a_packed_vector_holds_the_delta)
 }
 END_TEST
 
+START_TEST(a_delta_in_memory_needs_no_file_and_serves_its_own_lease_alone)
+{
+    char path[STN_FILE_PATH_MAX];
+    for (int is_other = 0; is_other < 2; is_other++) {
+        begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+        must_run();
+        struct stn_delta made = work.made;
+        ck_assert(stn_delta_is_of(&made, &work.lease));
+        work.made = (struct stn_delta){0};
+        path_of("a.delta", path);
+        ck_assert_int_eq(stn_file_remove(path, &err), STN_OK);
+        begin(STN_WORK_ENCODE, "first.gguf", "");
+        work.made = made;
+        work.n_samples = made.info.n_samples;
+        work.config = (struct stn_msg_round_config){.n_values = made.n_values, .bits = 24, .n_max = 6, .n_min = 5,
+                                                    .clip_norm = 100, .weight_max = 10, .seed = {9}};
+        work.lease.expires_after_ms++; /* given again */
+        work.lease.version += (uint64_t)is_other;
+        run();
+        ck_assert_int_eq(work.code, is_other ? STN_NOT_FOUND : STN_OK);
+        ck_assert_ptr_null(work.made.values);
+    }
+}
+END_TEST
+
+START_TEST(a_large_delta_does_not_wait_in_memory)
+{
+    struct stn_delta delta = {.values = stn_mem_new(4, sizeof(float)), .n_values = STN_WORK_KEPT / sizeof(float) + 1};
+    begin(STN_WORK_TRAIN, "first.gguf", "a.delta");
+    stn_work_keep_made(&work, &delta);
+    ck_assert_ptr_null(work.made.values);
+    ck_assert_ptr_nonnull(delta.values);
+    delta.n_values = 4;
+    stn_work_keep_made(&work, &delta);
+    ck_assert_ptr_nonnull(work.made.values);
+    ck_assert_ptr_null(delta.values);
+}
+END_TEST
+
 START_TEST(a_vector_under_masks_is_the_vector_once_they_are_off)
 {
     const struct stn_mask masks[] = {{.seed = {1}}, {.seed = {2}, .is_minus = true}, {.seed = {3}}};
@@ -547,6 +586,8 @@ Suite *suite(void)
     tcase_add_test(c, where_the_weights_do_not_fit_they_are_streamed);
     tcase_add_test(c, where_the_gpu_fails_the_processor_trains_and_says_so);
     tcase_add_test(c, a_packed_vector_holds_the_delta);
+    tcase_add_test(c, a_delta_in_memory_needs_no_file_and_serves_its_own_lease_alone);
+    tcase_add_test(c, a_large_delta_does_not_wait_in_memory);
     tcase_add_test(c, a_vector_under_masks_is_the_vector_once_they_are_off);
     tcase_add_test(c, a_proximal_term_holds_the_delta_back);
     tcase_add_test(c, the_owner_says_how_many_ranks_are_trained);
