@@ -7,7 +7,8 @@ set -eu
 pack() {
     build=$1 folder=$2
     mkdir -p "$folder/bin" "$folder/lib" "$folder/deploy/models"
-    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,products,proof,network} "$build/client/sterna" "$folder/bin/"
+    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,products,proof,network,memory,faults} "$build/client/sterna" "$folder/bin/"
+    strip "$folder"/bin/* # it is carried
     cp "$(dirname "$0")/../deploy/models/home-base.gguf" "$folder/deploy/models/"
     cp "$0" "$folder/gpu.sh"
     # the C library and the loader belong to the driver's machine

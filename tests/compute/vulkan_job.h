@@ -192,7 +192,8 @@ static int8_t q[2 * MOST];
 static inline void take_only(const struct stn_pipeline_row *row)
 {
     static char words[1024];
-    size_t n = (size_t)snprintf(words, sizeof words, "%s,emulated", getenv("STERNA_VULKAN"));
+    const char *who = (row->needs & STN_PIPELINE_LANES) != 0 ? "" : ",emulated"; /* that one is a processor's own */
+    size_t n = (size_t)snprintf(words, sizeof words, "%s%s", getenv("STERNA_VULKAN"), who);
     const struct stn_pipeline_row *other;
     for (size_t i = 0; (other = stn_pipeline_at(i)) != row; i++) {
         if (other->op == row->op && strcmp(other->name, row->name) != 0) {
