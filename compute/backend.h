@@ -36,9 +36,10 @@ struct stn_backend_tally {
     const char *forward, *backward; /* kernels of the ternary product; NULL: none yet */
 };
 
-/* MACs a second at best, in loops that do nothing else; 0: the device has no such instructions. */
+/* MACs a second at best, in loops that do nothing else, and bytes read from memory; 0: the device has no such instructions, or was
+ * too full to be measured. */
 struct stn_backend_peak {
-    double f32, dot8, matrix_i8, matrix_f16;
+    double f32, dot8, matrix_i8, matrix_f16, bytes;
 };
 
 struct stn_backend_row {

@@ -217,33 +217,37 @@ static double greatest(double a, double b)
     return a > b ? a : b;
 }
 
-/* "gpu": what moved in the steps that were measured, the plan, the kernels and the device's own peaks; the fraction is of the best of
- * these, as the processor's is of its own. macs: a second. */
-static enum stn_code add_device(json_t *result, struct bench *b, double macs, struct stn_err *err)
+/* The processor's peaks become those of a device that computes instead. "gpu", for so many steps or tokens that were measured: what
+ * moved, the plan, the kernels and the device's peaks; an integer product may take any of its instructions. */
+static enum stn_code add_device(json_t *object, struct bench *b, uint64_t n, struct stn_peak *peak, struct stn_err *err)
 {
     const struct stn_backend *backend = stn_network_measured(b->network);
     struct stn_backend_tally after;
-    struct stn_backend_peak peak;
-    if (result == NULL || backend->row->tally == NULL) {
+    struct stn_backend_peak own;
+    if (backend->row->tally == NULL) {
         return STN_OK;
     }
     backend->row->tally(backend, &after);
-    enum stn_code code = backend->row->peak(&peak, err);
+    enum stn_code code = backend->row->peak(&own, err);
     if (code != STN_OK) {
         return code;
     }
-    double best = greatest(greatest(peak.f32, peak.dot8), greatest(peak.matrix_i8, peak.matrix_f16));
-    b->profile.int8 = best;
-    b->profile.f32 = peak.f32;
-    json_t *gpu = json_pack("{sf sI sI ss* ss* sf sf sf sf}", "submissions_per_step",
-                            (double)(after.n_submissions - b->before.n_submissions) / (double)b->n_measured, "transfers",
+    peak->integer = greatest(greatest(own.f32, own.dot8), greatest(own.matrix_i8, own.matrix_f16));
+    peak->floats = own.f32;
+    peak->bytes = own.bytes;
+    json_t *gpu = json_pack("{sf sI sI ss* ss* sf sf sf sf sf}", "submissions_per_step",
+                            (double)(after.n_submissions - b->before.n_submissions) / (double)n, "transfers",
                             (json_int_t)(after.n_transfers - b->before.n_transfers), "planned_bytes", (json_int_t)after.planned,
                             "forward_kernel", after.forward, "backward_kernel", after.backward, "f32_gmac_per_s",
-                            peak.f32 * 1e-9, "dot8_gmac_per_s", peak.dot8 * 1e-9, "matrix_i8_gmac_per_s", peak.matrix_i8 * 1e-9,
-                            "matrix_f16_gmac_per_s", peak.matrix_f16 * 1e-9);
-    (void)json_object_set_new(result, "gpu", gpu);
-    (void)json_object_set_new(result, "peak_fraction", json_real(best > 0 ? macs / best : 0));
+                            own.f32 * 1e-9, "dot8_gmac_per_s", own.dot8 * 1e-9, "matrix_i8_gmac_per_s", own.matrix_i8 * 1e-9,
+                            "matrix_f16_gmac_per_s", own.matrix_f16 * 1e-9, "memory_gb_per_s", own.bytes * 1e-9);
+    (void)json_object_set_new(object, "gpu", gpu);
     return STN_OK;
+}
+
+static double fraction(double of, double peak)
+{
+    return peak > 0 ? of / peak : 0;
 }
 
 static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pass, uint32_t targets, bool json,
@@ -260,6 +264,7 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
     json_t *object = json_object();
     enum stn_code code = object == NULL ? stn_err_set(err, STN_MEMORY, "no memory for the result")
                                         : stn_bench_model_peak(&b->model, n_pass, &peak, object, err);
+    code = code != STN_OK ? code : add_device(object, b, b->n_measured, &peak, err);
     if (code != STN_OK) {
         json_decref(object);
         return code;
@@ -269,7 +274,7 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
         (double)n_tokens / median, "ms_per_step", median * 1e3, "peak_rss_bytes", (json_int_t)b->peak_rss, "device_bytes",
         (json_int_t)backend->row->memory(backend).device,
         "loss_first", b->loss_first, "loss_last", b->loss_last, "peak_fraction",
-        macs * (double)n_tokens / median / peak.integer, "model", b->model.name, "ctx", (json_int_t)o->context, "tokens",
+        fraction(macs * (double)n_tokens / median, peak.integer), "model", b->model.name, "ctx", (json_int_t)o->context, "tokens",
         (json_int_t)n_tokens, "pass_tokens", (json_int_t)n_pass, "rank", (json_int_t)o->rank, "steps",
         (json_int_t)b->n_measured, "ms_best", b->took_s[0] * 1e3, "allocations", (json_int_t)b->n_allocations,
         "rss_growth_bytes", (json_int_t)b->rss_growth, "cpu_ms_per_step", b->cpu_s * 1e3 / (double)b->n_measured, "threads",
@@ -285,11 +290,6 @@ static enum stn_code report_train(struct bench *b, size_t n_tokens, size_t n_pas
     add_times(result, b, b->n_measured);
     b->profile.int8 = peak.integer;
     b->profile.f32 = peak.floats;
-    code = add_device(result, b, macs * (double)n_tokens / median, err);
-    if (code != STN_OK) {
-        json_decref(result);
-        return code;
-    }
     if (o->profile && json) {
         (void)json_object_set_new(result, "profile", stn_bench_profile_json(&b->profile));
     } else if (o->profile) {
@@ -434,22 +434,25 @@ static enum stn_code report_infer(struct bench *b, double prefill_s, double deco
     const struct options *o = b->options;
     struct stn_peak peak;
     struct stn_network_memory memory = stn_network_memory(b->network);
+    const struct stn_backend *backend = stn_network_measured(b->network);
+    size_t copied = backend->row->memory(backend).constants; /* a device reads its own */
     const struct stn_arch *arch = stn_model_arch(b->model.model);
     double macs = stn_bench_model_forward_macs(&b->model) * (double)o->prompt, decoded = (double)o->generate / decode_s;
     json_t *object = json_object();
     enum stn_code code = object == NULL ? stn_err_set(err, STN_MEMORY, "no memory for the result")
                                         : stn_bench_model_peak(&b->model, o->prompt, &peak, object, err);
+    code = code != STN_OK ? code : add_device(object, b, o->generate, &peak, err);
     if (code != STN_OK) {
         json_decref(object);
         return code;
     }
     size_t cached = 2 * sizeof(float) * (size_t)arch->n_kv_heads * arch->head_dim * arch->n_layers; /* of a token that is past */
-    size_t per_token = memory.weights - (arch->tied ? 0 : (size_t)arch->n_vocab * arch->n_embd * 2) +
+    size_t per_token = (copied > 0 ? copied : memory.weights) - (arch->tied ? 0 : (size_t)arch->n_vocab * arch->n_embd * 2) +
                        cached * (size_t)(o->prompt + o->generate / 2);
     json_t *result = json_pack("{sf sf sI sf sf sI sf ss sI sI sI ss ss sI sI sI}", "prefill_tokens_per_s",
                                (double)o->prompt / prefill_s, "decode_tokens_per_s", decoded, "peak_rss_bytes",
-                               (json_int_t)b->peak_rss, "prefill_peak_fraction", macs / prefill_s / peak.integer,
-                               "decode_memory_fraction", decoded * (double)per_token / peak.bytes,
+                               (json_int_t)b->peak_rss, "prefill_peak_fraction", fraction(macs / prefill_s, peak.integer),
+                               "decode_memory_fraction", fraction(decoded * (double)per_token, peak.bytes),
                                "decode_bytes_per_token", (json_int_t)per_token, "decode_cpu_ms_per_token", b->cpu_s * 1e3 / (double)o->generate, "model", b->model.name,
                                "prompt", (json_int_t)o->prompt, "count", (json_int_t)o->generate, "threads",
                                (json_int_t)b->model.n_threads, "backend", stn_network_backend(b->network), "kernel",

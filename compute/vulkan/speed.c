@@ -14,6 +14,9 @@
 static const uint32_t speed_f32_code[] = {
 #include "speed_f32_spv.h"
 };
+static const uint32_t speed_bytes_code[] = {
+#include "speed_bytes_spv.h"
+};
 #ifdef STN_HAS_SHADER_DOT8
 static const uint32_t speed_dot8_code[] = {
 #include "speed_dot8_spv.h"
@@ -34,8 +37,10 @@ static const uint32_t speed_matrix_f16_code[] = {
 static const struct loop {
     struct stn_pipeline_row row;
     size_t where; /* in struct stn_speed */
+    size_t reads; /* bytes of an invocation's round; 0: it multiplies */
 } loops[] = {
     {{LOOP(speed_f32)}, offsetof(struct stn_speed, f32)},
+    {{LOOP(speed_bytes)}, offsetof(struct stn_speed, bytes), 256},
 #ifdef STN_HAS_SHADER_DOT8
     {{LOOP(speed_dot8), .needs = STN_PIPELINE_DOT8}, offsetof(struct stn_speed, dot8)},
 #endif
@@ -66,20 +71,23 @@ static uint32_t groups_of(const struct stn_pipeline_row *row)
     return row->shape == STN_PIPELINE_MATRIX ? MATRIX_GROUPS : GROUPS;
 }
 
-/* MACs of a round of all groups: see the shaders. */
-static double macs_of(const struct stn_gpu_caps *caps, const struct stn_pipeline_row *row)
+/* MACs, or bytes, of a round of all groups: see the shaders. */
+static double work_of(const struct stn_gpu_caps *caps, const struct loop *loop)
 {
+    const struct stn_pipeline_row *row = &loop->row;
     const struct stn_gpu_matrix *m = (row->needs & STN_PIPELINE_MATRIX_I8) != 0 ? &caps->matrix_i8 : &caps->matrix_f16;
     if (row->shape == STN_PIPELINE_MATRIX) {
         return (double)MATRIX_GROUPS * STN_GPU_SUBGROUPS * 4 * m->m * m->n * m->k;
     }
-    return (double)GROUPS * 64 * 64 * ((row->needs & STN_PIPELINE_DOT8) != 0 ? 4 : 1);
+    return (double)GROUPS * 64 * (double)(loop->reads > 0 ? loop->reads : (row->needs & STN_PIPELINE_DOT8) != 0 ? 256 : 64);
 }
 
-static size_t bytes_of(const struct stn_gpu_caps *caps, const struct stn_pipeline_row *row)
+static size_t bytes_of(const struct stn_gpu_caps *caps, const struct loop *loop)
 {
+    const struct stn_pipeline_row *row = &loop->row;
     const struct stn_gpu_matrix *m = (row->needs & STN_PIPELINE_MATRIX_I8) != 0 ? &caps->matrix_i8 : &caps->matrix_f16;
-    return row->shape == STN_PIPELINE_MATRIX ? (size_t)MATRIX_GROUPS * STN_GPU_SUBGROUPS * m->m * m->n * 4 : (size_t)GROUPS * 64 * 4;
+    return row->shape == STN_PIPELINE_MATRIX ? (size_t)MATRIX_GROUPS * STN_GPU_SUBGROUPS * m->m * m->n * 4
+                                               : (size_t)GROUPS * 64 * (loop->reads > 0 ? loop->reads : 4);
 }
 
 static enum stn_code time_rounds(struct meter *meter, const struct stn_pipeline_row *row, uint32_t rounds, double *ret_s,
@@ -110,20 +118,22 @@ static enum stn_code time_rounds(struct meter *meter, const struct stn_pipeline_
     return code;
 }
 
-static enum stn_code measure(struct meter *meter, const struct stn_pipeline_row *row, double *ret, struct stn_err *err)
+static enum stn_code measure(struct meter *meter, const struct loop *loop, double *ret, struct stn_err *err)
 {
     const struct stn_gpu_caps *caps = &meter->vram->gpu->caps;
-    enum stn_code code = stn_vram_take_alone(meter->vram, bytes_of(caps, row), false, "a measurement", &meter->out, err);
+    enum stn_code code = stn_vram_take_alone(meter->vram, bytes_of(caps, loop), false, "a measurement", &meter->out, err);
     double took = 0;
     uint32_t rounds = 1;
     if (code != STN_OK) {
-        return code;
+        return code == STN_MEMORY ? STN_OK : code; /* a model fills the device: it is not measured */
     }
-    for (code = time_rounds(meter, row, rounds, &took, err); code == STN_OK && took < LONG && rounds < MOST_ROUNDS;) {
+    code = stn_vram_clear(meter->vram, &meter->out, err); /* pages that nobody has written may be one */
+    code = code != STN_OK ? code : time_rounds(meter, &loop->row, rounds, &took, err);
+    while (code == STN_OK && took < LONG && rounds < MOST_ROUNDS) {
         rounds *= 4;
-        code = time_rounds(meter, row, rounds, &took, err);
+        code = time_rounds(meter, &loop->row, rounds, &took, err);
     }
-    *ret = took > 0 ? macs_of(caps, row) * rounds / took : 0;
+    *ret = took > 0 ? work_of(caps, loop) * rounds / took : 0;
     stn_vram_drop(meter->vram, &meter->out);
     return code;
 }
@@ -137,7 +147,7 @@ enum stn_code stn_speed_measure(struct stn_speed *ret, struct stn_vram *vram, st
     *ret = (struct stn_speed){0};
     for (size_t i = 0; i < sizeof loops / sizeof loops[0] && code == STN_OK; i++) {
         if ((loops[i].row.needs & ~has) == 0) {
-            code = measure(&meter, &loops[i].row, (double *)(void *)((char *)ret + loops[i].where), err);
+            code = measure(&meter, &loops[i], (double *)(void *)((char *)ret + loops[i].where), err);
         }
     }
     return code;

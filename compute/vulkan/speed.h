@@ -1,4 +1,5 @@
-/* speed: what this device multiplies at best, as a measure for the rest: loops of which nothing leaves the registers.
+/* speed: what this device multiplies at best, as a measure for the rest: loops of which nothing leaves the registers; and how fast it
+ * reads 128 MiB of its memory.
  * Thread: that of the device; nobody else should be computing on it. */
 #ifndef STN_COMPUTE_VULKAN_SPEED_H
 #define STN_COMPUTE_VULKAN_SPEED_H
@@ -6,9 +7,9 @@
 #include "compute/vulkan/pipeline.h"
 #include "compute/vulkan/vram.h"
 
-/* MACs a second. 0: the device has none, or only plays it. */
+/* MACs, and bytes, a second. 0: the device has none, or only plays it, or has no memory left to be measured. */
 struct stn_speed {
-    double f32, dot8, matrix_i8, matrix_f16;
+    double f32, dot8, matrix_i8, matrix_f16, bytes;
 };
 
 /* step: two words that shaders read as the run's counts. */

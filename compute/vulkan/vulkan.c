@@ -410,7 +410,7 @@ static enum stn_code vulkan_peak(struct stn_backend_peak *ret, struct stn_err *e
         vulkan_free(backend);
     }
     if (code == STN_OK) {
-        *ret = (struct stn_backend_peak){speed.f32, speed.dot8, speed.matrix_i8, speed.matrix_f16};
+        *ret = (struct stn_backend_peak){speed.f32, speed.dot8, speed.matrix_i8, speed.matrix_f16, speed.bytes};
     }
     return code;
 }

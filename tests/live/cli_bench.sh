@@ -42,6 +42,12 @@ if "$sterna" bench devices | grep -q '^vulkan *0'; then
     check "moves nothing in a step" grep -q '"transfers": 0,' "$dir/out"
     check "says what it multiplies with, and what the device can do" has submissions_per_step planned_bytes f32_gmac_per_s
     check "and what fraction of that it does" holds "0 < $(number peak_fraction)"
+    check "bench infer on a device" ok "$sterna" bench infer -m "$model" --prompt 16 -n 4 --backend vulkan --json
+    check "says how fast the device's memory is" says '"gpu": .*"memory_gb_per_s": [0-9.]*[1-9]'
+    check "what fraction of that it reads" holds "0 < $(number decode_memory_fraction)"
+    bytes=$(number decode_bytes_per_token)
+    check "and as many bytes a token" ok "$sterna" bench infer -m "$model" --prompt 16 -n 4 --json
+    check "as the processor, but for what is rounded to whole words" holds "$bytes < 1.02 * $(number decode_bytes_per_token) && $(number decode_bytes_per_token) < 1.02 * $bytes"
 fi
 check "bench train measures a given model, exact, computed twice" ok "$sterna" bench train -m "$model" --ctx 32 --tokens 64 --steps 2 \
     --backward exact --recompute --json

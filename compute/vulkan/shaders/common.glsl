@@ -1,5 +1,5 @@
 /* What every shader has: the run's counts, the dispatch's numbers, and small functions. The block of push constants is
- * struct stn_tape_push of record.h. Only the core of Vulkan 1.1: 32-bit storage, no subgroups, no other extensions. */
+ * struct stn_tape_push of tape.h. Only the core of Vulkan 1.1: 32-bit storage, no subgroups, no other extensions. */
 #extension GL_EXT_control_flow_attributes : require
 
 layout(set = 0, binding = 12) uniform Step { uint n_tokens, n_targets; } run;
