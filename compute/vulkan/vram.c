@@ -199,8 +199,9 @@ static uint64_t patience_ns(const struct stn_gpu *gpu, uint64_t seconds)
 static enum stn_code wait_for_it(struct stn_vram *vram, const char *what, struct stn_err *err)
 {
     struct stn_gpu *gpu = vram->gpu;
-    uint64_t patience = stn_gpu_fails(&gpu->faults.late) ? 0 : patience_ns(gpu, PATIENCE_S);
-    VkResult result = gpu->vk.WaitForFences(gpu->handle, 1, &vram->fence, VK_TRUE, patience);
+    VkResult result = stn_gpu_fails(&gpu->faults.late)
+                          ? VK_TIMEOUT
+                          : gpu->vk.WaitForFences(gpu->handle, 1, &vram->fence, VK_TRUE, patience_ns(gpu, PATIENCE_S));
     if (result == VK_TIMEOUT) {
         vram->is_late = gpu->lost = true;
         return stn_err_set(err, STN_IO, "%.100s: the device was silent for %d s during %s and is taken for lost", gpu->caps.name,
