@@ -7,9 +7,12 @@ set -eu
 pack() {
     build=$1 folder=$2
     mkdir -p "$folder/bin" "$folder/lib" "$folder/deploy/models"
-    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,products,proof,network,memory,faults} "$build/client/sterna" "$folder/bin/"
+    cp "$build"/tests/compute/test_compute_vulkan_{ops,ops_attention,kernels,products,proof,network,memory} "$build/client/sterna" "$folder/bin/"
     strip "$folder"/bin/* # it is carried
     cp "$(dirname "$0")/../deploy/models/home-base.gguf" "$folder/deploy/models/"
+    # the 32,000 words of docs/vulkan.md's counts, where they are at hand
+    vocab=$(dirname "$0")/../../shared/models/vocab-llama-spm.gguf
+    [ ! -f "$vocab" ] || cp "$vocab" "$folder/vocab.gguf"
     cp "$0" "$folder/gpu.sh"
     # the C library and the loader belong to the driver's machine
     ldd "$folder"/bin/* | awk '$3 ~ /^\// {print $3}' | sort -u |
@@ -18,15 +21,17 @@ pack() {
 
 # One pass for the whole step, as a strong card wants it; where there is no memory for it, as `train` does it.
 train() {
-    "$here/bin/sterna" bench train --shape "$1" --ctx 128 --tokens "$2" --pass-tokens "$2" --backend vulkan --profile --json ||
-        "$here/bin/sterna" bench train --shape "$1" --ctx 128 --tokens "$2" --backend vulkan --profile --json
+    shape=$1 tokens=$2
+    set -- "$here/bin/sterna" bench train --shape "$shape" ${vocab:+--vocab "$vocab"} --ctx 128 --tokens "$tokens" --backend vulkan --profile --json
+    "$@" --pass-tokens "$tokens" || "$@"
 }
 
 run() {
     here=$(cd "$(dirname "$0")" && pwd)
     export LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" STERNA_SOURCE="$here" STERNA_SHARED="$here"
     export STERNA_CACHE="${STERNA_CACHE:-/tmp}" STERNA_NO_VALIDATION=1
-    status=0
+    status=0 vocab=$here/vocab.gguf
+    [ -f "$vocab" ] || vocab=
     "$here/bin/sterna" bench devices
     for words in "" floor staged; do
         for program in "$here"/bin/test_compute_vulkan_*; do
@@ -38,7 +43,7 @@ run() {
         for tokens in 128 512 2048; do
             train "$shape" "$tokens" || status=1
         done
-        "$here/bin/sterna" bench infer --shape "$shape" --backend vulkan --json || status=1
+        "$here/bin/sterna" bench infer --shape "$shape" ${vocab:+--vocab "$vocab"} --backend vulkan --json || status=1
     done
     # the head in plain f32, if it was by matrices
     STERNA_VULKAN=emulated,without=linear_matrix,without=spread_matrix train "${1:-125m}" 2048 || true

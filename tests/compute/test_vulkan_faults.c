@@ -17,7 +17,7 @@ static int stderr_was = -1;
 static void use(const char *words)
 {
     static char first[256], all[512];
-    if (first[0] == '\0') {
+    if (stderr_was < 0) {
         (void)snprintf(first, sizeof first, "%s", getenv("STERNA_VULKAN"));
         int fd = mkstemp(said_path);
         stderr_was = dup(STDERR_FILENO);

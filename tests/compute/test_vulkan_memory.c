@@ -11,7 +11,7 @@ enum { MANY = 2048 };
 static void use(const char *words)
 {
     static char first[256], all[512];
-    if (first[0] == '\0') {
+    if (all[0] == '\0') {
         (void)snprintf(first, sizeof first, "%s", getenv("STERNA_VULKAN"));
     }
     (void)snprintf(all, sizeof all, "%s,%s", first, words);
