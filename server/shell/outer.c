@@ -2,9 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
-#include "base/mem.h"
 
 /* A state is the magic, the kind, how many slices; for each the slice, its number of values, then m and v as the kind has
  * them. All little endian. They are moved where they lie. */
