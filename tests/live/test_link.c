@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -336,6 +337,7 @@ static pid_t start_server(const char *url, bool echoes)
     ck_assert_int_eq(pipe(fds), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* what a test leaves behind would keep its pipes, and their readers waiting */
         if (stn_loop_open(&loop, &err) != STN_OK ||
             stn_mailbox_open(&mailbox, loop, &err) != STN_OK ||
             stn_link_listen(&server, mailbox, url, NULL, echoes ? echo : park, NULL, &err) !=
@@ -369,6 +371,7 @@ START_TEST(when_the_other_end_is_killed_asks_fail_at_once_and_a_new_one_is_found
     ck_assert_int_eq(pipe(fds), 0);
     if ((second = fork()) == 0) {
         char byte;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (read(fds[0], &byte, 1) == 1) {
             (void)start_server(url, true);
         }
