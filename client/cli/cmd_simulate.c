@@ -229,7 +229,8 @@ static enum stn_code open_lab(struct job *job, struct stn_err *err)
     config.slices = slices[job->task.spec.lora] | (o->compare ? 1u << config.train.factor : 0);
     config.n_threads = stn_session_threads(o->threads);
     config.backend = stn_session_backend(o->backend);
-    config.reading = (struct stn_model_reading){.ternarise = o->reading.ternarise, .i2_s_arm = o->reading.i2_s == 1};
+    config.reading = (struct stn_model_reading){.ternarise = o->reading.ternarise, .i2_s_arm = o->reading.i2_s == 1,
+                                                  .most = stn_session_most(o->backend, 0)};
     return code == STN_OK ? stn_lab_open(&job->lab, &config, err) : code;
 }
 
