@@ -125,6 +125,34 @@ START_TEST(wrong_bytes_and_wrong_leaves_are_refused)
 }
 END_TEST
 
+/* Nobody waits until they are on the disk: a power cut may leave any of them there. */
+START_TEST(leaves_that_are_torn_or_wrong_or_gone_are_made_again)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_buf kept = {0};
+    stn_blob_path(&here, &digest, path);
+    (void)strncat(path, ".leaves", 8);
+    OK(stn_file_read(path, 1 << 10, &kept, &err));
+    ck_assert_mem_eq(kept.data, leaves, n_leaves * sizeof *leaves);
+    for (size_t size_now = 0; size_now <= kept.size; size_now += kept.size / 2) {
+        struct stn_digest *again = NULL;
+        size_t n;
+        kept.data[0] ^= 1;
+        OK(stn_file_replace(path, kept.data, size_now, 0600, &err));
+        kept.data[0] ^= 1;
+        OK(stn_blob_leaves(&here, &digest, &again, &n, &size, &err));
+        ck_assert_uint_eq(n, n_leaves);
+        ck_assert_mem_eq(again, leaves, n * sizeof *leaves);
+        stn_mem_free(again);
+        struct stn_buf mended = {0};
+        OK(stn_file_read(path, 1 << 10, &mended, &err));
+        ck_assert_mem_eq(mended.data, leaves, n * sizeof *leaves);
+        stn_buf_fini(&mended);
+    }
+    stn_buf_fini(&kept);
+}
+END_TEST
+
 START_TEST(a_file_that_changed_under_its_name_is_found_out)
 {
     char path[STN_FILE_PATH_MAX];
@@ -158,6 +186,7 @@ Suite *suite(void)
     tcase_add_test(t, a_blob_crosses_in_any_order_and_over_restarts);
     tcase_add_test(t, a_chunk_that_the_disk_lost_is_asked_for_again);
     tcase_add_test(t, wrong_bytes_and_wrong_leaves_are_refused);
+    tcase_add_test(t, leaves_that_are_torn_or_wrong_or_gone_are_made_again);
     tcase_add_test(t, a_file_that_changed_under_its_name_is_found_out);
     tcase_add_test(t, an_empty_blob_is_a_blob);
     suite_add_tcase(s, t);
