@@ -202,7 +202,7 @@ static enum stn_code draw_delta(struct stn_work *work, struct stn_err *err)
     if (code == STN_OK) {
         stn_work_keep_made(work, &delta);
     }
-    stn_mem_free(delta.values);
+    stn_delta_free(&delta);
     return code;
 }
 

@@ -252,11 +252,10 @@ static void keep_packed(struct stn_device *device, uint8_t *packed, uint64_t siz
 /* NULL: there is none any more. */
 static void keep_made(struct stn_device *device, struct stn_delta *made)
 {
-    stn_mem_free(device->made.values);
-    device->made = (struct stn_delta){0};
+    stn_delta_free(&device->made);
     if (made != NULL) {
         device->made = *made;
-        made->values = NULL;
+        *made = (struct stn_delta){0};
     }
 }
 

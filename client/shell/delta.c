@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "crypto/entropy.h"
 #include "io/file.h"
 #include "proto/codec.h"
 
@@ -46,14 +47,15 @@ static double real_of(uint64_t bits)
 enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *lease, struct stn_delta *delta,
                               struct stn_err *err)
 {
+    struct stn_digest name;
     struct stn_buf head = {0};
     struct stn_file_draft draft;
-    enum stn_code code = name_lease(lease, &delta->lease, err);
+    enum stn_code code = name_lease(lease, &name, err);
     if (code != STN_OK) {
         return code;
     }
     (void)stn_buf_add(&head, MAGIC, MAGIC_SIZE);
-    (void)stn_buf_add(&head, delta->lease.bytes, sizeof delta->lease.bytes);
+    (void)stn_buf_add(&head, name.bytes, sizeof name.bytes);
     (void)stn_buf_add_u64(&head, delta->info.n_samples);
     (void)stn_buf_add_u64(&head, bits_of(delta->info.loss_sum));
     (void)stn_buf_add_u64(&head, delta->info.n_tokens);
@@ -75,6 +77,9 @@ enum stn_code stn_delta_write(const char *path, const struct stn_msg_lease *leas
         code = stn_file_draft_keep(&draft, err);
     } else {
         stn_file_draft_drop(&draft);
+    }
+    if (code == STN_OK) {
+        delta->lease = name;
     }
     stn_buf_fini(&head);
     return code;
@@ -122,6 +127,15 @@ enum stn_code stn_delta_read(struct stn_delta *ret, const char *path, const stru
 out:
     stn_file_unmap(&map);
     return code;
+}
+
+void stn_delta_free(struct stn_delta *delta)
+{
+    if (delta->values != NULL) {
+        stn_entropy_wipe(delta->values, delta->n_values * sizeof *delta->values);
+        stn_mem_free(delta->values);
+    }
+    *delta = (struct stn_delta){0};
 }
 
 bool stn_delta_is_of(const struct stn_delta *delta, const struct stn_msg_lease *lease)

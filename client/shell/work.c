@@ -104,12 +104,13 @@ static enum stn_code choose_ranks(struct stn_work *work, const struct stn_desk *
                        (unsigned long long)(work->memory >> 20));
 }
 
-/* delta has room for two adapters: the second is where the delta of fewer ranks is made. */
+/* delta has room for the whole adapter's. */
 static enum stn_code train_on(const char *backend, struct stn_work *work, const struct stn_desk *desk, struct stn_delta *delta,
                               struct stn_err *err)
 {
     struct stn_trainer *trainer = NULL;
     struct stn_adapter *narrow = NULL;
+    struct stn_delta low = {0}; /* of fewer ranks */
     struct stn_job_result result;
     const struct stn_msg_lease *lease = &work->lease;
     struct stn_trainer_config config = stn_job_trainer_config(&lease->train, STN_BACKWARD_INT8, desk->n_threads);
@@ -119,11 +120,15 @@ static enum stn_code train_on(const char *backend, struct stn_work *work, const 
         return code;
     }
     const struct stn_adapter *shape = narrow != NULL ? narrow : desk->adapter;
-    float *made = narrow != NULL ? delta->values + desk->adapter->n_values : delta->values;
+    if (narrow != NULL) {
+        low = (struct stn_delta){.values = stn_mem_new(narrow->n_values, sizeof *low.values), .n_values = narrow->n_values};
+        code = low.values == NULL ? stn_err_set(err, STN_MEMORY, "no memory for a delta") : STN_OK;
+    }
+    float *made = narrow != NULL ? low.values : delta->values;
     const struct stn_job_input input = {.spec = &lease->train, .dataset = desk->kept, .shape = shape, .from = shape->values,
                                         .seed = stn_job_seed(lease->seed, lease->version, &work->device),
                                         .stopping = stopping, .stopping_context = work};
-    code = stn_trainer_new(&trainer, desk->model, shape, &config, err);
+    code = code == STN_OK ? stn_trainer_new(&trainer, desk->model, shape, &config, err) : code;
     code = code == STN_OK ? stn_job_train(trainer, &input, made, &result, err) : code;
     stn_trainer_free(trainer);
     if (code == STN_OK) {
@@ -135,15 +140,33 @@ static enum stn_code train_on(const char *backend, struct stn_work *work, const 
     if (code == STN_OK && narrow != NULL) {
         stn_slice_widen(desk->adapter, narrow, stn_job_slice(&lease->train), made, delta->values);
     }
+    stn_delta_free(&low);
     stn_adapter_free(narrow);
     return code;
+}
+
+/* To its first n values. */
+static enum stn_code shorten(struct stn_delta *delta, size_t n, struct stn_err *err)
+{
+    struct stn_delta part = *delta;
+    if (n == delta->n_values) {
+        return STN_OK;
+    }
+    part.values = stn_mem_copy(delta->values, n * sizeof *part.values);
+    part.n_values = n;
+    if (part.values == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory for a delta");
+    }
+    stn_delta_free(delta);
+    *delta = part;
+    return STN_OK;
 }
 
 /* A backend that fails, whatever the reason, is not the end: the processor trains from the start. */
 static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk, struct stn_err *err)
 {
-    struct stn_delta delta = {.n_values = stn_slice_size(desk->adapter, stn_job_slice(&work->lease.train))};
-    delta.values = stn_mem_new(desk->adapter->n_values, 2 * sizeof *delta.values);
+    struct stn_delta delta = {.n_values = desk->adapter->n_values};
+    delta.values = stn_mem_new(delta.n_values, sizeof *delta.values);
     if (work->backend != NULL && strcmp(work->backend, STN_WORK_AUTO) == 0) {
         struct stn_choose_result chosen = {0};
         if (work->memory == 0) { /* what a trial takes is not in the owner's limit */
@@ -157,11 +180,12 @@ static enum stn_code train_at(struct stn_work *work, const struct stn_desk *desk
         work->fell_back = *err;
         code = train_on(NULL, work, desk, &delta, err);
     }
+    code = code == STN_OK ? shorten(&delta, stn_slice_size(desk->adapter, stn_job_slice(&work->lease.train)), err) : code;
     code = code == STN_OK ? stn_delta_write(work->out, &work->lease, &delta, err) : code;
     if (code == STN_OK) {
         stn_work_keep_made(work, &delta);
     }
-    stn_mem_free(delta.values);
+    stn_delta_free(&delta);
     return code;
 }
 
@@ -174,7 +198,7 @@ static enum stn_code train(struct stn_work *work, struct stn_err *err)
         work->n_samples = made.info.n_samples;
         work->tier = made.info.tier;
         work->loss = made.info.n_tokens > 0 ? made.info.loss_sum / (double)made.info.n_tokens : 0;
-        stn_mem_free(made.values);
+        stn_delta_free(&made);
         return STN_OK;
     }
     enum stn_code code = check_lease(&work->lease, err);
@@ -284,12 +308,11 @@ static enum stn_code encode(struct stn_work *work, struct stn_err *err)
     enum stn_code code = STN_OK;
     work->made = (struct stn_delta){0};
     if (!stn_delta_is_of(&delta, &work->lease)) {
-        stn_mem_free(delta.values);
-        delta.values = NULL;
+        stn_delta_free(&delta);
         code = stn_delta_read(&delta, work->delta, &work->lease, err);
     }
     code = code == STN_OK ? encode_delta(work, &delta, err) : code;
-    stn_mem_free(delta.values);
+    stn_delta_free(&delta);
     return code;
 }
 
@@ -359,11 +382,9 @@ void stn_work_free_packed(uint8_t *packed, uint64_t size)
 
 void stn_work_keep_made(struct stn_work *work, struct stn_delta *delta)
 {
-    float *values = delta->n_values <= STN_WORK_KEPT / sizeof *values ? stn_mem_grow(delta->values, delta->n_values, sizeof *values) : NULL;
-    if (values != NULL) {
+    if (delta->n_values <= STN_WORK_KEPT / sizeof *delta->values) {
         work->made = *delta;
-        work->made.values = values;
-        delta->values = NULL;
+        *delta = (struct stn_delta){0};
     }
 }
 
@@ -377,8 +398,7 @@ void stn_work_fini(struct stn_work *work)
     }
     stn_work_free_packed(work->packed, work->size);
     work->packed = NULL;
-    stn_mem_free(work->made.values);
-    work->made.values = NULL;
+    stn_delta_free(&work->made);
 }
 
 void stn_work_run(struct stn_job *job)

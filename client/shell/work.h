@@ -57,13 +57,13 @@ struct stn_work {
     struct stn_holdout holdout;
 };
 
-/* The masks are wiped: when a work is done, whether it ran or not. What was made and packed is freed. A zeroed one is fine. */
+/* The masks are wiped: when a work is done, whether it ran or not. What was made and packed is wiped and freed. A zeroed one is fine. */
 void stn_work_fini(struct stn_work *work);
 
 /* Wipes what ENCODE packed, which in a plain round is the delta in clear, and frees it. NULL is fine. */
 void stn_work_free_packed(uint8_t *packed, uint64_t size);
 
-/* What was made stays with the work, for its round, unless it is too large: then delta keeps its values. */
+/* What was made goes to the work, for its round, unless it is too large: then it stays in delta. */
 void stn_work_keep_made(struct stn_work *work, struct stn_delta *delta);
 
 /* The job's run; done and all inputs are set by the caller. */

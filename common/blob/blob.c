@@ -45,7 +45,8 @@ static void put_leaves(const struct stn_blob_store *store, const struct stn_dige
     leaves_path(store, digest, path);
     enum stn_code code = n == 0 ? STN_OK : stn_file_open(&fd, path, STN_FILE_WRITE, STN_FILE_SECRET, NULL);
     if (fd >= 0) {
-        code = stn_file_pwrite(fd, path, leaves, n * sizeof *leaves, 0, NULL);
+        code = stn_file_truncate(fd, path, n * sizeof *leaves, NULL);
+        code = code == STN_OK ? stn_file_pwrite(fd, path, leaves, n * sizeof *leaves, 0, NULL) : code;
     }
     stn_err_ignore(code);
     stn_file_close(fd);
@@ -66,14 +67,12 @@ enum stn_code stn_blob_put(const struct stn_blob_store *store, const void *p, si
     stn_digest_tree_init(&tree, leaves, (size_t)n);
     stn_digest_tree_add(&tree, p, size);
     const struct stn_digest digest = stn_digest_tree_end(&tree);
-    enum stn_code code = STN_OK;
-    if (!stn_blob_has(store, &digest)) {
-        char path[STN_FILE_PATH_MAX];
-        stn_blob_path(store, &digest, path);
-        code = stn_file_replace(path, p, size, STN_FILE_SECRET, err);
-        if (code == STN_OK) {
-            put_leaves(store, &digest, leaves, (size_t)n);
-        }
+    char path[STN_FILE_PATH_MAX];
+    stn_blob_path(store, &digest, path);
+    enum stn_code code = stn_file_exists(path) ? STN_OK : stn_file_replace(path, p, size, STN_FILE_SECRET, err);
+    leaves_path(store, &digest, path);
+    if (code == STN_OK && !stn_file_exists(path)) {
+        put_leaves(store, &digest, leaves, (size_t)n);
     }
     stn_mem_free(leaves);
     if (code == STN_OK) {

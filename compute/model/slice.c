@@ -28,17 +28,6 @@ void stn_slice_take(const struct stn_adapter *shape, enum stn_slice slice, const
     }
 }
 
-void stn_slice_put(const struct stn_adapter *shape, enum stn_slice slice, const float *sliced, float *values)
-{
-    for (size_t i = 0; i < shape->n_tensors; i++) {
-        const struct stn_adapter_tensor *tensor = &shape->tensors[i];
-        if (stn_slice_has(slice, tensor->is_b)) {
-            memcpy(values + tensor->offset, sliced, size_of(tensor) * sizeof *sliced);
-            sliced += size_of(tensor);
-        }
-    }
-}
-
 void stn_slice_add(const struct stn_adapter *shape, enum stn_slice slice, const float *sliced, float *values)
 {
     for (size_t i = 0; i < shape->n_tensors; i++) {

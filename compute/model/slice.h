@@ -27,9 +27,8 @@ static inline bool stn_slice_has(enum stn_slice slice, bool is_b)
 /* How many values it has: of the adapter's n_values. */
 size_t stn_slice_size(const struct stn_adapter *shape, enum stn_slice slice);
 
-/* values is (n_values), sliced (size). take may work in place; put leaves the other values as they are. */
+/* values is (n_values), sliced (size). May work in place. */
 void stn_slice_take(const struct stn_adapter *shape, enum stn_slice slice, const float *values, float *sliced);
-void stn_slice_put(const struct stn_adapter *shape, enum stn_slice slice, const float *sliced, float *values);
 /* values += sliced, where they are of the slice */
 void stn_slice_add(const struct stn_adapter *shape, enum stn_slice slice, const float *sliced, float *values);
 

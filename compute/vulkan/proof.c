@@ -14,12 +14,14 @@
 
 #define FILE_MOST ((size_t)4096)
 
+#define JUDGEMENT 2u /* raised when a trial is held or judged otherwise: what was found before is tried again */
+
 /* ---- what is remembered: the digest of what was tried, and the names of rows that failed, a line each ---- */
 
 /* Of all that a result depends on, beside the driver, which is in the file's name. */
 static void name_trial(const struct stn_gpu_caps *caps, const struct stn_vulkan_env *env, char ret[static STN_DIGEST_TEXT])
 {
-    const uint32_t has[] = {stn_pipeline_device(caps), caps->shared,      caps->subgroup,  caps->matrix_i8.m,  caps->matrix_i8.n,
+    const uint32_t has[] = {JUDGEMENT, stn_pipeline_device(caps), caps->shared,      caps->subgroup,  caps->matrix_i8.m,  caps->matrix_i8.n,
                             caps->matrix_i8.k,         caps->matrix_f16.m, caps->matrix_f16.n, caps->matrix_f16.k, caps->emulates};
     struct stn_digest_state state;
     const struct stn_pipeline_row *row;
@@ -175,6 +177,10 @@ static enum stn_code try_all(uint64_t *ret_bad, const struct stn_gpu_caps *caps,
         code = try_rows(&t, barred | later, env, &special, err);
         barred |= special;
         more = code == STN_OK && (special | later) != 0;
+    }
+    if (code == STN_OK) { /* and once as they work together, unless an op has none left: what wants it hears of it */
+        code = try_rows(&t, t.bad, env, &special, err);
+        code = code == STN_UNSUPPORTED ? STN_OK : code;
     }
     *ret_bad = t.bad;
     stn_mem_free(t.wanted);

@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <math.h>
 
-
 /* A state is the magic, the kind, how many slices; for each the slice, its number of values, then m and v as the kind has
  * them. All little endian. They are moved where they lie. */
 #define MAGIC 0x324d5453u /* "STM2" */

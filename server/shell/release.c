@@ -8,7 +8,7 @@
 #include "server/shell/merge.h"
 #include "server/shell/task_file.h"
 
-#define STATE_BYTES ((size_t)5 << 30) /* of an optimiser's state, at most */
+#define STATE_BYTES (STN_BLOB_LEAVES_MAX * STN_DIGEST_CHUNK) /* of an optimiser's state, at most: a blob's */
 
 /* ---- adapters as blobs ---- */
 

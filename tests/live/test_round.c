@@ -507,6 +507,7 @@ static void set_up(void)
     for (int i = 0; i < 1200 && !stn_file_exists(listens); i++) {
         (void)usleep(50000); /* the coordinator refuses invitations without it */
     }
+    ck_assert(stn_file_exists(listens));
     coordinator = spawn("run", "sternad.conf", false);
     ok(stn_loop_open(&loop, &err));
     ok(stn_mailbox_open(&mailbox, loop, &err));

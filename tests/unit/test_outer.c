@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/rng.h"
 #include "server/shell/outer.h"
 
@@ -128,15 +129,25 @@ START_TEST(a_state_that_is_not_this_ones_is_refused_and_stays)
     struct stn_buf state = {0};
     ck_assert_int_eq(stn_outer_find(&no, &adam, STN_SLICE_B, N, &state, &err), STN_OK);
     const size_t size = state.size;
+    uint8_t *before = stn_mem_copy(state.data, size);
     ck_assert_int_eq(stn_outer_find(&no, &yogi, STN_SLICE_B, N, &state, &err), STN_CORRUPT);
     ck_assert_int_eq(stn_outer_find(&no, &avg, STN_SLICE_B, N, &state, &err), STN_CORRUPT);
     ck_assert_int_eq(stn_outer_find(&no, &adam, STN_SLICE_B, N - 1, &state, &err), STN_CORRUPT);
     for (state.size = 1; state.size < size; state.size++) {
         ck_assert_int_eq(stn_outer_find(&no, &adam, STN_SLICE_B, N, &state, &err), STN_CORRUPT);
     }
+    stn_mem_fail_from(1);
+    ck_assert_int_eq(stn_outer_find(&no, &adam, STN_SLICE_A, 100 * N, &state, &err), STN_MEMORY);
+    stn_mem_fail_from(0);
+    ck_assert_uint_eq(state.size, size);
+    ck_assert_mem_eq(state.data, before, size);
     memset(state.data + size - 4, 0xff, 4); /* the last v is no number */
     ck_assert_int_eq(stn_outer_find(&no, &adam, STN_SLICE_A, N, &state, &err), STN_CORRUPT);
     ck_assert_uint_eq(state.size, size);
+    ck_assert_mem_eq(state.data, before, size - 4);
+    memcpy(state.data, before, size);
+    ck_assert_int_eq(stn_outer_find(&no, &adam, STN_SLICE_A, 100 * N, &state, &err), STN_OK);
+    stn_mem_free(before);
     stn_buf_fini(&state);
 }
 END_TEST

@@ -62,10 +62,10 @@ START_TEST(the_factors_share_the_values_between_them)
 }
 END_TEST
 
-START_TEST(what_is_taken_can_be_put_and_added_and_nothing_else_moves)
+START_TEST(what_is_taken_can_be_added_and_nothing_else_moves)
 {
     stn_slice_take(adapter, STN_SLICE_B, adapter->values, sliced);
-    stn_slice_put(adapter, STN_SLICE_B, sliced, back);
+    stn_slice_add(adapter, STN_SLICE_B, sliced, back);
     for (size_t i = 0; i < adapter->n_values; i++) {
         ck_assert_float_eq(back[i], is_b(i) ? (float)(i + 1) : 0);
     }
@@ -125,7 +125,7 @@ START_TEST(a_narrow_slice_is_put_where_its_slots_are)
         stn_slice_take(narrow, slice, narrow->values, sliced);
         stn_slice_widen(adapter, narrow, slice, sliced, back);
         memset(sliced, 0, adapter->n_values * sizeof *sliced);
-        stn_slice_put(adapter, slice, back, sliced);
+        stn_slice_add(adapter, slice, back, sliced);
         for (size_t i = 0; i < adapter->n_values; i++) {
             bool is_there = stn_slice_has(slice, is_b(i)) && slot_of(adapter, i) < 2;
             ck_assert_float_eq(sliced[i], is_there ? (float)(i + 1) : 0);
@@ -142,7 +142,7 @@ START_TEST(a_slice_is_scaled_slot_by_slot)
         stn_slice_take(adapter, slice, adapter->values, sliced);
         stn_slice_scale(adapter, slice, by_slot, sliced);
         memset(back, 0, adapter->n_values * sizeof *back);
-        stn_slice_put(adapter, slice, sliced, back);
+        stn_slice_add(adapter, slice, sliced, back);
         for (size_t i = 0; i < adapter->n_values; i++) {
             double scale = stn_slice_has(slice, is_b(i)) ? by_slot[slot_of(adapter, i)] : 0;
             ck_assert_float_eq(back[i], (float)(scale * (double)(i + 1)));
@@ -157,7 +157,7 @@ Suite *suite(void)
     TCase *t = tcase_create("slice");
     tcase_add_checked_fixture(t, open_home, close_home);
     tcase_add_test(t, the_factors_share_the_values_between_them);
-    tcase_add_test(t, what_is_taken_can_be_put_and_added_and_nothing_else_moves);
+    tcase_add_test(t, what_is_taken_can_be_added_and_nothing_else_moves);
     tcase_add_test(t, a_slice_is_taken_in_place);
     tcase_add_test(t, a_narrow_adapter_is_the_first_slots_with_the_same_scale);
     tcase_add_test(t, a_narrow_slice_is_put_where_its_slots_are);
