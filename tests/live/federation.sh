@@ -104,6 +104,11 @@ same_again() {
     [ "$(grep -c "event=training .*lease=$lease " "$dir/a5/log")" -ge 2 ]
 }
 check "started again, it trains for the same lease again" until_true 60 same_again
+trained() { # agent, version
+    grep -q "event=trained .*version=$2 " "$dir/a$1/log"
+}
+check "agent 0 has trained from version 1" until_true 60 trained 0 1
+rm -f "$dir"/a0/work/*.delta # the file is for a restart: what waits for its round is in memory, too, and counted below
 check "a second agent in its folder is refused" sh -c '! "$1" run --config "$2/a5/agent.conf" 2>"$2/err" && grep -q "^error: " "$2/err"' - "$agent" "$dir"
 
 # -- the coordinator is killed in the middle of the uploads --
