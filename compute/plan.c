@@ -34,8 +34,14 @@ static int by_size(const void *a, const void *b)
     return x->tensor < y->tensor ? -1 : x->tensor > y->tensor;
 }
 
+/* The first place from offset on where size bytes are in one piece. */
+static size_t within(size_t offset, size_t size, size_t piece)
+{
+    return piece == 0 || offset % piece + size <= piece ? offset : (offset / piece + 1) * piece;
+}
+
 /* The tightest gap between placed spans (by rising offset) that live while this one does. */
-static size_t best_offset(struct stn_plan_span *const *placed, size_t n, const struct stn_plan_span *span)
+static size_t best_offset(struct stn_plan_span *const *placed, size_t n, const struct stn_plan_span *span, size_t piece)
 {
     size_t end = 0, best = SIZE_MAX, best_gap = SIZE_MAX;
     for (size_t i = 0; i < n; i++) {
@@ -43,18 +49,19 @@ static size_t best_offset(struct stn_plan_span *const *placed, size_t n, const s
         if (other->last < span->first || other->first > span->last) {
             continue;
         }
-        if (other->offset >= end + span->size && other->offset - end < best_gap) {
-            best = end;
+        size_t start = within(end, span->size, piece);
+        if (other->offset >= start + span->size && other->offset - end < best_gap) {
+            best = start;
             best_gap = other->offset - end;
         }
         end = other->offset + other->size > end ? other->offset + other->size : end;
     }
-    return best == SIZE_MAX ? end : best;
+    return best == SIZE_MAX ? within(end, span->size, piece) : best;
 }
 
-static void place(struct stn_plan_span **placed, size_t n, struct stn_plan_span *span)
+static void place(struct stn_plan_span **placed, size_t n, struct stn_plan_span *span, size_t piece)
 {
-    span->offset = best_offset(placed, n, span);
+    span->offset = best_offset(placed, n, span, piece);
     size_t at = n;
     while (at > 0 && placed[at - 1]->offset > span->offset) {
         placed[at] = placed[at - 1];
@@ -63,7 +70,7 @@ static void place(struct stn_plan_span **placed, size_t n, struct stn_plan_span 
     placed[at] = span;
 }
 
-enum stn_code stn_plan_init(struct stn_plan *plan, const struct stn_graph *graph, size_t pass, struct stn_err *err)
+enum stn_code stn_plan_init(struct stn_plan *plan, const struct stn_graph *graph, size_t pass, size_t piece, struct stn_err *err)
 {
     *plan = (struct stn_plan){.n_spans = graph->n_tensors};
     plan->spans = stn_mem_new(graph->n_tensors, sizeof *plan->spans);
@@ -92,8 +99,14 @@ enum stn_code stn_plan_init(struct stn_plan *plan, const struct stn_graph *graph
     if (n_order > 0) {
         qsort(order, n_order, sizeof *order, by_size);
     }
+    if (piece > 0 && n_order > 0 && order[0]->size > piece) {
+        const size_t largest = order[0]->size;
+        stn_mem_free(order);
+        stn_plan_fini(plan);
+        return stn_err_set(err, STN_LIMIT, "a tensor of %zu bytes, where a piece of memory has %zu", largest, piece);
+    }
     for (size_t i = 0; i < n_order; i++) {
-        place(order + graph->n_tensors, i, order[i]);
+        place(order + graph->n_tensors, i, order[i], piece);
         size_t end = order[i]->offset + order[i]->size;
         plan->size = end > plan->size ? end : plan->size;
     }

@@ -24,8 +24,10 @@ struct stn_plan {
     size_t size; /* of the arena */
 };
 
-/* Zeroed is empty. The caller finis it. */
-enum stn_code stn_plan_init(struct stn_plan *plan, const struct stn_graph *graph, size_t pass, struct stn_err *err) STN_CHECKED;
+/* The arena may have to be made of pieces of memory: no span crosses a multiple of piece (bytes, a multiple of STN_PLAN_ALIGN;
+ * 0: it is one piece). Zeroed is empty. The caller finis it. STN_LIMIT: a tensor is larger than a piece. */
+enum stn_code stn_plan_init(struct stn_plan *plan, const struct stn_graph *graph, size_t pass, size_t piece,
+                            struct stn_err *err) STN_CHECKED;
 void stn_plan_fini(struct stn_plan *plan);
 
 /* The span of a temporary of this pass; NULL for any other tensor. */

@@ -247,7 +247,7 @@ static enum stn_code record(struct cpu *cpu, size_t pass, struct stn_schedule_us
 {
     struct recording *recording = &cpu->recordings[pass];
     size_t n_calls = cpu->graph->passes[pass].n_nodes;
-    enum stn_code code = stn_plan_init(&recording->plan, cpu->graph, pass, err);
+    enum stn_code code = stn_plan_init(&recording->plan, cpu->graph, pass, 0, err);
     if (code != STN_OK) {
         return code;
     }

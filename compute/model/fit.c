@@ -12,7 +12,7 @@ static enum stn_code weigh_pass(struct stn_backend_memory *ret, struct stn_netwo
 {
     struct stn_plan plan;
     stn_network_build_nodes(network, pass);
-    enum stn_code code = stn_plan_init(&plan, &network->graph, pass, err);
+    enum stn_code code = stn_plan_init(&plan, &network->graph, pass, 0, err);
     if (code == STN_OK) {
         size_t scratch =
             network->row->scratch == NULL ? 0 : network->row->scratch(&network->graph, pass, network->config.n_threads);

@@ -91,6 +91,7 @@ struct stn_gpu_calls {
 
 /* What the weakest phone that we support gives: valid for every kernel's plain variant. */
 #define STN_GPU_FLOOR_RANGE ((uint64_t)128 << 20)
+#define STN_GPU_FLOOR_ALLOCATION ((uint64_t)1 << 30)
 #define STN_GPU_FLOOR_SHARED 16384u
 #define STN_GPU_FLOOR_INVOCATIONS 128u
 #define STN_GPU_FLOOR_SUBGROUP 4u

@@ -193,6 +193,7 @@ static void clamp(uint32_t *cap, uint32_t most)
 void stn_gpu_caps_clamp(struct stn_gpu_caps *caps)
 {
     caps->range = caps->range < STN_GPU_FLOOR_RANGE ? caps->range : STN_GPU_FLOOR_RANGE;
+    caps->allocation = caps->allocation < STN_GPU_FLOOR_ALLOCATION ? caps->allocation : STN_GPU_FLOOR_ALLOCATION;
     clamp(&caps->shared, STN_GPU_FLOOR_SHARED);
     clamp(&caps->invocations, STN_GPU_FLOOR_INVOCATIONS);
     clamp(&caps->subgroup, STN_GPU_FLOOR_SUBGROUP);

@@ -179,6 +179,26 @@ void stn_vram_drop(struct stn_vram *vram, struct stn_vram_span *span)
     *span = (struct stn_vram_span){0};
 }
 
+enum stn_code stn_vram_take_pieces(struct stn_vram *vram, uint64_t size, const char *what, struct stn_vram_pieces *pieces,
+                                   struct stn_err *err)
+{
+    const uint64_t piece = pieces->piece;
+    enum stn_code code = STN_OK;
+    for (size_t i = 0; i < STN_VRAM_PIECES; i++) {
+        stn_vram_drop(vram, &pieces->list[i]);
+    }
+    pieces->size = 0;
+    if ((size - 1) / piece >= STN_VRAM_PIECES) {
+        return no_room(vram, size, what, err);
+    }
+    for (size_t i = 0; pieces->size < size && code == STN_OK; i++) {
+        const uint64_t left = size - pieces->size, now = left < piece ? left : piece;
+        code = stn_vram_take_alone(vram, now, false, what, &pieces->list[i], err);
+        pieces->size += code == STN_OK ? now : 0;
+    }
+    return code;
+}
+
 enum stn_code stn_vram_take_shared(struct stn_vram *vram, uint64_t size, struct stn_vram_span *ret, struct stn_err *err)
 {
     enum stn_code code = take(vram, size, true, "shared memory", ret, err);

@@ -20,6 +20,14 @@ struct stn_vram_span {
     char *mapped;
 };
 
+/* More bytes than the device may give at once: byte i is byte i % piece of list[i / piece]. */
+#define STN_VRAM_PIECES 64
+struct stn_vram_pieces {
+    struct stn_vram_span list[STN_VRAM_PIECES];
+    uint64_t piece; /* a multiple of STN_VRAM_ALIGN */
+    uint64_t size;  /* of all */
+};
+
 struct stn_vram_block {
     VkDeviceMemory memory;
     VkBuffer buffer;
@@ -54,6 +62,9 @@ enum stn_code stn_vram_take(struct stn_vram *vram, uint64_t size, const char *wh
 enum stn_code stn_vram_take_alone(struct stn_vram *vram, uint64_t size, bool shared, const char *what,
                                    struct stn_vram_span *ret, struct stn_err *err) STN_CHECKED;
 void stn_vram_drop(struct stn_vram *vram, struct stn_vram_span *span);
+/* size bytes in pieces of pieces->piece, which is set, each in a block of its own; what was there is dropped. */
+enum stn_code stn_vram_take_pieces(struct stn_vram *vram, uint64_t size, const char *what, struct stn_vram_pieces *pieces,
+                                   struct stn_err *err) STN_CHECKED;
 /* size bytes that both sides see, coherent, zeroed. */
 enum stn_code stn_vram_take_shared(struct stn_vram *vram, uint64_t size, struct stn_vram_span *ret,
                                     struct stn_err *err) STN_CHECKED;

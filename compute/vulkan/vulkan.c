@@ -38,7 +38,8 @@ struct vulkan {
     struct stn_vram vram;
     struct stn_pipelines pipelines;
     struct stn_tensors tensors;
-    struct stn_vram_span temporaries, logits, state, step;
+    struct stn_vram_pieces temporaries;
+    struct stn_vram_span logits, state, step;
     struct pass passes[STN_GRAPH_PASSES];
     uint64_t n_submissions;
     uint64_t barred; /* rows of the pipeline table */
@@ -95,6 +96,13 @@ static enum stn_code open_all(struct vulkan *vulkan, struct stn_err *err)
     return code != STN_OK ? code : stn_vram_take_shared(&vulkan->vram, 2 * sizeof(uint32_t), &vulkan->step, err);
 }
 
+/* Of activations: as much as the device gives at once, or less. */
+static void set_piece(struct vulkan *vulkan, uint64_t wanted)
+{
+    const uint64_t most = vulkan->gpu->caps.allocation;
+    vulkan->temporaries.piece = (wanted > 0 && wanted < most ? wanted : most) / STN_VRAM_ALIGN * STN_VRAM_ALIGN;
+}
+
 enum stn_code stn_vulkan_new_bare(struct stn_backend **ret, const struct stn_graph *graph, const struct stn_vulkan_env *env,
                                   uint64_t barred, struct stn_err *err)
 {
@@ -114,6 +122,7 @@ enum stn_code stn_vulkan_new_bare(struct stn_backend **ret, const struct stn_gra
         return code;
     }
     stn_tensors_init(&vulkan->tensors, &vulkan->vram, graph);
+    set_piece(vulkan, 0);
     *ret = &vulkan->base;
     return STN_OK;
 }
@@ -133,6 +142,7 @@ static enum stn_code vulkan_new(struct stn_backend **ret, const struct stn_graph
     vulkan->env.memory = vulkan->vram.limit = env.memory;
     vulkan->env.range = env.range;
     vulkan->env.split = env.split;
+    set_piece(vulkan, env.piece);
     code = stn_proof_find(&vulkan->barred, &vulkan->gpu->caps, &vulkan->env, err);
     if (env.range >= RANGE_LEAST && env.range < vulkan->gpu->caps.range) {
         vulkan->gpu->caps.range = env.range;
@@ -153,8 +163,9 @@ static struct stn_vram_span find(const void *user, uint32_t tensor, bool scales)
         return stn_tensors_find(&view->vulkan->tensors, tensor, scales);
     }
     const struct stn_plan_span *planned = stn_plan_find(view->plan, stn_graph_root(view->vulkan->graph, tensor));
-    struct stn_vram_span span = view->vulkan->temporaries;
-    span.offset += planned->offset + (t->base == STN_OP_NONE ? 0 : t->offset * sizeof(float));
+    const struct stn_vram_pieces *pieces = &view->vulkan->temporaries;
+    struct stn_vram_span span = pieces->list[planned->offset / pieces->piece];
+    span.offset += planned->offset % pieces->piece + (t->base == STN_OP_NONE ? 0 : t->offset * sizeof(float));
     span.size = stn_graph_size(&t->shape);
     return span;
 }
@@ -227,13 +238,15 @@ static enum stn_code prepare(struct vulkan *vulkan, size_t pass, struct stn_err 
 {
     size_t logits, state, tile;
     bool moved = false;
-    enum stn_code code = stn_plan_init(&vulkan->passes[pass].plan, vulkan->graph, pass, err);
+    struct stn_plan *plan = &vulkan->passes[pass].plan;
+    enum stn_code code = stn_plan_init(plan, vulkan->graph, pass, (size_t)vulkan->temporaries.piece, err);
     if (code == STN_OK) {
         code = stn_tensors_prepare(&vulkan->tensors, pass, err);
     }
     stn_tape_list_scratch(vulkan->gpu, vulkan->graph, pass, &logits, &state, &tile);
-    if (code == STN_OK) {
-        code = widen(vulkan, &vulkan->temporaries, vulkan->passes[pass].plan.size, "activations", &moved, err);
+    if (code == STN_OK && plan->size > vulkan->temporaries.size) {
+        moved = true;
+        code = stn_vram_take_pieces(&vulkan->vram, plan->size, "activations", &vulkan->temporaries, err);
     }
     if (code == STN_OK) {
         code = widen(vulkan, &vulkan->logits, logits, "logits", &moved, err);
@@ -333,6 +346,7 @@ void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats
                                      .n_complaints = vulkan->gpu->n_complaints,
                                      .validates = vulkan->gpu->validates,
                                      .caps = &vulkan->gpu->caps};
+    ret->n_pieces = (vulkan->temporaries.size + vulkan->temporaries.piece - 1) / vulkan->temporaries.piece;
     ret->planned_size = vulkan->tensors.lasting_size + vulkan->tensors.constants_size + vulkan->temporaries.size +
                         vulkan->logits.size + vulkan->state.size;
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {

@@ -3,6 +3,7 @@
  *   device=NAME   a part of the device's name, or its number      floor      caps as the weakest phone's
  *   memory=MIB    the device has no more                          staged     copies even where memory is unified
  *   range=BYTES   a binding spans no more, at least 1024
+ *   piece=KIB     activations lie in pieces of memory of so much
  *   split=N       multiplications (millions) to a submission      validate   with the validation layer
  *   times         takes the time of each op                        emulated   fast variants even where a processor plays them
  *   spoil=NAME    this kernel does nothing, to see that it is found out
@@ -26,6 +27,7 @@ struct stn_vulkan_stats {
     uint64_t n_copies;           /* submissions that moved bytes in or out, outside of passes */
     uint64_t device_size;        /* bytes taken from the device */
     uint64_t planned_size;       /* bytes that tensors have */
+    uint64_t n_pieces;           /* of memory that activations lie in */
     uint64_t barred;             /* rows of the pipeline table that are not taken: wrong here, or not wanted */
     unsigned n_complaints;       /* of the validation layer */
     bool validates;              /* it is listening */

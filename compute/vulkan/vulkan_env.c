@@ -41,7 +41,8 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
         const char *name;
         uint64_t unit, *number;
     } numbers[] = {{"memory=", (uint64_t)1 << 20, &env->memory}, {"range=", 1, &env->range},
-                   {"split=", 1000000, &env->split},             {"lost=", 1, &env->device.faults.lost},
+                   {"split=", 1000000, &env->split},             {"piece=", 1024, &env->piece},
+                   {"lost=", 1, &env->device.faults.lost},
                    {"broken=", 1, &env->device.faults.broken},   {"late=", 1, &env->device.faults.late},
                    {"oom=", 1, &env->device.faults.oom}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -63,7 +64,7 @@ static enum stn_code take_word(struct stn_vulkan_env *env, const char *word, str
         env->device.wanted = env->wanted;
         return STN_OK;
     }
-    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, without=KERNEL, spoil=KERNEL, lost=, "
+    return stn_err_set(err, STN_INVALID, "STERNA_VULKAN: \"%.40s\" is none of device=, memory=, range=, split=, piece=, without=KERNEL, spoil=KERNEL, lost=, "
                        "broken=, late=, oom=, floor, staged, emulated, validate, times",
                        word);
 }

@@ -10,6 +10,7 @@ struct stn_vulkan_env {
     char wanted[128];
     uint64_t memory; /* bytes, 0: what there is */
     uint64_t range;  /* bytes that a binding spans, 0: what it does */
+    uint64_t piece;  /* bytes of one piece of the activations' memory, 0: what the device gives at once */
     uint64_t split;  /* multiplications to a submission; 0: by the device */
     bool times;
     uint64_t barred; /* rows of the pipeline table */
