@@ -346,7 +346,7 @@ void stn_vulkan_stats(const struct stn_backend *backend, struct stn_vulkan_stats
                                      .n_complaints = vulkan->gpu->n_complaints,
                                      .validates = vulkan->gpu->validates,
                                      .caps = &vulkan->gpu->caps};
-    ret->n_pieces = (vulkan->temporaries.size + vulkan->temporaries.piece - 1) / vulkan->temporaries.piece;
+    ret->n_pieces = vulkan->temporaries.size == 0 ? 0 : (vulkan->temporaries.size - 1) / vulkan->temporaries.piece + 1;
     ret->planned_size = vulkan->tensors.lasting_size + vulkan->tensors.constants_size + vulkan->temporaries.size +
                         vulkan->logits.size + vulkan->state.size;
     for (size_t i = 0; i < STN_GRAPH_PASSES; i++) {
