@@ -19,6 +19,9 @@
 
 static atomic_size_t n_stuck; /* of the process */
 
+/* LeakSanitizer's, where a program has it. */
+void __lsan_ignore_object(const void *p) __attribute__((weak));
+
 struct stn_link_nng {
     nng_socket socket;
     nng_listener listener;
@@ -336,11 +339,22 @@ enum stn_code stn_link_nng_send(struct stn_link_nng_slot *slot, const void *p, s
         memcpy(nng_msg_body(msg), p, size);
     }
     slot->sending = true;
+    slot->sent = msg;
     nng_aio_set_msg(slot->aio, msg);
     nng_aio_set_timeout(slot->aio, timeout_ms < 0 ? NNG_DURATION_INFINITE : timeout_ms);
     stn_mailbox_lend(slot->mailbox);
     nng_ctx_send((nng_ctx){.id = slot->context}, slot->aio);
     return STN_OK;
+}
+
+/* What nng has taken is nng's. Before 1.10 it forgets a message that it takes for a connection while
+ * that one is being closed: a peer that resets each connection as its answer leaves costs us the
+ * answer in about one case of a hundred. */
+static void leave_to_nng(const nng_msg *msg)
+{
+    if (__lsan_ignore_object != NULL) {
+        __lsan_ignore_object(msg);
+    }
 }
 
 enum stn_code stn_link_nng_result(struct stn_link_nng_slot *slot)
@@ -354,7 +368,9 @@ enum stn_code stn_link_nng_result(struct stn_link_nng_slot *slot)
         nng_aio_set_msg(slot->aio, NULL);
         return code_of(rv);
     }
-    if (!slot->sending) {
+    if (slot->sending) {
+        leave_to_nng(slot->sent);
+    } else {
         slot->msg = nng_aio_get_msg(slot->aio);
         nng_aio_set_msg(slot->aio, NULL);
     }

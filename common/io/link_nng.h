@@ -20,7 +20,8 @@ struct stn_link_nng_slot {
     struct stn_letter letter; /* its owner sets deliver */
     struct stn_mailbox *mailbox;
     struct nng_aio *aio;
-    struct nng_msg *msg; /* what was received, until it is dropped */
+    struct nng_msg *msg;        /* what was received, until it is dropped */
+    const struct nng_msg *sent; /* nng's, once it is sent */
     uint32_t context;
     bool sending;
 };

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -503,6 +504,46 @@ START_TEST(garbage_and_oversize_end_their_connection_and_nobody_elses)
 }
 END_TEST
 
+/* Peers that reset their connection while the answer is on its way, each at another moment. */
+static void *reset_many(void *arg)
+{
+    static const uint8_t request[20] = {0, 0, 0, 0, 0, 0, 0, 12, 0x80, 0, 0, 1, 1, 2, 3};
+    const struct linger reset = {.l_onoff = 1};
+    struct stn_rng rng;
+    stn_rng_init(&rng, 3);
+    for (int i = 0; i < *(const int *)arg; i++) {
+        uint8_t hello[8];
+        int fd = raw_connect();
+        ck_assert_int_eq(send(fd, hello_req, 8, MSG_NOSIGNAL), 8);
+        ck_assert_int_eq(recv(fd, hello, 8, MSG_WAITALL), 8);
+        ck_assert_int_eq(send(fd, request, sizeof request, MSG_NOSIGNAL), sizeof request);
+        const struct timespec pause = {.tv_nsec = (long)(stn_rng_u64(&rng) % 200000)};
+        (void)nanosleep(&pause, NULL);
+        ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+        (void)close(fd);
+    }
+    return NULL;
+}
+
+START_TEST(connections_that_are_reset_as_they_are_answered_cost_nobody_else)
+{
+    int n = 2000;
+    pthread_t peers;
+    fill_big();
+    open_all();
+    connect_both(NULL, echo);
+    ck_assert_int_eq(pthread_create(&peers, NULL, reset_many, &n), 0);
+    int gone = EBUSY;
+    while (gone != 0) {
+        ask(5000, 20000);
+        run_until_told(n_asked);
+        gone = pthread_tryjoin_np(peers, NULL);
+    }
+    ck_assert_uint_eq(n_codes[STN_OK], n_told);
+    close_all();
+}
+END_TEST
+
 START_TEST(one_connection_more_than_the_limit_is_closed_as_it_comes)
 {
     const struct stn_link_options options = {.n_peers = 1};
@@ -566,6 +607,7 @@ Suite *suite(void)
     tcase_add_test(c, a_port_in_use_is_one_clear_error);
     tcase_add_test(c, a_url_that_is_none_is_an_error_that_names_it);
     tcase_add_test(c, garbage_and_oversize_end_their_connection_and_nobody_elses);
+    tcase_add_test(c, connections_that_are_reset_as_they_are_answered_cost_nobody_else);
     tcase_add_test(c, one_connection_more_than_the_limit_is_closed_as_it_comes);
     tcase_add_loop_test(c, teardown_under_load_brings_everything_back_once, 0, 8);
     tcase_add_test(c, no_memory_is_an_error);
