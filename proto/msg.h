@@ -289,7 +289,7 @@ struct stn_msg_roster {
     struct stn_round_id round;
     uint32_t n_members;
     uint8_t root[32];      /* Merkle root of the adverts; zero when the round is not secure */
-    uint8_t signature[64]; /* over "SA1/roster", cfg, n, root */
+    uint8_t signature[64]; /* over "SA1/roster", cfg, n, root with the tier folded in */
     uint32_t index;        /* the receiver's own place; this and the rest in a secure round */
     uint32_t n_adverts;
     const struct stn_advert *adverts; /* the neighbours', by slot */

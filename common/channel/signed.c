@@ -4,16 +4,13 @@
 
 #include "base/buf.h"
 #include "proto/codec.h"
+#include "secagg/roster.h"
 
 #define LABEL_CONFIG "SA1/config"
 #define LABEL_ADVERTISE "SA1/advertise"
-#define LABEL_ROSTER "SA1/roster"
 #define LABEL_UPLOAD "SA1/upload"
 #define LABEL_RESULT "SA1/result"
 
-struct roster_bytes {
-    uint8_t p[STN_DIGEST_SIZE + 4 + 32];
-};
 struct result_bytes {
     uint8_t p[STN_DIGEST_SIZE + STN_DIGEST_SIZE + 4];
 };
@@ -21,13 +18,11 @@ struct upload_bytes {
     uint8_t p[STN_DIGEST_SIZE + STN_DIGEST_SIZE];
 };
 
-static struct roster_bytes of_roster(const struct stn_msg_roster *roster, const struct stn_digest *cfg)
+static struct stn_derive_round of_roster(const struct stn_msg_roster *roster, const struct stn_digest *cfg)
 {
-    struct roster_bytes bytes;
-    memcpy(bytes.p, cfg->bytes, STN_DIGEST_SIZE);
-    stn_buf_put_u32(bytes.p + STN_DIGEST_SIZE, roster->n_members);
-    memcpy(bytes.p + STN_DIGEST_SIZE + 4, roster->root, sizeof roster->root);
-    return bytes;
+    struct stn_digest root;
+    memcpy(root.bytes, roster->root, sizeof root.bytes);
+    return (struct stn_derive_round){.cfg = *cfg, .root = stn_roster_fold(&root, roster->tier), .n = roster->n_members};
 }
 
 static struct result_bytes of_result(const struct stn_msg_result *result, const struct stn_digest *cfg)
@@ -65,8 +60,8 @@ void stn_signed_config(struct stn_msg_round_config *config, const struct stn_dig
 
 void stn_signed_roster(struct stn_msg_roster *roster, const struct stn_digest *cfg, const struct stn_ident *by)
 {
-    struct roster_bytes bytes = of_roster(roster, cfg);
-    stn_ident_sign(roster->signature, by, LABEL_ROSTER, bytes.p, sizeof bytes.p);
+    struct stn_derive_round round = of_roster(roster, cfg);
+    stn_roster_sign(roster->signature, &round, by);
 }
 
 void stn_signed_result(struct stn_msg_result *result, const struct stn_digest *cfg, const struct stn_ident *by)
@@ -96,8 +91,8 @@ enum stn_code stn_signed_config_verify(const struct stn_msg_round_config *config
 enum stn_code stn_signed_roster_verify(const struct stn_msg_roster *roster, const struct stn_digest *cfg,
                                        const uint8_t by[static STN_IDENT_PUBLIC], struct stn_err *err)
 {
-    struct roster_bytes bytes = of_roster(roster, cfg);
-    return stn_ident_verify(roster->signature, by, LABEL_ROSTER, bytes.p, sizeof bytes.p, err);
+    struct stn_derive_round round = of_roster(roster, cfg);
+    return stn_roster_verify(roster->signature, &round, by, err);
 }
 
 enum stn_code stn_signed_result_verify(const struct stn_msg_result *result, const struct stn_digest *cfg,

@@ -2,7 +2,8 @@
  * it. Both ends build the same bytes here, little endian:
  *   config     cfg                                    by the coordinator, label "SA1/config"
  *   advertise  cfg                                    by the device, "SA1/advertise"
- *   roster     cfg, le32 members, root                by the coordinator, "SA1/roster"
+ *   roster     cfg, le32 members, R                   by the coordinator, "SA1/roster" (secagg/roster.h: R is the root,
+ *                                                     with the tier folded in where there is one)
  *   put_end    cfg, the upload's digest               by the device, "SA1/upload"
  *   result     cfg, the adapter's digest, le32 count  by the coordinator, "SA1/result"
  * The verifications give STN_DENIED when the signature is another's or of something else. Thread: any. */

@@ -192,8 +192,8 @@ static void walsh(double *v, size_t m)
     }
 }
 
-/* The mean of the round's deltas. */
-static void mean_of(const struct round *round, float *mean)
+/* The mean of the round's deltas; what those of each tier weigh. */
+static void mean_of(const struct round *round, float *mean, double *ret_by_tier)
 {
     const struct stn_msg_round_config *c = &round->config;
     const uint64_t d = c->n_values, modulus = (uint64_t)1 << c->bits;
@@ -207,10 +207,10 @@ static void mean_of(const struct round *round, float *mean)
     while (limb_bits < 31 && ((uint64_t)2 << limb_bits) - 1 <= most) {
         limb_bits++;
     }
-    static const unsigned extras[] = {1, 13, 1, 43, 32, 13}; /* count, weight, clipped, loss, tokens, the one tier */
+    static const unsigned extras[] = {1, 13, 1, 43, 32, 13}; /* count, weight, clipped, loss, tokens; each tier's weight */
     size_t length = n_blocks * m, at = length;
-    for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
-        length += (extras[i] + limb_bits - 1) / limb_bits;
+    for (size_t i = 0; i < 6 + (size_t)c->n_halvings; i++) {
+        length += (extras[i < 5 ? i : 5] + limb_bits - 1) / limb_bits;
     }
     uint64_t *sum = memory(length, sizeof *sum);
     uint32_t n = add_up(round, sum, length);
@@ -218,7 +218,17 @@ static void mean_of(const struct round *round, float *mean)
         take_masks(round, sum, length);
     }
     uint64_t count = extra(sum, &at, extras[0], limb_bits, modulus);
-    double weight = (double)extra(sum, &at, extras[1], limb_bits, modulus) / 4096;
+    double weight = (double)extra(sum, &at, extras[1], limb_bits, modulus) / 4096, by_tiers = 0;
+    for (int i = 2; i < 5; i++) {
+        (void)extra(sum, &at, extras[i], limb_bits, modulus);
+    }
+    for (uint32_t tier = 0; tier <= c->n_halvings; tier++) {
+        ret_by_tier[tier] = (double)extra(sum, &at, extras[5], limb_bits, modulus) / 4096;
+        by_tiers += ret_by_tier[tier];
+    }
+    if (by_tiers != weight) {
+        fail("tiers do not weigh what all do", round->folder);
+    }
     if (n == 0 || count != n || n != json_integer_value(json_object_get(round->release, "n_included"))) {
         fail("the kept updates are not those that were counted", round->folder);
     }
@@ -245,24 +255,47 @@ static void mean_of(const struct round *round, float *mean)
     free(sum);
 }
 
-/* The values that the round's factor has, in the adapter's order: A's come before their B's, product after product. */
-static size_t factor_of(const struct round *round, const struct stn_adapter *shape, size_t *ret)
+/* The values that the round's factor has, and the rank that each is of, in the adapter's order: A's come before their B's,
+ * product after product. */
+static size_t factor_of(const struct round *round, const struct stn_adapter *shape, size_t *ret, uint32_t *ret_rank)
 {
     size_t n = 0;
     for (size_t i = 0; i < shape->n_tensors; i++) {
         const struct stn_adapter_tensor *tensor = &shape->tensors[i];
         bool trains = round->config.factor == 0 || (round->config.factor == 2) == tensor->is_b;
         for (size_t k = 0; trains && k < (size_t)tensor->rows * tensor->cols; k++) {
+            ret_rank[n] = (uint32_t)(tensor->is_b ? k % tensor->cols : k / tensor->cols);
             ret[n++] = tensor->offset + k;
         }
     }
     return n;
 }
 
+/* Of mixed ranks: a rank's mean is over those who have trained it, and of ranks above the round's tier there is none. */
+static void weigh_ranks(const struct round *round, const struct stn_adapter *shape, const uint32_t *rank, size_t n,
+                        const double *by_tier, float *mean)
+{
+    const uint32_t left = shape->rank >> json_integer_value(json_object_get(round->release, "tier"));
+    double all = 0;
+    for (uint32_t tier = 0; tier <= round->config.n_halvings; tier++) {
+        all += by_tier[tier];
+    }
+    for (size_t i = 0; i < n && round->config.n_halvings > 0; i++) {
+        double has = 0;
+        for (uint32_t tier = 0; tier <= round->config.n_halvings; tier++) {
+            has += rank[i] < shape->rank >> tier ? by_tier[tier] : 0;
+        }
+        mean[i] = rank[i] < left && has > 0 ? (float)((double)mean[i] * (all / has)) : 0;
+    }
+}
+
 /* x, momentum (of the adapter): from one version to the next. */
 static void merge(const struct round *round, const struct stn_adapter *shape, float *x, float *momentum)
 {
-    size_t *at = memory(shape->n_values, sizeof *at), n = factor_of(round, shape, at);
+    size_t *at = memory(shape->n_values, sizeof *at);
+    uint32_t *rank = memory(shape->n_values, sizeof *rank);
+    size_t n = factor_of(round, shape, at, rank);
+    double by_tier[STN_MSG_HALVINGS + 1] = {0};
     float *mean = memory(n, sizeof *mean);
     const double rate = json_real_value(json_object_get(round->release, "outer_rate"));
     const double keep = json_real_value(json_object_get(round->release, "outer_momentum"));
@@ -270,7 +303,8 @@ static void merge(const struct round *round, const struct stn_adapter *shape, fl
     if (n != round->config.n_values) {
         fail("the round is not of its factor", round->folder);
     }
-    mean_of(round, mean);
+    mean_of(round, mean, by_tier);
+    weigh_ranks(round, shape, rank, n, by_tier, mean);
     for (size_t i = 0; i < n; i++) {
         float *value = &x[at[i]], *moment = &momentum[at[i]];
         if (is_nesterov) {
@@ -282,6 +316,7 @@ static void merge(const struct round *round, const struct stn_adapter *shape, fl
         }
     }
     free(mean);
+    free(rank);
     free(at);
 }
 

@@ -2,6 +2,7 @@
 """Secure rounds of real processes on loopback: a coordinator, its directory and agents, while a seeded script kills agents and the
 coordinator at drawn stages. What must hold: enough rounds end with a release, one that is driven beyond what SA1 bears ends void and
 releases nothing, every release is bit for bit what the accepted updates come to, each of them once, and the adapter improves.
+Those that are more than n_min train half the ranks at first: too few have the other half, which is in no release before they too have it.
 secure.py STERNA STERNAD STERNA_AGENT RECOMPUTE TOP     STERNA_FULL=1: 20 agents, 5 rounds, 6 agents and 2 coordinators killed;
 STERNA_SECURE_SEED draws other stages."""
 import json, os, random, re, shutil, signal, sqlite3, subprocess, sys, tempfile, time
@@ -12,6 +13,7 @@ from port import free_port
 
 FULL = os.environ.get("STERNA_FULL") == "1"
 N, N_MIN, ROUNDS, AGENT_KILLS, COORDINATOR_KILLS = (20, 8, 5, 6, 2) if FULL else (7, 5, 2, 2, 1)
+NARROW = range(N_MIN, N)
 SEED = int(os.environ.get("STERNA_SECURE_SEED", "3"))
 rng = random.Random(SEED)
 folder = tempfile.mkdtemp(prefix="sterna-secure-")
@@ -65,6 +67,12 @@ def start_coordinator():
     start("coordinator", "log", sternad, "run", "--config", fleet + "/sternad.conf")
 
 
+def set_rank(i, rank):
+    path = f"{folder}/a{i}/agent.conf"
+    text = re.sub("(# )?rank = .*", f"rank = {rank}", open(path).read())
+    open(path, "w").write(text)
+
+
 def start_agent(i):
     start(i, f"a{i}/log", agent, "run", "--config", f"{folder}/a{i}/agent.conf")
 
@@ -97,6 +105,8 @@ name = home
 rounds = 0
 [model]
 base = {base}
+rank = 8
+halvings = 1
 [train]
 local_steps = 4
 batch_examples = 8
@@ -122,6 +132,8 @@ lora = both
         text = text.replace("# threads = 0", "threads = 1\nbackend = cpu").replace("# upload_kbps = 0", "upload_kbps = 4000")
         text = text.replace("# data.TASK = PATH", f"data.home = {folder}/data/home-{i:02d}.jsonl")
         open(path, "w").write(text.replace("[agent]\n", f"[agent]\nmodel = {base}\n", 1))
+        if i in NARROW:
+            set_rank(i, 4)
         with open(f"{folder}/a{i}/keys/device.key", "rb") as f:
             agents[f.read()[40:48].hex()] = i
     for i in range(N):
@@ -245,7 +257,22 @@ def drive_beyond_the_bound(log):
         e == "merged" and n > number and device == "-" for e, n, device, _ in log.seen))
 
 
+def widen(log):
+    """The devices that have trained half the ranks train all: so does a round, then."""
+    check("ranks that n_min devices at most have trained are in no release", tiers() == {1}, tiers())
+    for i in NARROW:
+        end_well(i)
+        set_rank(i, 8)
+        start_agent(i)
+    until("a round of all ranks is released", 300, lambda: log.news() is None or 0 in tiers())
+
+
 # ---- what must hold ----
+
+
+def tiers():
+    kept = fleet + "/kept"
+    return {json.load(open(f"{kept}/{name}/release.json"))["tier"] for name in os.listdir(kept) if os.path.exists(f"{kept}/{name}/release.json")}
 
 
 def check_accepted(log):
@@ -288,6 +315,8 @@ def main():
     kill_through_rounds(log)
     drive_beyond_the_bound(log)
     print(f"{time.monotonic() - BEGAN:5.1f} s: a later one is released")
+    widen(log)
+    print(f"{time.monotonic() - BEGAN:5.1f} s: one of all ranks is")
     end_well("coordinator")
     log.news()
     check_accepted(log)

@@ -6,6 +6,7 @@
 #include "channel/signed.h"
 #include "client/shell/genuine.h"
 #include "crypto/entropy.h"
+#include "secagg/roster.h"
 
 static struct stn_ident coordinator, liar;
 static struct stn_msg msg;
@@ -81,6 +82,29 @@ START_TEST(a_roster_is_of_this_round_and_of_this_size)
 }
 END_TEST
 
+/* The coordinator's core has signed R already; what its shell signs is the same. */
+START_TEST(a_roster_of_mixed_ranks_is_signed_with_its_tier)
+{
+    struct stn_derive_round round = {.cfg = cfg, .n = 6};
+    uint8_t signature[STN_IDENT_SIGNATURE];
+    memset(round.root.bytes, 9, sizeof round.root.bytes);
+    msg.type = STN_MSG_ROSTER;
+    msg.roster.n_members = 6;
+    msg.roster.tier = 1;
+    memcpy(msg.roster.root, round.root.bytes, sizeof msg.roster.root);
+    round.root = stn_roster_fold(&round.root, 1);
+    stn_roster_sign(signature, &round, &coordinator);
+    memcpy(msg.roster.signature, signature, sizeof signature);
+    ck_assert_int_eq(hear(), STN_OK);
+    stn_signed_roster(&msg.roster, &cfg, &coordinator);
+    ck_assert_mem_eq(msg.roster.signature, signature, sizeof signature);
+    msg.roster.tier = 0; /* nobody is told another tier behind the signature */
+    ck_assert_int_eq(hear(), STN_DENIED);
+    msg.roster.tier = 2;
+    ck_assert_int_eq(hear(), STN_DENIED);
+}
+END_TEST
+
 START_TEST(a_result_names_one_adapter)
 {
     msg.type = STN_MSG_RESULT;
@@ -115,6 +139,7 @@ Suite *suite(void)
     tcase_add_test(c, a_config_has_a_name_only_when_the_pinned_key_signed_it);
     tcase_add_test(c, a_config_that_was_changed_behind_its_signature_has_none);
     tcase_add_test(c, a_roster_is_of_this_round_and_of_this_size);
+    tcase_add_test(c, a_roster_of_mixed_ranks_is_signed_with_its_tier);
     tcase_add_test(c, a_result_names_one_adapter);
     tcase_add_test(c, what_carries_no_signature_is_not_asked_for_one);
     suite_add_tcase(s, c);
