@@ -20,6 +20,7 @@
 #include "io/link.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
+#include "tests/lib/raw.h"
 
 static struct stn_loop *loop;
 static struct stn_mailbox *mailbox;
@@ -441,32 +442,6 @@ END_TEST
 
 /* ---- hostile ends ---- */
 
-static int raw_connect(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(stn_link_port(server)),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    return fd;
-}
-
-/* True when the server ends the connection within some seconds. */
-static bool is_ended(int fd)
-{
-    struct timeval limit = {.tv_sec = 5};
-    char bytes[64];
-    ssize_t n = 1;
-    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
-    while (n > 0) {
-        n = recv(fd, bytes, sizeof bytes, 0);
-    }
-    bool ended = n == 0 || errno == ECONNRESET;
-    (void)close(fd);
-    return ended;
-}
-
 static const uint8_t hello_req[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
 static const uint8_t hello_pub[8] = {0, 'S', 'P', 0, 0, 0x20, 0, 0};
 
@@ -488,14 +463,14 @@ START_TEST(garbage_and_oversize_end_their_connection_and_nobody_elses)
     open_all();
     connect_both(NULL, echo);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        int fd = raw_connect();
+        int fd = stn_raw_connect(stn_link_port(server));
         ck_assert_int_eq(send(fd, ends[i].hello, 8, MSG_NOSIGNAL), 8);
         if (ends[i].size > 0) {
             (void)send(fd, ends[i].then, ends[i].size, MSG_NOSIGNAL);
         }
-        ck_assert_msg(is_ended(fd), "case %zu goes on", i);
+        ck_assert_msg(stn_raw_is_ended(fd), "case %zu goes on", i);
     }
-    int idle = raw_connect(); /* and one that says nothing at all */
+    int idle = stn_raw_connect(stn_link_port(server)); /* and one that says nothing at all */
     ask(5000, 5000);
     run_until_told(1);
     ck_assert_uint_eq(n_codes[STN_OK], 1);
@@ -513,7 +488,7 @@ static void *reset_many(void *arg)
     stn_rng_init(&rng, 3);
     for (int i = 0; i < *(const int *)arg; i++) {
         uint8_t hello[8];
-        int fd = raw_connect();
+        int fd = stn_raw_connect(stn_link_port(server));
         ck_assert_int_eq(send(fd, hello_req, 8, MSG_NOSIGNAL), 8);
         ck_assert_int_eq(recv(fd, hello, 8, MSG_WAITALL), 8);
         ck_assert_int_eq(send(fd, request, sizeof request, MSG_NOSIGNAL), sizeof request);
@@ -551,9 +526,9 @@ START_TEST(one_connection_more_than_the_limit_is_closed_as_it_comes)
     connect_both(&options, echo);
     ask(10, 5000);
     run_until_told(1);
-    int fd = raw_connect();
+    int fd = stn_raw_connect(stn_link_port(server));
     ck_assert_int_eq(send(fd, hello_req, 8, MSG_NOSIGNAL), 8);
-    ck_assert(is_ended(fd));
+    ck_assert(stn_raw_is_ended(fd));
     ask(10, 5000);
     run_until_told(2);
     ck_assert_uint_eq(n_codes[STN_OK], 2);
