@@ -120,6 +120,7 @@ SHAPE(get_leaves, get_leaves, NULL);
 static const struct stn_codec_row get_chunk_rows[] = {
     FIXED(1, stn_msg_get_chunk, digest),
     U32(2, stn_msg_get_chunk, index, 0, STN_MSG_LEAVES - 1),
+    U32(3, stn_msg_get_chunk, n, 1, STN_MSG_CHUNKS),
 };
 SHAPE(get_chunk, get_chunk, NULL);
 
@@ -155,7 +156,7 @@ SHAPE(put_begin, put_begin, NULL);
 static const struct stn_codec_row put_chunk_rows[] = {
     ROUND(stn_msg_put_chunk),
     U32(2, stn_msg_put_chunk, index, 0, STN_MSG_LEAVES - 1),
-    DATA(3, stn_msg_put_chunk, data, size, STN_MSG_CHUNK),
+    DATA(3, stn_msg_put_chunk, data, size, STN_MSG_CHUNKS * STN_MSG_CHUNK),
 };
 SHAPE(put_chunk, put_chunk, NULL);
 
@@ -251,7 +252,7 @@ SHAPE(leaves, leaves, NULL);
 static const struct stn_codec_row chunk_rows[] = {
     FIXED(1, stn_msg_chunk, digest),
     U32(2, stn_msg_chunk, index, 0, STN_MSG_LEAVES - 1),
-    DATA(3, stn_msg_chunk, data, size, STN_MSG_CHUNK),
+    DATA(3, stn_msg_chunk, data, size, STN_MSG_CHUNKS * STN_MSG_CHUNK),
 };
 SHAPE(chunk, chunk, NULL);
 

@@ -36,6 +36,7 @@
 #define STN_MSG_NAME 64               /* a task's name with its zero: [a-z0-9._-]+ */
 #define STN_MSG_TASKS 16              /* tasks in one check-in */
 #define STN_MSG_CHUNK (256u * 1024)   /* bytes of a blob's or an upload's chunk */
+#define STN_MSG_CHUNKS 3              /* of them in one message */
 #define STN_MSG_LEAVES 16384          /* chunks of one blob: 4 GiB */
 #define STN_MSG_BYTES (1024u * 1024 - 4096) /* one encoded message */
 #define STN_MSG_VALUES (1u << 28)     /* values of an adapter */
@@ -146,6 +147,7 @@ struct stn_msg_get_leaves {
 struct stn_msg_get_chunk {
     struct stn_digest digest;
     uint32_t index;
+    uint32_t n; /* that many from index on, or as many as there are: 1 to STN_MSG_CHUNKS */
 };
 struct stn_msg_join {
     char task[STN_MSG_NAME];
@@ -180,7 +182,7 @@ struct stn_msg_put_begin {
 };
 struct stn_msg_put_chunk {
     struct stn_round_id round;
-    uint32_t index;
+    uint32_t index; /* of the first of 1 to STN_MSG_CHUNKS whole ones */
     uint32_t size;
     const uint8_t *data;
 };
@@ -249,7 +251,7 @@ struct stn_msg_leaves {
 };
 struct stn_msg_chunk {
     struct stn_digest digest;
-    uint32_t index;
+    uint32_t index; /* of the first */
     uint32_t size;
     const uint8_t *data;
 };

@@ -98,10 +98,10 @@ static enum stn_code count_upload(struct stn_bench_device *device, struct stn_er
     const struct stn_msg lacks = {
         .type = STN_MSG_MISSING, .missing = {.round = *round, .n_chunks = n, .n_missing = n, .missing = missing}};
     enum stn_code code = count_pair(device, &begin, &lacks, err);
-    for (uint32_t i = 0; i < n && code == STN_OK; i++) {
+    for (uint32_t i = 0; i < n && code == STN_OK; i += STN_MSG_CHUNKS) {
         const struct stn_msg chunk = {.type = STN_MSG_PUT_CHUNK,
                                       .put_chunk = {.round = *round, .index = i,
-                                                    .size = (uint32_t)stn_digest_chunk_size(size, i),
+                                                    .size = (uint32_t)stn_digest_run_size(size, i, STN_MSG_CHUNKS),
                                                     .data = device->packed + i * STN_DIGEST_CHUNK}};
         code = count_pair(device, &chunk, &ok, err);
     }

@@ -38,13 +38,19 @@ static void ask_more(struct stn_fetch *fetch)
             continue;
         }
         slot->fetch = fetch;
-        slot->index = (uint32_t)fetch->next++;
+        slot->index = (uint32_t)fetch->next;
+        slot->n = 0;
+        while (slot->n < STN_MSG_CHUNKS && fetch->next < stn_parts_n(fetch->incoming.parts) &&
+               !stn_parts_has(fetch->incoming.parts, fetch->next)) {
+            slot->n++;
+            fetch->next++;
+        }
         slot->ask.told = on_chunk;
         fetch->n_out++;
         stn_dialog_ask(fetch->dialog, &slot->ask,
                        &(struct stn_msg){.type = STN_MSG_GET_CHUNK,
-                                         .get_chunk = {.digest = fetch->blob.digest, .index = slot->index}},
-                       STN_FETCH_MS);
+                                         .get_chunk = {.digest = fetch->blob.digest, .index = slot->index, .n = slot->n}},
+                       slot->n * STN_FETCH_MS);
     }
 }
 
@@ -58,6 +64,18 @@ static void go_on(struct stn_fetch *fetch)
     }
 }
 
+static enum stn_code take(struct stn_fetch *fetch, const struct stn_msg_chunk *chunk, uint32_t n, struct stn_err *err)
+{
+    enum stn_code code = STN_OK;
+    const uint8_t *at = chunk->data;
+    for (uint32_t i = chunk->index; i < chunk->index + n && code == STN_OK; i++) {
+        size_t size = stn_parts_chunk_size(fetch->incoming.parts, i);
+        code = stn_blob_take_chunk(&fetch->incoming, i, at, size, err);
+        at += size;
+    }
+    return code;
+}
+
 static void on_chunk(struct stn_dialog_ask *ask, enum stn_code code, const struct stn_msg *reply)
 {
     struct stn_fetch_slot *slot = STN_LIST_OF(ask, struct stn_fetch_slot, ask);
@@ -69,11 +87,12 @@ static void on_chunk(struct stn_dialog_ask *ask, enum stn_code code, const struc
         return;
     }
     const struct stn_msg_chunk *chunk = &reply->chunk;
-    if (chunk->index != slot->index || !stn_digest_equal(&chunk->digest, &fetch->blob.digest)) {
+    if (chunk->index != slot->index || chunk->size != stn_digest_run_size(fetch->blob.size, slot->index, slot->n) ||
+        !stn_digest_equal(&chunk->digest, &fetch->blob.digest)) {
         fail(fetch, STN_INVALID, "a chunk");
         return;
     }
-    code = stn_blob_take_chunk(&fetch->incoming, chunk->index, chunk->data, chunk->size, &err);
+    code = take(fetch, chunk, slot->n, &err);
     if (code != STN_OK) {
         end(fetch, code, &err);
         return;

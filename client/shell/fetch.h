@@ -1,4 +1,4 @@
-/* fetch: brings a blob into the store, several chunks at a time, from where an earlier try stopped. Every chunk is
+/* fetch: brings a blob into the store, several chunks at a time, in runs, from where an earlier try stopped. Every chunk is
  * checked against its leaf before it is written. Thread: the loop's. */
 #ifndef STN_CLIENT_SHELL_FETCH_H
 #define STN_CLIENT_SHELL_FETCH_H
@@ -6,14 +6,14 @@
 #include "blob/blob.h"
 #include "client/shell/dialog.h"
 
-#define STN_FETCH_WINDOW 4
+#define STN_FETCH_WINDOW 2 /* messages, of STN_MSG_CHUNKS each */
 #define STN_FETCH_MS 30000 /* for one chunk */
 
 struct stn_fetch;
 struct stn_fetch_slot {
     struct stn_dialog_ask ask;
     struct stn_fetch *fetch;
-    uint32_t index;
+    uint32_t index, n; /* chunks that it asks for */
 };
 
 /* Zeroed with the first four set is ready. */

@@ -28,7 +28,7 @@ static enum stn_code code_of(enum stn_code code, const struct stn_msg *reply)
 
 static void on_put(struct stn_dialog_ask *ask, enum stn_code code, const struct stn_msg *reply);
 
-/* How long the next chunk has to wait for its turn. */
+/* How long the next run has to wait for its turn. */
 static uint64_t pace_ms(struct stn_send *send, size_t size)
 {
     uint64_t now_ms = stn_loop_now_ms(send->loop);
@@ -42,9 +42,19 @@ static uint64_t pace_ms(struct stn_send *send, size_t size)
     return 0;
 }
 
-static void put(struct stn_send *send, struct stn_send_slot *slot, uint32_t index)
+/* How many of what is missing go together. */
+static size_t run_at(const struct stn_send *send, size_t at)
 {
-    size_t size = stn_digest_chunk_size(send->size, index);
+    size_t n = 1, most = send->kbps == 0 ? STN_MSG_CHUNKS : 1;
+    while (n < most && at + n < send->n_missing && send->missing[at + n] == send->missing[at] + n) {
+        n++;
+    }
+    return n;
+}
+
+static void put(struct stn_send *send, struct stn_send_slot *slot, uint32_t index, size_t n)
+{
+    size_t size = stn_digest_run_size(send->size, index, n);
     slot->send = send;
     slot->ask.told = on_put;
     send->n_out++;
@@ -52,7 +62,7 @@ static void put(struct stn_send *send, struct stn_send_slot *slot, uint32_t inde
                    &(struct stn_msg){.type = STN_MSG_PUT_CHUNK,
                                      .put_chunk = {.round = send->round, .index = index, .size = (uint32_t)size,
                                                    .data = send->data + (size_t)index * STN_DIGEST_CHUNK}},
-                   STN_SEND_MS);
+                   (uint32_t)n * STN_SEND_MS);
 }
 
 static void go_on(struct stn_send *send)
@@ -62,13 +72,14 @@ static void go_on(struct stn_send *send)
             continue;
         }
         uint32_t index = send->missing[send->next];
-        uint64_t wait_ms = pace_ms(send, stn_digest_chunk_size(send->size, index));
+        size_t n = run_at(send, send->next);
+        uint64_t wait_ms = pace_ms(send, stn_digest_run_size(send->size, index, n));
         if (wait_ms > 0) {
             stn_loop_arm(send->loop, &send->timer, wait_ms);
             return;
         }
-        send->next++;
-        put(send, &send->slots[i], index);
+        send->next += n;
+        put(send, &send->slots[i], index, n);
     }
     if (send->n_out == 0 && send->next == send->n_missing) {
         end(send, STN_OK);

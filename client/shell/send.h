@@ -1,11 +1,11 @@
 /* send: the packed vector, which lies in memory, to the coordinator: put_begin says what is missing, and that leaves, several
- * chunks at a time. Each is acknowledged once it is kept. Paced when the owner says how fast. Thread: the loop's. */
+ * chunks at a time, in runs. Each run is acknowledged once it is kept. One chunk is a run when the owner says how fast. Thread: the loop's. */
 #ifndef STN_CLIENT_SHELL_SEND_H
 #define STN_CLIENT_SHELL_SEND_H
 
 #include "client/shell/dialog.h"
 
-#define STN_SEND_WINDOW 4
+#define STN_SEND_WINDOW 2 /* messages, of STN_MSG_CHUNKS each */
 #define STN_SEND_MS 30000 /* for one chunk */
 
 struct stn_send;

@@ -167,8 +167,8 @@ enum stn_code stn_blob_leaves(const struct stn_blob_store *store, const struct s
     return STN_OK;
 }
 
-enum stn_code stn_blob_chunk(const struct stn_blob_store *store, const struct stn_digest *digest, size_t i, void *p,
-                             size_t *ret_size, struct stn_err *err)
+enum stn_code stn_blob_chunks(const struct stn_blob_store *store, const struct stn_digest *digest, size_t i, size_t n, void *p,
+                              size_t *ret_size, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
     stn_blob_path(store, digest, path);
@@ -176,13 +176,13 @@ enum stn_code stn_blob_chunk(const struct stn_blob_store *store, const struct st
     uint64_t size;
     enum stn_code code = stn_file_size(path, &size, err);
     if (code == STN_OK && i >= stn_digest_n_chunks(size)) {
-        code = stn_err_set(err, STN_NOT_FOUND, "%s: no chunk %zu", path, i);
+        code = stn_err_set(err, STN_INVALID, "%s: no chunk %zu", path, i);
     }
     if (code == STN_OK) {
         code = stn_file_open(&fd, path, STN_FILE_READ, 0, err);
     }
     if (code == STN_OK) {
-        *ret_size = stn_digest_chunk_size(size, i);
+        *ret_size = stn_digest_run_size(size, i, n);
         code = stn_file_pread(fd, path, p, *ret_size, (uint64_t)i * STN_DIGEST_CHUNK, err);
     }
     stn_file_close(fd);

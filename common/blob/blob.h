@@ -40,9 +40,9 @@ enum stn_code stn_blob_name_file(const char *path, struct stn_digest *ret, uint6
  * when the file is no longer what its name says. */
 enum stn_code stn_blob_leaves(const struct stn_blob_store *store, const struct stn_digest *digest,
                               struct stn_digest **ret, size_t *ret_n, uint64_t *ret_size, struct stn_err *err) STN_CHECKED;
-/* Chunk i into p (STN_DIGEST_CHUNK bytes of room). */
-enum stn_code stn_blob_chunk(const struct stn_blob_store *store, const struct stn_digest *digest, size_t i, void *p,
-                             size_t *ret_size, struct stn_err *err) STN_CHECKED;
+/* n chunks from i on, or as many as there are, into p (n * STN_DIGEST_CHUNK bytes of room). STN_INVALID: there is no chunk i. */
+enum stn_code stn_blob_chunks(const struct stn_blob_store *store, const struct stn_digest *digest, size_t i, size_t n, void *p,
+                              size_t *ret_size, struct stn_err *err) STN_CHECKED;
 
 /* A blob that arrives. Chunks that came before a restart are checked again and kept. Whole ones are checked a few at a
  * time, side by side, before they are written. */

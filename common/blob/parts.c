@@ -15,7 +15,7 @@ struct stn_parts {
     int part_fd, have_fd;
     uint64_t size;
     size_t n, n_missing;
-    uint8_t *have; /* (n) 1: the chunk is there */
+    uint8_t *have; /* (n) 1: the chunk is there; else 0 */
 };
 
 static enum stn_code name_files(struct stn_parts *parts, const char *path, struct stn_err *err)
@@ -131,26 +131,42 @@ size_t stn_parts_chunk_size(const struct stn_parts *parts, size_t i)
     return stn_digest_chunk_size(parts->size, i);
 }
 
-static enum stn_code mark(struct stn_parts *parts, size_t i, uint8_t there, struct stn_err *err)
+/* n chunks from i on, none of which is there. */
+static enum stn_code put_missing(struct stn_parts *parts, size_t i, size_t n, const void *p, size_t size, struct stn_err *err)
 {
-    enum stn_code code = stn_file_pwrite(parts->have_fd, parts->have_path, &there, 1, i, err);
-    if (code == STN_OK && parts->have[i] != there) {
-        parts->have[i] = there;
-        parts->n_missing = there == 1 ? parts->n_missing - 1 : parts->n_missing + 1;
+    enum stn_code code = stn_file_pwrite(parts->part_fd, parts->part, p, size, (uint64_t)i * STN_DIGEST_CHUNK, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    memset(parts->have + i, 1, n);
+    code = stn_file_pwrite(parts->have_fd, parts->have_path, parts->have + i, n, i, err);
+    if (code == STN_OK) {
+        parts->n_missing -= n;
+    } else {
+        memset(parts->have + i, 0, n);
     }
     return code;
 }
 
 enum stn_code stn_parts_put(struct stn_parts *parts, size_t i, const void *p, size_t size, struct stn_err *err)
 {
-    if (i >= parts->n || size != stn_parts_chunk_size(parts, i)) {
-        return stn_err_set(err, STN_INVALID, "%s: chunk %zu of %zu with %zu bytes does not fit", parts->path, i, parts->n, size);
+    const uint8_t *bytes = p;
+    size_t end = i + (size + STN_DIGEST_CHUNK - 1) / STN_DIGEST_CHUNK;
+    if (i >= parts->n || end == i || size != stn_digest_run_size(parts->size, i, end - i)) {
+        return stn_err_set(err, STN_INVALID, "%s: %zu bytes from chunk %zu of %zu on do not fit", parts->path, size, i, parts->n);
     }
-    if (parts->have[i] == 1) {
-        return STN_OK;
+    enum stn_code code = STN_OK;
+    for (size_t at = i, next; code == STN_OK && at < end; at = next) {
+        next = at + 1;
+        while (next < end && parts->have[next] == parts->have[at]) {
+            next++;
+        }
+        if (parts->have[at] != 1) {
+            code = put_missing(parts, at, next - at, bytes + (at - i) * STN_DIGEST_CHUNK,
+                               stn_digest_run_size(parts->size, at, next - at), err);
+        }
     }
-    enum stn_code code = stn_file_pwrite(parts->part_fd, parts->part, p, size, (uint64_t)i * STN_DIGEST_CHUNK, err);
-    return code == STN_OK ? mark(parts, i, 1, err) : code;
+    return code;
 }
 
 enum stn_code stn_parts_get(const struct stn_parts *parts, size_t i, void *p, size_t *ret_size, struct stn_err *err)
@@ -163,7 +179,9 @@ enum stn_code stn_parts_get(const struct stn_parts *parts, size_t i, void *p, si
 enum stn_code stn_parts_forget(struct stn_parts *parts, size_t i, struct stn_err *err)
 {
     assert(i < parts->n);
-    return mark(parts, i, 0, err);
+    parts->n_missing += parts->have[i] == 1;
+    parts->have[i] = 0;
+    return stn_file_pwrite(parts->have_fd, parts->have_path, parts->have + i, 1, i, err);
 }
 
 enum stn_code stn_parts_finish(struct stn_parts *parts, struct stn_err *err)

@@ -26,7 +26,8 @@ size_t stn_parts_next_missing(const struct stn_parts *parts, size_t i);
 /* The bytes that chunk i has when it is whole. */
 size_t stn_parts_chunk_size(const struct stn_parts *parts, size_t i);
 
-/* STN_INVALID for a number or size that does not fit. A chunk that is there already is not written again. */
+/* Whole chunks, from i on, that lie one behind the other in p. STN_INVALID for a number or size that does not fit. What is there
+ * already is not written again. */
 enum stn_code stn_parts_put(struct stn_parts *parts, size_t i, const void *p, size_t size, struct stn_err *err) STN_CHECKED;
 /* Chunk i back into p (STN_DIGEST_CHUNK bytes of room), to check it. */
 enum stn_code stn_parts_get(const struct stn_parts *parts, size_t i, void *p, size_t *ret_size, struct stn_err *err) STN_CHECKED;

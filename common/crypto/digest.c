@@ -157,11 +157,16 @@ uint64_t stn_digest_n_chunks(uint64_t size)
 
 size_t stn_digest_chunk_size(uint64_t size, uint64_t i)
 {
+    return stn_digest_run_size(size, i, 1);
+}
+
+size_t stn_digest_run_size(uint64_t size, uint64_t i, size_t n)
+{
     if (i >= stn_digest_n_chunks(size)) {
         return 0;
     }
     uint64_t left = size - i * STN_DIGEST_CHUNK;
-    return left < STN_DIGEST_CHUNK ? (size_t)left : STN_DIGEST_CHUNK;
+    return left < n * STN_DIGEST_CHUNK ? (size_t)left : n * STN_DIGEST_CHUNK;
 }
 
 static struct stn_digest name_of(uint64_t size, const struct stn_digest *root)

@@ -88,5 +88,7 @@ bool stn_digest_tree_check(const struct stn_digest *leaves, size_t n, uint64_t s
 
 /* How many bytes chunk number i of a blob of size bytes has; 0 past the last. */
 size_t stn_digest_chunk_size(uint64_t size, uint64_t i);
+/* And n of them from i on, or as many as there are. n is small. */
+size_t stn_digest_run_size(uint64_t size, uint64_t i, size_t n);
 
 #endif

@@ -297,11 +297,11 @@ static void get_chunk(struct stn_service *service, struct ticket *ticket, const 
     const struct stn_msg_get_chunk *get = &msg->get_chunk;
     enum stn_code code = STN_DENIED;
     stn_buf_clear(&service->read);
-    uint8_t *data = stn_buf_extend(&service->read, STN_DIGEST_CHUNK);
+    uint8_t *data = stn_buf_extend(&service->read, STN_MSG_CHUNKS * STN_DIGEST_CHUNK);
     if (data == NULL) {
         code = STN_MEMORY;
     } else if (stn_coordinator_may_get(service->coordinator, &get->digest)) {
-        code = stn_blob_chunk(&service->blobs, &get->digest, get->index, data, &size, &err);
+        code = stn_blob_chunks(&service->blobs, &get->digest, get->index, get->n, data, &size, &err);
         if (code != STN_OK && code != STN_INVALID) {
             stn_log_err(STN_LOG_ERROR, "blob_lost", &err);
         }

@@ -30,7 +30,7 @@ static const struct stn_msg messages[STN_SAY_MESSAGES] = {
                                             .loss_after = 1.0 / 3,
                                             .kept_old = true}}}}},
     {.type = STN_MSG_GET_LEAVES, .get_leaves = {.digest = {{11, [31] = 12}}}},
-    {.type = STN_MSG_GET_CHUNK, .get_chunk = {.digest = {{13}}, .index = 16383}},
+    {.type = STN_MSG_GET_CHUNK, .get_chunk = {.digest = {{13}}, .index = 16383, .n = 3}},
     {.type = STN_MSG_JOIN,
      .join = {.task = "a", .lease = UINT64_MAX, .version = 9, .n_samples = 1ull << 40, .tier = 2}},
     {.type = STN_MSG_ADVERTISE,

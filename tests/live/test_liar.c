@@ -236,7 +236,7 @@ static struct stn_msg answer(const struct stn_msg *msg)
         return (struct stn_msg){
             .type = STN_MSG_CHUNK_IS,
             .chunk = {.digest = adapter.digest, .index = msg->get_chunk.index,
-                      .size = (uint32_t)stn_digest_chunk_size(adapter.size, msg->get_chunk.index),
+                      .size = (uint32_t)stn_digest_run_size(adapter.size, msg->get_chunk.index, msg->get_chunk.n),
                       .data = adapter_bytes.data + msg->get_chunk.index * STN_DIGEST_CHUNK}};
     case STN_MSG_JOIN:
         return config;

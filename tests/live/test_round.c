@@ -254,7 +254,7 @@ static void fetch(struct device *device, const struct stn_blob_ref *blob)
     struct stn_buf bytes = {0};
     ck_assert_uint_eq(leaves.leaves.size, blob->size);
     for (uint32_t i = 0; i < leaves.leaves.n_leaves; i++) {
-        get = (struct stn_msg){.type = STN_MSG_GET_CHUNK, .get_chunk = {.digest = blob->digest, .index = i}};
+        get = (struct stn_msg){.type = STN_MSG_GET_CHUNK, .get_chunk = {.digest = blob->digest, .index = i, .n = 1}};
         struct stn_msg chunk = expect(device, &get, STN_MSG_CHUNK_IS);
         ck_assert(stn_buf_add(&bytes, chunk.chunk.data, chunk.chunk.size));
     }

@@ -47,7 +47,7 @@ static enum stn_code carry(struct stn_blob_incoming *incoming, size_t i)
 {
     static uint8_t chunk[STN_DIGEST_CHUNK];
     size_t n;
-    OK(stn_blob_chunk(&here, &digest, i, chunk, &n, &err));
+    OK(stn_blob_chunks(&here, &digest, i, 1, chunk, &n, &err));
     return stn_blob_take_chunk(incoming, i, chunk, n, &err);
 }
 
@@ -93,6 +93,54 @@ START_TEST(a_chunk_that_the_disk_lost_is_asked_for_again)
     OK(stn_blob_begin(&incoming, &there, &digest, size, leaves, n_leaves, &err));
     ck_assert_uint_eq(stn_parts_n_missing(incoming.parts), 4);
     stn_blob_stop(&incoming);
+}
+END_TEST
+
+START_TEST(a_run_of_chunks_is_kept_where_it_is_missing_and_only_whole)
+{
+    static uint8_t run[sizeof bytes];
+    const size_t chunk = STN_DIGEST_CHUNK;
+    char path[STN_FILE_PATH_MAX];
+    struct stn_parts *parts = NULL;
+    struct stn_buf file = {0};
+    (void)snprintf(path, sizeof path, "%s/upload", folder);
+    OK(stn_parts_open(&parts, path, sizeof bytes, &err));
+    const struct {
+        size_t i, size;
+    } wrong[] = {{0, 0}, {0, chunk - 1}, {0, chunk + 1}, {0, sizeof bytes + 1}, {2, 2 * chunk}, {3, chunk}, {4, 1}, {SIZE_MAX, 1}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_assert_int_eq(stn_parts_put(parts, wrong[i].i, bytes, wrong[i].size, &err), STN_INVALID);
+    }
+    ck_assert_uint_eq(stn_parts_n_missing(parts), 4);
+    OK(stn_parts_put(parts, 1, bytes + chunk, chunk, &err));
+    ck_assert_uint_eq(stn_parts_n_missing(parts), 3);
+    memset(run, 7, sizeof run);
+    memcpy(run, bytes, chunk);
+    memcpy(run + 2 * chunk, bytes + 2 * chunk, sizeof run - 2 * chunk);
+    OK(stn_parts_put(parts, 0, run, sizeof run, &err)); /* all but the one that is there */
+    ck_assert_uint_eq(stn_parts_n_missing(parts), 0);
+    stn_parts_close(parts);
+    OK(stn_parts_open(&parts, path, sizeof bytes, &err));
+    ck_assert_uint_eq(stn_parts_n_missing(parts), 0);
+    OK(stn_parts_finish(parts, &err));
+    stn_parts_close(parts);
+    OK(stn_file_read(path, sizeof bytes, &file, &err));
+    ck_assert_mem_eq(file.data, bytes, sizeof bytes);
+    stn_buf_fini(&file);
+}
+END_TEST
+
+START_TEST(a_run_of_a_blob_ends_with_it)
+{
+    static uint8_t run[3 * STN_DIGEST_CHUNK];
+    size_t n;
+    OK(stn_blob_chunks(&here, &digest, 0, 3, run, &n, &err));
+    ck_assert_uint_eq(n, sizeof run);
+    ck_assert_mem_eq(run, bytes, n);
+    OK(stn_blob_chunks(&here, &digest, 2, 3, run, &n, &err));
+    ck_assert_uint_eq(n, sizeof bytes - 2 * STN_DIGEST_CHUNK);
+    ck_assert_mem_eq(run, bytes + 2 * STN_DIGEST_CHUNK, n);
+    ck_assert_int_eq(stn_blob_chunks(&here, &digest, 4, 1, run, &n, &err), STN_INVALID);
 }
 END_TEST
 
@@ -191,6 +239,8 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_blob_crosses_in_any_order_and_over_restarts);
     tcase_add_test(t, a_chunk_that_the_disk_lost_is_asked_for_again);
+    tcase_add_test(t, a_run_of_chunks_is_kept_where_it_is_missing_and_only_whole);
+    tcase_add_test(t, a_run_of_a_blob_ends_with_it);
     tcase_add_test(t, wrong_bytes_and_wrong_leaves_are_refused);
     tcase_add_test(t, leaves_that_are_torn_or_wrong_or_gone_are_made_again);
     tcase_add_test(t, a_file_that_changed_under_its_name_is_found_out);

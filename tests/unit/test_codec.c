@@ -218,14 +218,14 @@ END_TEST
 
 START_TEST(the_biggest_messages_fit_and_one_unit_more_does_not)
 {
-    static uint8_t chunk[STN_MSG_CHUNK + 1];
+    static uint8_t chunks[STN_MSG_CHUNKS * STN_MSG_CHUNK + 1];
     static struct stn_digest leaves[STN_MSG_LEAVES + 1];
     static uint32_t missing[STN_MSG_LEAVES + 1];
     for (uint32_t i = 0; i <= STN_MSG_LEAVES; i++) {
         missing[i] = i;
     }
     struct stn_msg msgs[3] = {
-        {.type = STN_MSG_PUT_CHUNK, .put_chunk = {.size = STN_MSG_CHUNK, .data = chunk}},
+        {.type = STN_MSG_PUT_CHUNK, .put_chunk = {.size = sizeof chunks - 1, .data = chunks}},
         {.type = STN_MSG_LEAVES_ARE, .leaves = {.n_leaves = STN_MSG_LEAVES, .leaves = leaves}},
         {.type = STN_MSG_MISSING,
          .missing = {.n_chunks = STN_MSG_LEAVES, .n_missing = STN_MSG_LEAVES, .missing = missing}}};
