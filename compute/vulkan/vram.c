@@ -84,7 +84,7 @@ static enum stn_code new_block(struct stn_vram *vram, uint64_t size, bool host, 
                                struct stn_err *err)
 {
     struct stn_gpu *gpu = vram->gpu;
-    if (size > gpu->caps.allocation || (vram->limit > 0 && size > vram->limit - vram->total)) {
+    if (size > gpu->caps.allocation || (vram->limit > 0 && (vram->total >= vram->limit || size > vram->limit - vram->total))) {
         return no_room(vram, size, what, err);
     }
     struct stn_vram_block *grown = stn_mem_grow(vram->blocks, vram->n_blocks + 1, sizeof *grown);
