@@ -12,6 +12,7 @@
 
 #define STN_PIPELINE_BINDINGS STN_GPU_FLOOR_BUFFERS
 #define STN_PIPELINE_STEP STN_PIPELINE_BINDINGS /* the binding of the run's counts */
+#define STN_PIPELINE_STEPS 4                    /* of an op, at most */
 #define STN_PIPELINE_MOST_HEAD 512              /* columns of an attention head */
 
 /* A binding: what a shader sees of the node, in the low bits, and how the dispatch's windows cut it. */

@@ -57,7 +57,8 @@ struct stn_tape_list {
 /* Bytes of scratch that a pass wants for its loss, and the tile; zeroes where it has none. */
 void stn_tape_list_scratch(const struct stn_gpu *gpu, const struct stn_graph *graph, size_t pass, size_t *ret_logits,
                              size_t *ret_state, size_t *ret_tile);
-/* Lists a pass. STN_LIMIT when a tensor that a kernel needs whole is longer than the device's bindings. The caller finis it. */
+/* Lists a pass. STN_LIMIT when a tensor that a kernel needs whole, or one row, is longer than the device's bindings,
+ * STN_UNSUPPORTED when an op has a step without a kernel. The caller finis it. */
 enum stn_code stn_tape_list_init(struct stn_tape_list *list, const struct stn_tape_place *place, size_t pass,
                                    struct stn_err *err) STN_CHECKED;
 void stn_tape_list_fini(struct stn_tape_list *list);

@@ -69,7 +69,14 @@ static size_t rows_of(const struct builder *b, const struct stn_shape *shape)
     return shape->extent == STN_EXTENT_TOKENS ? least(shape->rows, b->place->most_tokens) : shape->rows;
 }
 
-/* The most rows of a window, so that each binding that is cut with it fits. */
+static enum stn_code too_long(const struct builder *b, uint64_t bytes)
+{
+    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
+    return stn_err_set(b->err, STN_LIMIT, "%.100s: %s needs %llu bytes at once, the device shows %llu", caps->name,
+                       stn_op_row(b->node->op)->name, (unsigned long long)bytes, (unsigned long long)caps->range);
+}
+
+/* The most rows of a window, so that each binding that is cut with it fits; 0: one row is too long. */
 static size_t most_rows(const struct builder *b, const struct stn_pipeline_row *row, uint8_t flag)
 {
     size_t most = SIZE_MAX;
@@ -86,6 +93,19 @@ static size_t most_rows(const struct builder *b, const struct stn_pipeline_row *
         most = least(most, (size_t)b->place->gpu->caps.max_groups * row->tile_x);
     }
     return flag == STN_PIPELINE_TABLE && most > 1 ? most / 2 * 2 : most; /* rows of halves begin at whole words */
+}
+
+/* STN_LIMIT where a window would have no row. */
+static enum stn_code check_window(const struct builder *b, const struct stn_pipeline_row *row, size_t n_rows)
+{
+    size_t longest = 0;
+    for (size_t i = 0; row->bindings[i] != STN_PIPELINE_END; i++) {
+        if ((row->bindings[i] & (STN_PIPELINE_ROWS | STN_PIPELINE_TABLE)) != 0 && is_there(b, row->bindings[i])) {
+            size_t bytes = row_bytes(b, row->bindings[i]);
+            longest = bytes > longest ? bytes : longest;
+        }
+    }
+    return n_rows > 0 ? STN_OK : too_long(b, longest + SLACK);
 }
 
 static uint32_t encoded(const struct stn_shape *shape)
@@ -183,8 +203,7 @@ static enum stn_code bind(const struct builder *b, uint16_t binding, const struc
     span.offset -= before;
     span.size += before;
     if (span.size > caps->range) {
-        return stn_err_set(b->err, STN_LIMIT, "%.100s: %s needs %llu bytes at once, the device shows %llu", caps->name,
-                           stn_op_row(b->node->op)->name, (unsigned long long)span.size, (unsigned long long)caps->range);
+        return too_long(b, span.size);
     }
     *ret = span;
     *ret_words = (uint32_t)before / 4;
@@ -275,23 +294,19 @@ static enum stn_code windows(struct builder *b, const struct stn_pipeline_row *r
     bool flat = row->across == STN_PIPELINE_FLOATS || row->across == STN_PIPELINE_SPANS;
     n_table = flat ? shape_of(b, STN_PIPELINE_IN(0))->cols : n_table;
     size_t table_step = least(most_rows(b, row, STN_PIPELINE_TABLE), most_rows(b, row, STN_PIPELINE_FLAT));
-    struct window w = {0};
-    do {
+    enum stn_code code = check_window(b, row, least(step, table_step));
+    for (struct window w = {0}; code == STN_OK && (w.table_first == 0 || w.table_first < n_table); w.table_first += table_step) {
         w.table_count = least(n_table - w.table_first, table_step);
-        for (w.first = 0; w.first < n_rows; w.first += step) {
+        for (w.first = 0; w.first < n_rows && code == STN_OK; w.first += step) {
             struct stn_tape_push push;
             w.count = least(n_rows - w.first, step);
             fill_push(b, row, &w, &push);
             push.flags |= w.table_first == 0 && w.first == 0 ? FIRST : 0u;
             push.flags |= row->sums && w.first > 0 ? ADD : 0u;
-            enum stn_code code = dispatch(b, row, &w, &push);
-            if (code != STN_OK) {
-                return code;
-            }
+            code = dispatch(b, row, &w, &push);
         }
-        w.table_first += w.table_count;
-    } while (w.table_first < n_table);
-    return STN_OK;
+    }
+    return code;
 }
 
 /* So many tiles of 128 x 128 that they fill a device, and room for them in shared memory. */
@@ -325,9 +340,22 @@ static uint32_t traits_of(const struct builder *b)
            stn_pipeline_device(caps);
 }
 
+/* STN_UNSUPPORTED where a step that the op has on this device has no row left. */
+static enum stn_code check_rows(const struct builder *b)
+{
+    uint32_t has = traits_of(b);
+    for (unsigned step = 0; step < STN_PIPELINE_STEPS; step++) {
+        if (stn_pipeline_row(b->node->op, step, has, b->place->barred) == NULL && stn_pipeline_row(b->node->op, step, has, 0) != NULL) {
+            return stn_err_set(b->err, STN_UNSUPPORTED, "%.100s: no kernel is left for %s", b->place->gpu->caps.name,
+                               stn_op_row(b->node->op)->name);
+        }
+    }
+    return STN_OK;
+}
+
 /* ---- loss: logits are there for a tile of words at a time ---- */
 
-enum { STEP_LOGITS, STEP_TAKE_IN, STEP_SPREAD, STEP_FINISH, N_STEPS };
+enum { STEP_LOGITS, STEP_TAKE_IN, STEP_SPREAD, STEP_FINISH };
 
 static enum stn_code loss_step(struct builder *b, unsigned number, const struct window *w)
 {
@@ -351,13 +379,13 @@ static enum stn_code loss_step(struct builder *b, unsigned number, const struct 
 
 static enum stn_code loss(struct builder *b)
 {
-    enum stn_code code = STN_OK;
     const struct stn_shape *y = shape_of(b, STN_PIPELINE_IN(0)), *table = shape_of(b, STN_PIPELINE_IN(1));
     size_t step = b->place->logits.size / (b->place->tile * 4);
     const struct stn_pipeline_row *finish = stn_pipeline_row(b->node->op, STEP_FINISH, 0, b->place->barred);
     step = least(step, most_rows(b, finish, STN_PIPELINE_ROWS));
     step = least(step, ((size_t)b->place->gpu->caps.range - SLACK) / (y->cols * 4));
     size_t table_step = most_rows(b, finish, STN_PIPELINE_TABLE);
+    enum stn_code code = least(step, table_step) > 0 ? STN_OK : too_long(b, y->cols * 4 + SLACK);
     for (struct window w = {0}; w.first < y->rows && code == STN_OK; w.first += step) {
         w.count = least(y->rows - w.first, step);
         for (w.table_first = 0; w.table_first < table->rows && code == STN_OK; w.table_first += b->place->tile) {
@@ -415,15 +443,11 @@ static void gather(struct builder *b, const struct stn_pipeline_row *row, size_t
 /* The rows of a node that is no loss. */
 static enum stn_code node_rows(struct builder *b, size_t pass, bool *done)
 {
-    const struct stn_gpu_caps *caps = &b->place->gpu->caps;
     uint32_t has = traits_of(b);
     const struct stn_pipeline_row *row = stn_pipeline_row(b->node->op, 0, has, b->place->barred);
     if (b->node->head_size > STN_PIPELINE_MOST_HEAD) {
         return stn_err_set(b->err, STN_UNSUPPORTED, "heads of %u columns, at most %d on a GPU", b->node->head_size,
                            STN_PIPELINE_MOST_HEAD);
-    }
-    if (row == NULL) { /* every op has a plain row */
-        return stn_err_set(b->err, STN_UNSUPPORTED, "%.100s: no kernel is left for %s", caps->name, stn_op_row(b->node->op)->name);
     }
     gather(b, row, pass, done);
     enum stn_code code = STN_OK;
@@ -443,7 +467,8 @@ enum stn_code stn_tape_list_init(struct stn_tape_list *list, const struct stn_ta
     for (size_t n = 0; n < nodes->n_nodes && code == STN_OK; n++) {
         struct builder b = {.place = place, .node = &nodes->nodes[n], .list = list, .err = err};
         if (!done[n]) {
-            code = is_loss(b.node->op) ? loss(&b) : node_rows(&b, pass, done);
+            code = check_rows(&b);
+            code = code != STN_OK ? code : is_loss(b.node->op) ? loss(&b) : node_rows(&b, pass, done);
         }
     }
     stn_mem_free(done);

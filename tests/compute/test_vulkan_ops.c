@@ -99,6 +99,46 @@ START_TEST(a_tensor_that_cannot_be_cut_is_an_error_with_its_size)
 }
 END_TEST
 
+START_TEST(a_row_that_is_longer_than_a_binding_is_an_error_with_its_size)
+{
+    enum { N = 300 };
+    static const int32_t labels[2] = {1, 2};
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "range=1024", 1), 0);
+    for (int loss = 0; loss < 2; loss++) {
+        struct stn_backend *backend;
+        begin(loss ? STN_OP_LOSS : STN_OP_NORM);
+        (void)in(STN_DTYPE_F32, 2, N, x);
+        constant(STN_DTYPE_F32, loss ? 4 : 1, N, x);
+        if (loss) {
+            (void)in(STN_DTYPE_I32, 2, 1, labels);
+            (void)in(STN_DTYPE_F32, 2, 1, x);
+        }
+        (void)stn_graph_add(&job.graph, 0, &job.node);
+        ck_assert_int_eq(stn_vulkan_backend.new_for(&backend, &job.graph, 1, &err), STN_OK);
+        ck_assert_int_eq(stn_vulkan_backend.prepare(backend, 0, &err), STN_LIMIT);
+        ck_assert_msg(strstr(err.text, loss ? "loss needs 1456 bytes" : "norm needs 1456 bytes") != NULL, "%s", err.text);
+        stn_vulkan_backend.free(backend);
+        stn_graph_fini(&job.graph);
+    }
+}
+END_TEST
+
+START_TEST(a_limit_below_what_is_taken_is_a_limit)
+{
+    struct stn_backend *backend;
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "staged,memory=4", 1), 0); /* the staging buffer has four */
+    begin(STN_OP_COPY);
+    (void)in(STN_DTYPE_F32, 2, 40, x);
+    (void)out(STN_DTYPE_F32, 2, 40, NULL);
+    (void)stn_graph_add(&job.graph, 0, &job.node);
+    ck_assert_int_eq(stn_vulkan_backend.new_for(&backend, &job.graph, 1, &err), STN_OK);
+    ck_assert_int_eq(stn_vulkan_backend.prepare(backend, 0, &err), STN_MEMORY);
+    ck_assert_ptr_nonnull(strstr(err.text, "no memory for"));
+    stn_vulkan_backend.free(backend);
+    stn_graph_fini(&job.graph);
+}
+END_TEST
+
 START_TEST(a_device_without_memory_is_an_error)
 {
     struct stn_backend *backend;
@@ -163,6 +203,8 @@ Suite *suite(void)
     tcase_add_test(t, dropout_takes_what_the_cpu_takes);
     tcase_add_test(t, tensors_above_the_range_of_a_binding_are_cut);
     tcase_add_test(t, a_tensor_that_cannot_be_cut_is_an_error_with_its_size);
+    tcase_add_test(t, a_row_that_is_longer_than_a_binding_is_an_error_with_its_size);
+    tcase_add_test(t, a_limit_below_what_is_taken_is_a_limit);
     tcase_add_test(t, a_device_without_memory_is_an_error);
     tcase_add_test(t, a_file_of_weights_is_let_go_once_the_device_has_them);
     tcase_add_test(t, words_that_mean_nothing_are_refused);

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "compute/vulkan/pipeline.h"
 #include "compute/vulkan/specimen.h"
+#include "compute/vulkan/vulkan_env.h"
 
 enum { T = 5, N = 40, RANK = 8 };
 
@@ -186,6 +187,59 @@ START_TEST(a_device_that_cannot_do_an_op_says_which)
 }
 END_TEST
 
+/* Every op and step of the table. */
+START_TEST(no_step_is_left_out_without_a_word)
+{
+    struct stn_specimen specimen;
+    struct stn_vulkan_env env;
+    const struct stn_pipeline_row *row, *other;
+    ck_assert_int_eq(stn_specimen_init(&specimen, false, &err), STN_OK);
+    begin("times");
+    ck_assert_int_eq(stn_vulkan_env_read(&env, &err), STN_OK);
+    for (size_t i = 0; (row = stn_pipeline_at(i)) != NULL; i++) {
+        char wanted[64];
+        uint64_t set = 0;
+        struct stn_backend *backend;
+        for (size_t k = 0; (other = stn_pipeline_at(k)) != NULL; k++) {
+            set |= other->op == row->op && other->step == row->step ? stn_pipeline_only(other) : 0;
+        }
+        if ((set & (stn_pipeline_only(row) - 1)) != 0) {
+            continue; /* seen with the first of them */
+        }
+        (void)snprintf(wanted, sizeof wanted, "no kernel is left for %s", stn_op_row(row->op)->name);
+        ck_assert_int_eq(stn_vulkan_new_bare(&backend, &specimen.graph, &env, set, &err), STN_OK);
+        ck_assert_msg(stn_vulkan_backend.prepare(backend, 0, &err) == STN_UNSUPPORTED, "%s: %s", row->name, err.text);
+        ck_assert_msg(strstr(err.text, wanted) != NULL, "%s: %s", row->name, err.text);
+        stn_vulkan_backend.free(backend);
+    }
+    stn_specimen_fini(&specimen);
+    end();
+}
+END_TEST
+
+/* Of ops of several steps, and none has another behind it. */
+static const char *const only_ones[] = {"linear", "take_in", "spread", "loss_finish", "score_finish", "attention_back_kv"};
+
+START_TEST(a_step_that_is_wrong_is_barred_and_its_op_an_error)
+{
+    struct stn_specimen specimen;
+    struct stn_backend *backend;
+    char words[64];
+    (void)snprintf(words, sizeof words, "spoil=%s", only_ones[_i]);
+    ck_assert_int_eq(stn_specimen_init(&specimen, false, &err), STN_OK);
+    begin(words);
+    for (int again = 0; again < 2; again++) { /* as found, and as remembered */
+        ck_assert_msg(stn_vulkan_backend.new_for(&backend, &specimen.graph, 1, &err) == STN_OK, "%s", err.text);
+        ck_assert_uint_eq(stn_pipeline_named(only_ones[_i]) & ~barred_by(backend), 0);
+        ck_assert_int_eq(stn_vulkan_backend.prepare(backend, 0, &err), STN_UNSUPPORTED);
+        ck_assert_msg(strstr(err.text, "no kernel is left for ") != NULL, "%s", err.text);
+        stn_vulkan_backend.free(backend);
+    }
+    stn_specimen_fini(&specimen);
+    end();
+}
+END_TEST
+
 /* What the file says is believed, for this build's kernels alone. */
 START_TEST(what_was_found_is_remembered)
 {
@@ -217,6 +271,8 @@ Suite *suite(void)
     tcase_add_test(t, what_is_barred_is_said_once);
     tcase_add_test(t, the_row_behind_a_barred_one_does_its_work);
     tcase_add_test(t, a_device_that_cannot_do_an_op_says_which);
+    tcase_add_test(t, no_step_is_left_out_without_a_word);
+    tcase_add_loop_test(t, a_step_that_is_wrong_is_barred_and_its_op_an_error, 0, (int)(sizeof only_ones / sizeof *only_ones));
     tcase_add_test(t, what_was_found_is_remembered);
     if (gpu_is_there()) {
         suite_add_tcase(s, t);
