@@ -398,7 +398,7 @@ struct convert_options {
     const char *out;
 };
 
-static const struct convert_options convert_defaults;
+static const struct convert_options convert_defaults = {.reading = {.i2_s = -1}}; /* -1: nobody said */
 static const char *const type_words[] = {"tq2_0", "tq1_0", NULL};
 
 static const struct stn_option convert_options[] = {
@@ -417,11 +417,15 @@ static enum stn_code convert(const void *parsed, const struct stn_command_line *
     const char *from = line->args[0];
     const struct stn_model_reading reading = {.ternarise = o->reading.ternarise, .i2_s_arm = o->reading.i2_s == 1};
     enum stn_quant_type type = stn_quant_named(type_words[o->type])->type;
+    bool is_file = stn_str_ends(from, ".gguf");
     enum stn_code code = stn_session_can_write(o->out, &from, 1, err);
+    if (code == STN_OK && !is_file && o->reading.i2_s >= 0) {
+        code = stn_err_set(err, STN_INVALID, "--i2s is of a GGUF, and %.150s is read as a folder", from);
+    }
     if (code == STN_OK) {
         stn_progress_start(&progress, "tensor", 0);
-        code = stn_str_ends(from, ".gguf") ? stn_repack_file(from, &reading, o->out, type, random_progress, &progress, err)
-                                           : stn_convert_folder(from, o->out, type, random_progress, &progress, err);
+        code = is_file ? stn_repack_file(from, &reading, o->out, type, random_progress, &progress, err)
+                       : stn_convert_folder(from, o->out, type, reading.ternarise, random_progress, &progress, err);
         stn_progress_end(&progress);
     }
     code = code != STN_OK ? code : open_contents(&c, o->out, err);

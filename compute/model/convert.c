@@ -18,11 +18,12 @@
 /* What config.json calls a family, and what its sub-norms are called. */
 static const struct family {
     const char *name, *arch, *attn_sub_norm, *ffn_sub_norm;
-    bool turns; /* q and k get their rows in pairs: see peft.h */
+    bool turns;  /* q and k get their rows in pairs: see peft.h */
+    bool rounds; /* its own code rounds weights to ternary at each use, and saves what it rounds */
 } families[] = {
-    {"BitnetForCausalLM", "bitnet", "self_attn.inner_attn_ln", "mlp.ffn_layernorm", false},
-    {"BitNetForCausalLM", "bitnet-b1.58", "self_attn.attn_sub_norm", "mlp.ffn_sub_norm", false},
-    {"LlamaForCausalLM", "llama", NULL, NULL, true},
+    {"BitnetForCausalLM", "bitnet", "self_attn.inner_attn_ln", "mlp.ffn_layernorm", false, true},
+    {"BitNetForCausalLM", "bitnet-b1.58", "self_attn.attn_sub_norm", "mlp.ffn_sub_norm", false, false},
+    {"LlamaForCausalLM", "llama", NULL, NULL, true, false},
 };
 
 struct convert {
@@ -32,6 +33,7 @@ struct convert {
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, context;
     double eps, base;
     bool is_tied, divides; /* divides: a packed weight's scale is its inverse */
+    bool ternarise;        /* floats that are not ternary become so */
     enum stn_quant_type type;
     struct stn_safetensors *files[STN_CONVERT_FILES];
     size_t n_files;
@@ -119,7 +121,9 @@ static enum stn_code read_family(struct convert *c, struct stn_err *err)
 {
     const char *name = json_string_value(json_array_get(json_object_get(c->config, "architectures"), 0));
     const char *act = json_string_value(json_object_get(c->config, "hidden_act"));
-    const char *linear = json_string_value(json_object_get(json_object_get(c->config, "quantization_config"), "linear_class"));
+    const json_t *quantised = json_object_get(c->config, "quantization_config");
+    const char *linear = json_string_value(json_object_get(quantised, "linear_class"));
+    const char *method = json_string_value(json_object_get(quantised, "quant_method"));
     for (size_t i = 0; name != NULL && i < sizeof families / sizeof *families; i++) {
         c->family = strcmp(families[i].name, name) == 0 ? &families[i] : c->family;
     }
@@ -133,6 +137,7 @@ static enum stn_code read_family(struct convert *c, struct stn_err *err)
                            c->family->arch);
     }
     c->divides = linear == NULL || strcmp(linear, "autobitlinear") != 0;
+    c->ternarise = c->ternarise || c->family->rounds || (method != NULL && strcmp(method, "bitnet") == 0);
     return STN_OK;
 }
 
@@ -345,8 +350,9 @@ static uint64_t source_row(const struct tensor *t, uint64_t row)
     return row - in_head + in_head % 2 * (t->turn / 2) + in_head / 2;
 }
 
-/* The mean magnitude; of weights that are zero or plus or minus one number that number. NaN when they are no numbers. */
-static float magnitude(const struct tensor *t, float *x, struct stn_err *err)
+/* The mean magnitude; of weights that are zero or plus or minus one number that number, and *ret_is_ternary. NaN when they are no
+ * numbers. */
+static float magnitude(const struct tensor *t, float *x, bool *ret_is_ternary, struct stn_err *err)
 {
     double sum = 0;
     float one = 0;
@@ -363,6 +369,7 @@ static float magnitude(const struct tensor *t, float *x, struct stn_err *err)
         }
     }
     double mean = sum / ((double)t->rows * (double)t->cols);
+    *ret_is_ternary = is_ternary;
     return is_ternary ? one : (float)(mean > 1e-5 ? mean : 1e-5);
 }
 
@@ -415,11 +422,15 @@ static enum stn_code put_ternary(struct convert *c, const struct tensor *t, floa
     uint16_t *d = stn_mem_new(cols / BLOCK + 1, sizeof *d);
     uint8_t *bytes = stn_mem_new(cols, 2);
     enum stn_code code = STN_OK;
-    float scale = t->from->type == STN_SAFETENSORS_U8 ? t->scale : magnitude(t, x, err);
+    bool is_ternary = true;
+    float scale = t->from->type == STN_SAFETENSORS_U8 ? t->scale : magnitude(t, x, &is_ternary, err);
     if (q == NULL || d == NULL || bytes == NULL) {
         code = stn_err_set(err, STN_MEMORY, "no memory for a row of %zu weights", cols);
     } else if (!(scale >= 0 && scale < 65504)) {
         code = stn_err_set(err, STN_CORRUPT, "%.150s: weights of magnitude %g are none", t->from->name, (double)scale);
+    } else if (!is_ternary && !c->ternarise) {
+        code = stn_err_set(err, STN_UNSUPPORTED, "%.150s is not ternary, and config.json does not say that it becomes so: give --ternarise",
+                           t->from->name);
     }
     for (uint64_t row = 0; row < t->rows && code == STN_OK; row++) {
         code = read_row(t, row, scale, x, q, err);
@@ -484,7 +495,7 @@ static enum stn_code write_all(struct convert *c, const char *path, struct stn_e
     return code != STN_OK ? code : stn_gguf_write_end(c->w, err);
 }
 
-enum stn_code stn_convert_folder(const char *folder, const char *path, enum stn_quant_type type,
+enum stn_code stn_convert_folder(const char *folder, const char *path, enum stn_quant_type type, bool ternarise,
                                  bool (*progress)(void *context, uint64_t done, uint64_t total), void *context,
                                  struct stn_err *err)
 {
@@ -492,7 +503,7 @@ enum stn_code stn_convert_folder(const char *folder, const char *path, enum stn_
     if (c == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory to convert %.150s", folder);
     }
-    *c = (struct convert){.folder = folder, .type = type, .progress = progress, .user = context};
+    *c = (struct convert){.folder = folder, .type = type, .ternarise = ternarise, .progress = progress, .user = context};
     enum stn_code code = read_config(c, err);
     code = code != STN_OK ? code : stn_file_list(folder, open_file, c, err);
     code = code != STN_OK ? code : stn_gguf_write_new(&c->w, err);

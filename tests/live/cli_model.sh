@@ -70,6 +70,7 @@ same "a model is written again in blocks" tq1_0 "$("$sterna" model convert "$dir
 made model convert "$dir/arm.gguf" --i2s arm -o "$dir/x.gguf"
 made logits -m "$dir/x.gguf" --tokens 0,5,324,841 -o "$dir/x.f32"
 check "so that nothing need be said of it" cmp "$dir/tq2_0.f32" "$dir/x.f32"
+check "a folder has none of it" fails 1 '--i2s is of a GGUF' "$sterna" model convert "$dir" --i2s x86 -o "$dir/x.gguf"
 check "and never over itself" ends 1 "$sterna" model convert "$dir/arm.gguf" -o "$dir/arm.gguf"
 
 echo '{"prompt":"turn on","completion":" the light"}' > "$dir/data.jsonl"

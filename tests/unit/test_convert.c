@@ -26,6 +26,8 @@ static int weight(const char *name, size_t row, size_t col)
     return (int)(stn_rng_mix(strlen(name) * 7919 + (size_t)name[10] * 104729 + row * 1009 + col) % 3) - 1;
 }
 
+static bool is_master; /* weights are not ternary: what a run keeps, and rounds at each use */
+
 /* What a checkpoint has besides: vectors by name. */
 static struct {
     const char *name;
@@ -35,6 +37,7 @@ static struct {
 static void open_folder(void)
 {
     memset(others, 0, sizeof others);
+    is_master = false;
     (void)snprintf(folder, sizeof folder, "/tmp/sterna-convert-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     (void)snprintf(path, sizeof path, "%s/out.gguf", folder);
@@ -78,6 +81,7 @@ static void add_weight(const char *name, size_t rows, size_t cols, bool packed)
     if (!packed) {
         for (size_t i = 0; i < rows * cols; i++) {
             x[i] = scale * (float)weight(name, i / cols, i % cols);
+            x[i] = is_master ? x[i] * (i % 2 == 0 ? 1.25f : 0.75f) : x[i];
         }
         add(name, "F32", rows, cols, x, rows * cols * sizeof *x);
         return;
@@ -200,7 +204,7 @@ START_TEST(a_checkpoint_becomes_a_model_with_the_same_weights)
     struct stn_tokenizer_list list = {0};
     put_tokenizer();
     put_checkpoint("LlamaForCausalLM", "", packed);
-    ck_assert_msg(stn_convert_folder(folder, path, _i < 2 ? STN_QUANT_TQ2_0 : STN_QUANT_TQ1_0, NULL, NULL, &err) == STN_OK, "%s",
+    ck_assert_msg(stn_convert_folder(folder, path, _i < 2 ? STN_QUANT_TQ2_0 : STN_QUANT_TQ1_0, false, NULL, NULL, &err) == STN_OK, "%s",
                   err.text);
     ck_assert_msg(stn_model_open(&model, path, &err) == STN_OK, "%s", err.text);
     const struct stn_arch *arch = stn_model_arch(model);
@@ -232,13 +236,46 @@ START_TEST(a_checkpoint_with_sub_norms_and_scales_that_multiply_becomes_its_mode
     others[1].n = FF;
     put_checkpoint("BitNetForCausalLM", ", \"quantization_config\": {\"quant_method\": \"bitnet\", \"linear_class\": "
                                         "\"autobitlinear\", \"quantization_mode\": \"offline\"}", true);
-    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err) == STN_OK, "%s", err.text);
     ck_assert_msg(stn_model_open(&model, path, &err) == STN_OK, "%s", err.text);
     const struct stn_arch *arch = stn_model_arch(model);
     ck_assert_str_eq(arch->name, "bitnet-b1.58");
     ck_assert(arch->has_sub_norms && arch->activation == STN_ARCH_RELU2 && arch->rope == STN_ARCH_NEOX);
     check_products(stn_model_gguf(model), false, stn_quant_f16(stn_quant_to_f16(1 / scale)));
     stn_model_close(model);
+}
+END_TEST
+
+#define MASTER "\"quantization_config\": {\"quant_method\": \"bitnet\", \"quantization_mode\": \"online\"}"
+
+/* Plain floats would become another model. */
+START_TEST(floats_become_ternary_where_that_is_the_model_or_is_asked_for)
+{
+    static const struct {
+        const char *architecture, *more;
+        bool ternarise, passes;
+    } cases[] = {{"LlamaForCausalLM", "", false, false},
+                 {"LlamaForCausalLM", ", \"quantization_config\": {\"quant_method\": \"fp8\"}", false, false},
+                 {"LlamaForCausalLM", ", " MASTER, false, true},
+                 {"LlamaForCausalLM", "", true, true},
+                 {"BitNetForCausalLM", "", false, false},
+                 {"BitNetForCausalLM", ", " MASTER, false, true},
+                 {"BitnetForCausalLM", "", false, true}};
+    put_tokenizer();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool is_llama = strncmp(cases[i].architecture, "Llama", 5) == 0, is_large = strncmp(cases[i].architecture, "Bitnet", 6) == 0;
+        others[0].name = is_llama ? NULL : is_large ? "model.layers.0.self_attn.inner_attn_ln.weight" : "model.layers.0.self_attn.attn_sub_norm.weight";
+        others[1].name = is_large ? "model.layers.0.mlp.ffn_layernorm.weight" : "model.layers.0.mlp.ffn_sub_norm.weight";
+        others[0].n = E;
+        others[1].n = FF;
+        is_master = true;
+        put_checkpoint(cases[i].architecture, cases[i].more, false);
+        enum stn_code code = stn_convert_folder(folder, path, STN_QUANT_TQ2_0, cases[i].ternarise, NULL, NULL, &err);
+        ck_assert_msg(code == (cases[i].passes ? STN_OK : STN_UNSUPPORTED), "%zu: %s", i, err.text);
+        ck_assert(stn_file_exists(path) == cases[i].passes);
+        ck_assert(cases[i].passes || strstr(err.text, "q_proj.weight is not ternary") != NULL);
+        (void)remove(path);
+    }
 }
 END_TEST
 
@@ -251,14 +288,14 @@ START_TEST(what_a_family_does_not_have_is_not_passed_over)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         others[0].name = names[i];
         put_checkpoint("LlamaForCausalLM", "", false);
-        ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_UNSUPPORTED);
+        ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err), STN_UNSUPPORTED);
         ck_assert_msg(strstr(err.text, names[i]) != NULL, "%s", err.text);
     }
     others[0].name = "model.layers.0.self_attn.rotary_emb.inv_freq";
     others[1].name = "lm_head.weight"; /* tied: it is not read */
     others[1].n = 1;
     put_checkpoint("LlamaForCausalLM", "", false);
-    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err) == STN_OK, "%s", err.text);
 }
 END_TEST
 
@@ -292,7 +329,7 @@ START_TEST(a_pre_tokenizer_is_known_to_the_letter_or_refused)
         put_tokenizer_with(cases[i].part);
         put_file("chat_template.jinja", "{{ '<|eot_id|>' }}", 18);
         put_checkpoint("LlamaForCausalLM", "", false);
-        enum stn_code code = stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err);
+        enum stn_code code = stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err);
         ck_assert_msg(code == (cases[i].pre == NULL ? STN_UNSUPPORTED : STN_OK), "%zu: %s", i, err.text);
         if (code == STN_OK) {
             ck_assert_int_eq(stn_gguf_open(&gguf, path, &err), STN_OK);
@@ -314,7 +351,7 @@ START_TEST(slow_frequencies_of_a_longer_context_are_divided)
     put_tokenizer();
     put_checkpoint("LlamaForCausalLM", ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
                                        "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}", false);
-    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err) == STN_OK, "%s", err.text);
+    ck_assert_msg(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err) == STN_OK, "%s", err.text);
     ck_assert_int_eq(stn_gguf_open(&gguf, path, &err), STN_OK);
     ck_assert_msg(stn_arch_new(&arch, gguf, &err) == STN_OK, "%s", err.text);
     ck_assert_double_eq_tol(stn_arch_frequency(arch, 0), 1, 1e-12);
@@ -328,15 +365,15 @@ START_TEST(what_is_beyond_us_or_missing_is_named)
 {
     put_tokenizer();
     put_checkpoint("GPT2LMHeadModel", "", false);
-    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_UNSUPPORTED);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err), STN_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.text, "GPT2LMHeadModel"));
     put_checkpoint("LlamaForCausalLM", ", \"rope_scaling\": {\"type\": \"yarn\"}", false);
-    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_UNSUPPORTED);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err), STN_UNSUPPORTED);
     put_checkpoint("BitnetForCausalLM", "", false);
-    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err), STN_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.text, "inner_attn_ln"));
     put_checkpoint("LlamaForCausalLM", ", \"head_dim\": 32", false);
-    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, NULL, NULL, &err), STN_NOT_FOUND);
+    ck_assert_int_eq(stn_convert_folder(folder, path, STN_QUANT_TQ2_0, false, NULL, NULL, &err), STN_NOT_FOUND);
     ck_assert(!stn_file_exists(path));
 }
 END_TEST
@@ -349,6 +386,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, open_folder, close_folder);
     tcase_add_loop_test(t, a_checkpoint_becomes_a_model_with_the_same_weights, 0, 4);
     tcase_add_test(t, a_checkpoint_with_sub_norms_and_scales_that_multiply_becomes_its_model);
+    tcase_add_test(t, floats_become_ternary_where_that_is_the_model_or_is_asked_for);
     tcase_add_test(t, what_a_family_does_not_have_is_not_passed_over);
     tcase_add_test(t, a_pre_tokenizer_is_known_to_the_letter_or_refused);
     tcase_add_test(t, slow_frequencies_of_a_longer_context_are_divided);
