@@ -134,13 +134,14 @@ static void save(const struct turn *turn, const struct stn_secagg_server_record 
         return;
     }
     assert(turn->member != NULL);
-    if (record->kind == STN_SECAGG_SERVER_ADVERT) {
+    bool is_gone = record->kind == STN_SECAGG_SERVER_ADVERT && record->size == STN_SECAGG_SERVER_SIZE_GONE;
+    if (record->kind == STN_SECAGG_SERVER_ADVERT && !is_gone) {
         stn_cohort_stage_move(turn->member, turn->emit, STN_MEMBER_ADVERTISED);
     } else if (record->kind == STN_SECAGG_SERVER_UPLOADED) {
         stn_cohort_stage_move(turn->member, turn->emit, STN_MEMBER_UPLOADED);
     }
-    stn_cohort_stage_trace(turn->cohort, turn->emit, did[record->kind],
-                           &turn->member->record.device, STN_OK);
+    stn_cohort_stage_trace(turn->cohort, turn->emit,
+                           did[is_gone ? STN_SECAGG_SERVER_LEFT : record->kind], &turn->member->record.device, STN_OK);
 }
 
 static void count(const struct turn *turn, const struct stn_id *device)

@@ -180,7 +180,7 @@ static enum stn_code advertise(struct stn_secagg_server_turn *turn, const struct
     }
     member = stn_secagg_server_need(stn_mem_new(1, sizeof *member));
     member->advert = msg->advert;
-    member->index = server->n_members;
+    member->index = server->n_adverts++;
     server->members[server->n_members++] = member;
     if (!stn_map_set(&server->devices, device, sizeof *device, member)) {
         stn_secagg_server_need(NULL);
@@ -304,10 +304,26 @@ static enum stn_code unmask(struct stn_secagg_server_turn *turn,
     return STN_OK;
 }
 
+/* Before the roster: it never was in the round, and there is room for another. */
+static void forget(struct stn_secagg_server_turn *turn, struct stn_secagg_server_member *member)
+{
+    struct stn_secagg_server *server = turn->server;
+    uint32_t at = 0;
+    while (server->members[at] != member) {
+        at++;
+    }
+    server->members[at] = server->members[--server->n_members];
+    (void)stn_map_remove(&server->devices, member->advert.id, sizeof member->advert.id);
+    stn_secagg_server_keep_gone(turn, member->index);
+    stn_mem_free(member);
+}
+
 static enum stn_code leave(struct stn_secagg_server_turn *turn,
                            struct stn_secagg_server_member *member)
 {
-    if (!member->has_left) {
+    if (turn->server->stage == STN_STAGE_ADVERTISE) {
+        forget(turn, member);
+    } else if (!member->has_left) {
         stn_secagg_server_keep(turn, STN_SECAGG_SERVER_LEFT, member);
         turn->server->n_left++;
         member->has_left = true; /* an upload that is there counts; nobody waits for more */
@@ -326,8 +342,8 @@ static enum stn_code request(struct stn_secagg_server_turn *turn, const struct s
         return advertise(turn, device, &msg->advertise);
     }
     struct stn_secagg_server_member *member = stn_map_get(&server->devices, device, sizeof *device);
-    if (member == NULL) {
-        return STN_DENIED;
+    if (member == NULL) { /* who leaves twice has left */
+        return msg->type == STN_MSG_LEAVE ? STN_OK : STN_DENIED;
     }
     switch (msg->type) {
     case STN_MSG_SHARE:

@@ -18,7 +18,8 @@
  * and the dealer of shares that are none, or not of the secret that it committed to: it has signed them
  * (secagg/share.h). That follows from the records alone, and so is said again after a restart. What a member says twice is STN_OK when
  * it is the same, STN_EXISTS when not (of two unmasks the first counts); what comes after its stage
- * is STN_LATE and not looked at.
+ * is STN_LATE and not looked at. Who leaves before the roster never was in the round; later, what it
+ * has said counts and no more is waited for.
  *
  * Restart: records as SAVE gave them come back by RESTORE, by kind and then by index, then RESUME.
  * The survivors are those on disk, with the root that was signed, never others; masks come off
@@ -31,6 +32,7 @@
 #include "crypto/mask.h"
 #include "secagg/terms.h"
 
+#define STN_SECAGG_SERVER_SIZE_GONE 1
 #define STN_SECAGG_SERVER_BATCH 256 /* masks of one MASK, and the neighbours of one member more */
 
 struct stn_secagg_server;
@@ -44,7 +46,8 @@ struct stn_secagg_server_config {
 
 enum stn_secagg_server_record_kind { /* the values are on disk */
                                      STN_SECAGG_SERVER_ADVERT =
-                                         1, /* index: in the order of arrival */
+                                         1, /* index: in the order of arrival; replaced by one of
+                                               SIZE_GONE when it leaves before the roster */
                                      STN_SECAGG_SERVER_STAGE = 2, /* index 0, replaced */
                                      STN_SECAGG_SERVER_SHARED =
                                          3, /* from here on index: in the roster */

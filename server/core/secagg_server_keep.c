@@ -1,5 +1,5 @@
 /* What is on disk of a round, and how it comes back. Records are bytes, little endian:
- *   advert    the 289 of it
+ *   advert    the 289 of it, or a zero byte: it has left before the roster
  *   stage     u32 stage, u32 void, u64 started, u64 deadline, R3 or zeroes
  *   shared    commitment, signature, the sealed shares
  *   uploaded  digest
@@ -79,12 +79,27 @@ void stn_secagg_server_keep(struct stn_secagg_server_turn *turn, uint32_t kind,
     save(turn, kind, index, start);
 }
 
+void stn_secagg_server_keep_gone(struct stn_secagg_server_turn *turn, uint32_t index)
+{
+    static const uint8_t gone[STN_SECAGG_SERVER_SIZE_GONE] = {0};
+    size_t start = turn->server->record.size;
+    (void)stn_buf_add(&turn->server->record, gone, sizeof gone);
+    save(turn, STN_SECAGG_SERVER_ADVERT, index, start);
+}
+
 static bool restore_advert(struct stn_secagg_server *server, uint32_t index,
                            struct stn_cursor *from)
 {
+    if (server->stage != STN_STAGE_ADVERTISE || index != server->n_adverts) {
+        return false;
+    }
+    server->n_adverts++;
+    if (from->size == STN_SECAGG_SERVER_SIZE_GONE) {
+        return *stn_buf_take(from, STN_SECAGG_SERVER_SIZE_GONE) == 0;
+    }
     const uint8_t *bytes = stn_buf_take(from, sizeof(struct stn_advert));
-    if (bytes == NULL || server->stage != STN_STAGE_ADVERTISE || index != server->n_members ||
-        index >= server->config.target || stn_map_get(&server->devices, bytes, 32) != NULL) {
+    if (bytes == NULL || server->n_members >= server->config.target ||
+        stn_map_get(&server->devices, bytes, 32) != NULL) {
         return false;
     }
     struct stn_secagg_server_member *member =

@@ -28,6 +28,7 @@ struct stn_secagg_server {
     enum stn_stage stage; /* what is being collected; DONE: masks come off */
     bool is_void, is_clear;
     uint64_t started_ms, deadline_ms;
+    uint32_t n_adverts; /* that have come, of those too who left before the roster */
     uint32_t n_members, n_shared, n_uploaded, n_acked, n_opened, n_left;
     struct stn_secagg_server_member **members; /* by index; n_max of room */
     struct stn_map devices;                    /* id -> member */
@@ -84,5 +85,7 @@ bool stn_secagg_server_keep_restore(struct stn_secagg_server *server,
 void stn_secagg_server_keep_stage(struct stn_secagg_server_turn *turn);
 void stn_secagg_server_keep(struct stn_secagg_server_turn *turn, uint32_t kind,
                             const struct stn_secagg_server_member *member);
+/* The advert of this index is not in the round any more. */
+void stn_secagg_server_keep_gone(struct stn_secagg_server_turn *turn, uint32_t index);
 
 #endif

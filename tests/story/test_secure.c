@@ -383,9 +383,12 @@ END_TEST
 START_TEST(who_has_left_is_not_waited_for_after_a_restart_either)
 {
     for (enum stn_stage stage = STN_STAGE_ADVERTISE; stage <= STN_STAGE_UNMASK; stage++) {
-        begin(secure_task(7));
-        bool is_open = stage == STN_STAGE_ADVERTISE; /* the last is missing: the roster is not there yet */
-        all_do_from(STN_STAGE_ADVERTISE, stage, 7, is_open ? one : nobody);
+        static const uint8_t first[] = {1, 2, 0};
+        bool is_open = stage == STN_STAGE_ADVERTISE; /* the roster is not there yet: there is room for another */
+        struct stn_task_spec task = secure_task(is_open ? 6 : 7);
+        task.over_select = 2;
+        begin(task);
+        all_do_from(STN_STAGE_ADVERTISE, stage, 7, is_open ? first : nobody);
         uint64_t now_ms = 100 * (uint64_t)stage + 10;
         asks(now_ms, 6, (struct stn_msg){.type = STN_MSG_LEAVE, .leave = {.round = round_id}});
         restart(now_ms + 10);
@@ -393,6 +396,7 @@ START_TEST(who_has_left_is_not_waited_for_after_a_restart_either)
         restart(now_ms + 30);
         if (is_open) {
             enters(now_ms + 40, 1);
+            enters(now_ms + 40, 2);
         }
         all_do_from((enum stn_stage)(stage + 1), STN_STAGE_UNMASK, 7, six); /* no time has to come */
         ck_assert_uint_eq(tell_n_unmasks, stage == STN_STAGE_UNMASK ? 3 : 1);
@@ -402,6 +406,44 @@ START_TEST(who_has_left_is_not_waited_for_after_a_restart_either)
         secure_teardown();
         secure_setup();
     }
+}
+END_TEST
+
+START_TEST(who_leaves_before_the_roster_never_was_in_the_round)
+{
+    static const uint8_t four[] = {4, 0};
+    struct stn_task_spec task = secure_task(5);
+    task.over_select = 2;
+    begin(task);
+    all_do(100, STN_STAGE_ADVERTISE, 4, nobody);
+    hears(105, 4, STN_STAGE_ADVERTISE);
+    struct stn_msg leave = {.type = STN_MSG_LEAVE, .leave = {.round = round_id}};
+    asks(110, 4, leave);
+    asks(115, 4, leave);
+    restart(120);
+    asks(125, 4, leave);
+    enters(130, 5);
+    restart(135);
+    enters(140, 6);
+    expect("[  105] 4 poll ->\n"
+           "[  110] 4 leave -> 4: ok, member lost, 4: voided again, advert gone\n"
+           "[  115] 4 leave -> 4: ok\n"
+           "[  120] restart -> wake 1100\n"
+           "[  125] 4 leave -> 4: ok\n"
+           "[  130] 5 check_in -> task, lease, 5: lease 5 v0\n"
+           "[  130] 5 join -> member joined, 5: round_config\n"
+           "[  130] 5 advertise -> advert, member advertised, 5: ok\n"
+           "[  135] restart -> wake 1100\n"
+           "[  140] 6 check_in -> task, lease, 6: lease 6 v0\n"
+           "[  140] 6 join -> member joined, 6: round_config\n"
+           "[  140] 6 advertise -> advert, member advertised, 6: ok, stage, round uploading, wake 1140\n");
+    all_do_from(STN_STAGE_SHARE, STN_STAGE_SHARE, 6, four);
+    restart(210); /* the roster is the same */
+    all_do_from(STN_STAGE_UPLOAD, STN_STAGE_UNMASK, 6, four); /* no time has to come */
+    unmasked(5000);
+    assert_sum_is_clear();
+    ck_assert_uint_eq(tell_n_merges, 1);
+    ck_assert(tell_devices[6].counts && !tell_devices[4].counts);
 }
 END_TEST
 
@@ -442,6 +484,7 @@ Suite *suite(void)
     tcase_add_test(t, a_vector_that_comes_after_the_survivors_are_known_is_not_looked_at);
     tcase_add_test(t, who_leaves_is_not_waited_for_and_what_it_has_given_counts);
     tcase_add_test(t, who_has_left_is_not_waited_for_after_a_restart_either);
+    tcase_add_test(t, who_leaves_before_the_roster_never_was_in_the_round);
     tcase_add_test(t, a_round_whose_records_do_not_fit_is_void_and_not_made_up);
     suite_add_tcase(s, t);
     return s;

@@ -64,7 +64,8 @@ static void put_record(struct stn_buf *text, const struct stn_record *record)
         (void)stn_buf_printf(text, "lease%s", record->lease.spent ? " spent" : "");
         break;
     case STN_RECORD_SECAGG:
-        (void)stn_buf_add_str(text, said[record->secagg.of.kind]);
+        (void)stn_buf_printf(text, "%s%s", said[record->secagg.of.kind],
+                             record->secagg.of.size == STN_SECAGG_SERVER_SIZE_GONE ? " gone" : "");
         break;
     case STN_RECORD_QUARANTINE:
         (void)stn_buf_printf(text, "quarantine %u", record->quarantine.device.bytes[0]);
