@@ -14,6 +14,7 @@
 #include "client/shell/evidence.h"
 #include "client/shell/genuine.h"
 #include "crypto/entropy.h"
+#include "secagg/bound.h"
 
 #define PARKED_MS 70000 /* the coordinator may hold these until there is news, up to 55 s */
 #define ASK_MS 30000
@@ -560,8 +561,8 @@ enum stn_code stn_carry_start(struct stn_device *device, struct stn_err *err)
                                       .secure = {.identity = device->identity,
                                                  .certificate = device->certificate,
                                                  .known = &device->known,
-                                                 .gamma_floor = STN_OWNER_GAMMA,
-                                                 .sigma_floor = STN_OWNER_SIGMA}};
+                                                 .gamma_floor = STN_BOUND_GAMMA_LEAST,
+                                                 .sigma_floor = STN_BOUND_SIGMA_LEAST}};
     memcpy(config.secure.coordinator, device->owner.key, sizeof config.secure.coordinator);
     memcpy(config.secure.directory, device->owner.directory, sizeof config.secure.directory);
     stn_list_init(&device->events);

@@ -21,8 +21,6 @@
 #define STN_OWNER_TEXT 1024
 #define STN_OWNER_N_MIN 16      /* the floor when the owner says nothing */
 #define STN_OWNER_N_MIN_LEAST 5 /* fewer hide nobody */
-#define STN_OWNER_GAMMA 0.10    /* a secure round must withstand that share of adversaries, */
-#define STN_OWNER_SIGMA 64      /* to so many bits: these two are nobody's to lower */
 
 struct stn_owner_data {
     char task[STN_MSG_NAME];

@@ -32,6 +32,9 @@
     64 /* from so many members on, not everybody is everybody's neighbour                          \
         */
 #define STN_BOUND_DEGREE 1024
+/* Agents refuse rounds that withstand fewer adversaries, or to fewer bits: no owner can lower these, and no task may. */
+#define STN_BOUND_GAMMA_LEAST 0.10
+#define STN_BOUND_SIGMA_LEAST 64
 
 struct stn_bound_params {
     double gamma;   /* share of the roster that may be the adversary's, 0 to 0.5 */

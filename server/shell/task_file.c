@@ -141,12 +141,18 @@ static void spec_of(const struct raw *raw, struct stn_task_spec *spec)
     (void)stn_task_file_targets(raw->targets, &spec->train.targets);
 }
 
-/* Secure rounds of the fewest and of the most members must have a graph. */
+/* Secure rounds must be such as devices take part in, and those of the fewest and of the most members must have a graph. */
 static enum stn_code check_secure(const struct raw *raw, const char *path, struct stn_err *err)
 {
     const struct stn_bound_params params = {
         .gamma = raw->gamma, .delta = raw->delta, .eta = (uint32_t)raw->eta, .sigma = (uint32_t)raw->sigma};
     const uint64_t members[] = {raw->n_min, raw->target};
+    if (raw->secure && (raw->gamma < STN_BOUND_GAMMA_LEAST || raw->sigma < STN_BOUND_SIGMA_LEAST)) {
+        return stn_err_set(err, STN_INVALID,
+                           "%s: gamma and sigma in [cohort] are %.3g and %llu: every device refuses a secure round of less "
+                           "than %.3g and %d", path, raw->gamma, (unsigned long long)raw->sigma, STN_BOUND_GAMMA_LEAST,
+                           STN_BOUND_SIGMA_LEAST);
+    }
     for (size_t i = 0; raw->secure && i < 2; i++) {
         struct stn_err why;
         struct stn_bound bound;

@@ -46,11 +46,12 @@ START_TEST(every_setting_has_its_place)
     ck_assert(file.spec.train.loss_all);
     ck_assert_uint_eq(file.spec.upload_ms, 30000);
     ck_assert(!file.spec.secure);
-    ck_assert_int_eq(parse(LEAST "[cohort]\ngamma = 0.2\ndelta = 0.05\nsigma = 40\neta = 20\nshare_s = 7\nack_s = 8\n"
+    ck_assert_int_eq(parse(LEAST "[cohort]\nsecure = no\ngamma = 0\nsigma = 1\n"), STN_OK);
+    ck_assert_int_eq(parse(LEAST "[cohort]\ngamma = 0.2\ndelta = 0.05\nsigma = 80\neta = 20\nshare_s = 7\nack_s = 8\n"
                                  "unmask_s = 9\n"),
                      STN_OK);
     ck_assert(file.spec.gamma == 0.2 && file.spec.delta == 0.05);
-    ck_assert_uint_eq(file.spec.sigma, 40);
+    ck_assert_uint_eq(file.spec.sigma, 80);
     ck_assert_uint_eq(file.spec.eta, 20);
     ck_assert_uint_eq(file.spec.share_ms, 7000);
     ck_assert_uint_eq(file.spec.ack_ms, 8000);
@@ -101,6 +102,8 @@ START_TEST(what_is_wrong_is_named)
         {LEAST "[train]\nctx = 1024\n", "above batch_tokens"},
         {LEAST "[cohort]\nn_min = 4\n", "n_min of 4 in [cohort], with secure = yes: 4 members, not 5 to"},
         {LEAST "[cohort]\ntarget = 200\ngamma = 0.45\ndelta = 0.45\n", "target of 200 in [cohort], with secure = yes: no degree"},
+        {LEAST "[cohort]\ngamma = 0.05\n", "gamma and sigma in [cohort] are 0.05 and 64: every device refuses"},
+        {LEAST "[cohort]\nsigma = 40\n", "gamma and sigma in [cohort] are 0.1 and 40: every device refuses"},
         {LEAST "colour = red\n", "no setting is called model.colour"},
         {LEAST "[train\n", "t.ini line 5"},
     };
