@@ -130,27 +130,3 @@ uint64_t stn_buf_take_u64(struct stn_cursor *cursor)
     const uint8_t *p = stn_buf_take(cursor, 8);
     return p == NULL ? 0 : stn_buf_get_u64(p);
 }
-
-void stn_buf_put_u32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
-void stn_buf_put_u64(uint8_t *p, uint64_t v)
-{
-    for (int i = 0; i < 8; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
-uint32_t stn_buf_get_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-uint64_t stn_buf_get_u64(const uint8_t *p)
-{
-    return (uint64_t)stn_buf_get_u32(p) | (uint64_t)stn_buf_get_u32(p + 4) << 32;
-}

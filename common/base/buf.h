@@ -47,10 +47,29 @@ uint8_t stn_buf_take_u8(struct stn_cursor *cursor);
 uint32_t stn_buf_take_u32(struct stn_cursor *cursor);
 uint64_t stn_buf_take_u64(struct stn_cursor *cursor);
 
-/* Little-endian numbers anywhere in memory. */
-void stn_buf_put_u32(uint8_t *p, uint32_t v);
-void stn_buf_put_u64(uint8_t *p, uint64_t v);
-uint32_t stn_buf_get_u32(const uint8_t *p);
-uint64_t stn_buf_get_u64(const uint8_t *p);
+/* Little-endian numbers anywhere in memory, inline: long vectors go through them. */
+static inline void stn_buf_put_u32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+    p[2] = (uint8_t)(v >> 16);
+    p[3] = (uint8_t)(v >> 24);
+}
+
+static inline void stn_buf_put_u64(uint8_t *p, uint64_t v)
+{
+    stn_buf_put_u32(p, (uint32_t)v);
+    stn_buf_put_u32(p + 4, (uint32_t)(v >> 32));
+}
+
+static inline uint32_t stn_buf_get_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t stn_buf_get_u64(const uint8_t *p)
+{
+    return (uint64_t)stn_buf_get_u32(p) | (uint64_t)stn_buf_get_u32(p + 4) << 32;
+}
 
 #endif

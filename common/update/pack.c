@@ -34,7 +34,11 @@ void stn_pack_add(uint32_t *acc, const uint8_t *src, size_t n, unsigned b)
             acc[i] += (uint32_t)src[2 * i] | (uint32_t)src[2 * i + 1] << 8;
         }
     } else if (b == 24) {
-        for (size_t i = 0; i < n; i++) {
+        size_t i = 0;
+        for (; i + 1 < n; i++) { /* with a byte of the next one */
+            acc[i] += stn_buf_get_u32(src + 3 * i) & 0xffffff;
+        }
+        for (; i < n; i++) {
             acc[i] += (uint32_t)src[3 * i] | (uint32_t)src[3 * i + 1] << 8 |
                       (uint32_t)src[3 * i + 2] << 16;
         }
