@@ -14,6 +14,8 @@
  * things. */
 #define EXTRA_VALUES (8192 + 4096)
 
+#define AGAIN_MS 30000 /* of a stage, at most, after a restart */
+
 static bool is_zero(const struct stn_digest *hash)
 {
     static const struct stn_digest zero;
@@ -464,6 +466,17 @@ void stn_cohort_unmasked(struct stn_cohort *cohort, struct stn_emit *emit)
     }
 }
 
+/* Nobody could speak while the coordinator was away: as in the stages of a secure round. */
+static void renew(struct stn_cohort *cohort, uint64_t now_ms)
+{
+    const struct stn_msg_round_config *config = &cohort->record.config;
+    uint64_t length_ms = cohort->record.state == STN_ROUND_JOINING ? config->join_ms : config->upload_ms;
+    uint64_t least_ms = now_ms + (length_ms < AGAIN_MS ? length_ms : AGAIN_MS);
+    if (cohort->record.deadline_ms < least_ms) {
+        cohort->record.deadline_ms = least_ms;
+    }
+}
+
 void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit)
 {
     if (!stn_cohort_is_open(cohort)) {
@@ -487,5 +500,7 @@ void stn_cohort_resume(struct stn_cohort *cohort, struct stn_emit *emit)
         stn_cohort_secure_resume(cohort, emit);
     } else if (cohort->record.state == STN_ROUND_MERGING) {
         stn_cohort_stage_merge(cohort, emit);
+    } else {
+        renew(cohort, emit->now_ms);
     }
 }

@@ -8,7 +8,10 @@
  *
  * In a secure round share comes before the uploads, ack and unmask come before the merge, and it is
  * cohort_secure.h that says when a state ends. Fewer than n_min at a stage's end make the round
- * void: a delta that was not uploaded is not spent by it. */
+ * void: a delta that was not uploaded is not spent by it.
+ *
+ * After a restart a stage lasts as long as it would from now on, 30 s at most, or until its deadline
+ * if that is later. */
 #ifndef STN_SERVER_CORE_COHORT_H
 #define STN_SERVER_CORE_COHORT_H
 

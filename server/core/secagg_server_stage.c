@@ -159,20 +159,21 @@ static bool is_full(const struct stn_secagg_server *server)
     return true;
 }
 
-/* How long a stage behind the roster may last. */
+/* How long a stage may last. */
 static uint64_t length_ms(const struct stn_secagg_server *server, enum stn_stage stage)
 {
     const struct stn_terms *terms = &server->config.terms;
-    return stage == STN_STAGE_SHARE    ? terms->share_ms
-           : stage == STN_STAGE_UPLOAD ? terms->upload_ms
-           : stage == STN_STAGE_ACK    ? terms->ack_ms
-                                       : terms->unmask_ms;
+    return stage == STN_STAGE_ADVERTISE ? terms->join_ms
+           : stage == STN_STAGE_SHARE   ? terms->share_ms
+           : stage == STN_STAGE_UPLOAD  ? terms->upload_ms
+           : stage == STN_STAGE_ACK     ? terms->ack_ms
+                                        : terms->unmask_ms;
 }
 
 void stn_secagg_server_stage_renew(struct stn_secagg_server_turn *turn)
 {
     struct stn_secagg_server *server = turn->server;
-    if (server->stage < STN_STAGE_SHARE || server->stage > STN_STAGE_UNMASK) {
+    if (server->stage == STN_STAGE_DONE) {
         return;
     }
     uint64_t length = length_ms(server, server->stage);

@@ -120,16 +120,16 @@ START_TEST(a_restart_in_any_stage_goes_on_where_it_was)
     restart(310);
     poll(320, 1, STN_STAGE_UPLOAD);
     join(330, 1, 1);
-    expect("[  120] restart -> wake 1100\n"
+    expect("[  120] restart -> wake 1120\n"
            "[  125] 1 check_in -> 1: lease 1 v0\n"
            "[  130] 2 join -> member joined, 2: round_config\n"
            "[  140] 2 advertise -> 2: ok, member advertised, round uploading, wake 2140\n"
            "[  200] 1 put_begin -> member advertised, lease spent, spool 1\n"
            "[  210] 1 put_end -> member advertised, check 1\n"
-           "[  215] restart -> wake 2140\n"
+           "[  215] restart -> wake 2215\n"
            "[  216] 1 put_end -> member advertised, check 1\n"
            "[  220] whole -> member uploaded, add 1, 1: ok\n"
-           "[  230] restart -> add 1, wake 2140\n"
+           "[  230] restart -> add 1, wake 2230\n"
            "[  235] 1 put_end -> 1: ok\n"
            "[  240] 2 put_begin -> member advertised, lease spent, spool 2\n"
            "[  250] 2 put_end -> member advertised, check 2\n"
@@ -140,6 +140,47 @@ START_TEST(a_restart_in_any_stage_goes_on_where_it_was)
            "[  310] restart -> close\n"
            "[  320] 1 poll -> 1: result v1 of 2\n"
            "[  330] 1 join -> 1: refused late\n");
+}
+END_TEST
+
+START_TEST(a_coordinator_that_was_away_at_the_deadline_gives_the_stage_time_again)
+{
+    struct stn_task_spec spec = task();
+    spec.report_deadline_ms = 600000;
+    spec.upload_ms = 180000;
+    begin(spec);
+    check_in(10, 1);
+    check_in(11, 2);
+    join(100, 1, 1);
+    advertise(110, 1);
+    stn_buf_clear(&text);
+    restart(5000);
+    time_comes(5010);
+    join(5100, 2, 2);
+    advertise(5110, 2);
+    put_begin(5200, 1);
+    put_begin(5200, 2);
+    restart(190000);
+    time_comes(190010);
+    for (uint8_t i = 1; i <= 2; i++) {
+        put_begin(191000, i);
+        put_end(191010, i);
+        checked(191020, i, STN_OK);
+    }
+    expect("[ 5000] restart -> wake 6000\n"
+           "[ 5010] time -> wake 6000\n"
+           "[ 5100] 2 join -> member joined, 2: round_config\n"
+           "[ 5110] 2 advertise -> 2: ok, member advertised, round uploading, wake 185110\n"
+           "[ 5200] 1 put_begin -> member advertised, lease spent, spool 1\n"
+           "[ 5200] 2 put_begin -> member advertised, lease spent, spool 2\n"
+           "[190000] restart -> wake 220000\n"
+           "[190010] time -> wake 220000\n"
+           "[191000] 1 put_begin -> spool 1\n"
+           "[191010] 1 put_end -> member advertised, check 1\n"
+           "[191020] whole -> member uploaded, add 1, 1: ok\n"
+           "[191000] 2 put_begin -> spool 2\n"
+           "[191010] 2 put_end -> member advertised, check 2\n"
+           "[191020] whole -> member uploaded, add 2, 2: ok, round merging, merge 2 from v0, wake never\n");
 }
 END_TEST
 
@@ -473,6 +514,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, a_factor_trains_alone_or_in_turn_as_the_task_says, 0, 3);
     tcase_add_test(t, a_lease_that_is_spent_elsewhere_is_not_offered_again);
     tcase_add_test(t, a_restart_in_any_stage_goes_on_where_it_was);
+    tcase_add_test(t, a_coordinator_that_was_away_at_the_deadline_gives_the_stage_time_again);
     tcase_add_test(t, a_stale_delta_joins_when_the_task_allows_it);
     tcase_add_loop_test(t, a_round_names_the_versions_that_its_deltas_may_start_from_and_what_they_weigh, 0, 2);
     tcase_add_test(t, a_delta_of_one_factor_waits_for_that_factors_turn);
