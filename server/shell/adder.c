@@ -249,7 +249,7 @@ static void done(struct stn_job *job)
         stn_turn_die(is_merge ? "merge_failed" : "add_failed", &sum->err);
     }
     sum->order = NULL;
-    if (order == NULL) { /* busy until the commit */
+    if (order == NULL && !sum->is_closed) { /* busy until the commit; of a closed round nothing is kept */
         if (stn_aggregate_save(sum->aggregate, sum->adder->config.store, &sum->err) != STN_OK) {
             stn_turn_die("snapshot_failed", &sum->err);
         }

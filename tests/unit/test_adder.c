@@ -167,6 +167,52 @@ START_TEST(a_stop_behind_a_snapshot_leaves_it_to_the_next_process)
 }
 END_TEST
 
+static void stop_loop(struct stn_job *job)
+{
+    (void)job;
+    stn_loop_stop(loop);
+}
+
+static struct marker behind_add, behind_write;
+
+/* The upload is added, and the snapshot is being written. */
+static void close_round(struct stn_job *job)
+{
+    (void)job;
+    stn_adder_close(adder, &config.round, false);
+    behind_write.job = (struct stn_job){.run = mark, .done = stop_loop};
+    stn_worker_submit(worker, &behind_write.job);
+}
+
+static enum stn_code any_device(void *user, const struct stn_id *device, struct stn_err *why)
+{
+    (void)user;
+    (void)device;
+    (void)why;
+    return STN_OK;
+}
+
+START_TEST(a_snapshot_that_is_written_as_its_round_is_closed_is_not_kept)
+{
+    struct stn_store_snapshot snapshot;
+    char path[STN_FILE_PATH_MAX];
+    open_all(1, 1);
+    const struct stn_server_upload up = upload(0);
+    put(0);
+    stn_adder_add(adder, &up);
+    behind_add.job = (struct stn_job){.run = mark, .done = close_round};
+    stn_worker_submit(worker, &behind_add.job);
+    stn_loop_run(loop);
+    stop_all();
+    ok(stn_file_join(path, folder, "state.db", &err));
+    ok(stn_store_open(&store, path, &err));
+    ck_assert_int_eq(stn_store_get_snapshot(store, &config.round, &snapshot, any_device, NULL, &err), STN_NOT_FOUND);
+    stn_store_close(store);
+    stn_spool_folder(&spool, &config.round, path);
+    ck_assert(!stn_file_exists(path));
+}
+END_TEST
+
 START_TEST(a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone)
 {
     char path[STN_FILE_PATH_MAX], name[2 * sizeof config.round + 1];
@@ -259,6 +305,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_stop_between_two_uploads_begins_nothing_new);
     tcase_add_test(t, a_stop_behind_a_snapshot_leaves_it_to_the_next_process);
+    tcase_add_test(t, a_snapshot_that_is_written_as_its_round_is_closed_is_not_kept);
     tcase_add_test(t, a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone);
     tcase_add_test(t, masks_come_off_by_all_threads_behind_every_upload_and_are_kept_in_order);
     tcase_add_test(t, a_stop_under_the_masks_tells_nobody);
