@@ -1,14 +1,14 @@
 #include "client/cli/train_run.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/command.h"
 #include "base/mem.h"
 #include "base/progress.h"
+#include "client/cli/train_metrics.h"
+#include "compute/backend.h"
 #include "compute/train/checkpoint.h"
 #include "compute/train/trainer.h"
 #include "compute/train/watch.h"
@@ -27,13 +27,12 @@ struct stn_train_run {
     struct stn_trainer *trainer;
     struct stn_watch *watch;
     struct stn_session_plan plan;
-    struct stn_buf identity, earlier; /* earlier: of the run on the GPU that failed, whose checkpoint is gone on from */
-    struct stn_err fell_back;         /* why it failed; code STN_OK: none did */
+    struct stn_buf identity;
+    struct stn_err fell_back;        /* why a GPU failed; code STN_OK: none did */
     char folder[STN_FILE_PATH_MAX];  /* of checkpoints; empty: none */
-    char metrics_path[STN_FILE_PATH_MAX];
     bool resumes, has_kept; /* has_kept: a checkpoint of its own */
     int lock; /* of the folder, or -1 */
-    FILE *metrics;
+    struct stn_train_metrics metrics;
     enum end end;
     double wall_s;
     uint64_t rows_before; /* of what was resumed: not of this process's speed */
@@ -53,7 +52,7 @@ static enum stn_code check(struct stn_train_run *run, struct stn_err *err)
     const char *folder = o->checkpoint != NULL ? o->checkpoint : o->resume;
     enum stn_code code = stn_session_can_write(run->place.output, inputs, 3, err);
     if (code == STN_OK && o->metrics != NULL) {
-        code = name(run, o->metrics, '.', run->metrics_path, err);
+        code = name(run, o->metrics, '.', run->metrics.path, err);
     }
     if (code == STN_OK && o->resume != NULL) {
         code = name(run, o->resume, '/', run->folder, err);
@@ -95,12 +94,9 @@ void stn_train_run_close(struct stn_train_run *run)
     if (run == NULL) {
         return;
     }
-    if (run->metrics != NULL) {
-        (void)fclose(run->metrics);
-    }
+    stn_train_metrics_close(&run->metrics);
     stn_file_close(run->lock);
     stn_buf_fini(&run->identity);
-    stn_buf_fini(&run->earlier);
     stn_watch_free(run->watch);
     stn_trainer_free(run->trainer);
     stn_dataset_free(run->dataset);
@@ -165,6 +161,36 @@ static size_t max_of(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Where the checkpoint lies that the run goes on from: its own, or the one that was named. */
+static enum stn_code name_earlier(const struct stn_train_run *run, char ret[static STN_FILE_PATH_MAX], struct stn_err *err)
+{
+    if (run->has_kept) {
+        (void)snprintf(ret, STN_FILE_PATH_MAX, "%s", run->folder);
+        return STN_OK;
+    }
+    return name(run, run->options->resume, '/', ret, err);
+}
+
+/* What computed the checkpoint, where a run goes on from one and nobody says what is to compute; false: that is no matter. */
+static bool find_earlier(const struct stn_train_run *run, char ret[static STN_CHECKPOINT_BACKEND])
+{
+    char from[STN_FILE_PATH_MAX];
+    return run->resumes && run->options->backend == STN_SESSION_AUTO && name_earlier(run, from, NULL) == STN_OK &&
+           stn_checkpoint_backend(from, ret);
+}
+
+static const char *choose_backend(const struct stn_train_run *run)
+{
+    const struct stn_train_run_options *o = run->options;
+    char earlier[STN_CHECKPOINT_BACKEND];
+    if (run->fell_back.code != STN_OK) {
+        return NULL;
+    }
+    const struct stn_backend_row *row =
+        o->reading.memory_limit == 0 && find_earlier(run, earlier) ? stn_backend_find(earlier) : NULL;
+    return row != NULL ? row->name : stn_session_choose(run->session, o->backend, o->reading.memory_limit);
+}
+
 static void fill_config(struct stn_train_run *run, size_t longest)
 {
     const struct stn_train_run_options *o = run->options;
@@ -183,9 +209,7 @@ static void fill_config(struct stn_train_run *run, size_t longest)
     config->evaluates = run->held != NULL;
     config->backward = (enum stn_backward)o->backward;
     config->n_threads = run->session->n_threads;
-    config->backend = run->fell_back.code != STN_OK
-                          ? NULL
-                          : stn_session_choose(run->session, o->backend, o->reading.memory_limit);
+    config->backend = choose_backend(run);
     config->seed = o->seed;
 }
 
@@ -264,6 +288,22 @@ static enum stn_code make_watch(struct stn_train_run *run, struct stn_err *err)
     return run->held == NULL ? STN_OK : stn_watch_new(&run->watch, run->trainer, &config, err);
 }
 
+/* Goes on with an earlier run of this name, on whatever computed it where nobody says what is to compute. */
+static enum stn_code resume(struct stn_train_run *run, struct stn_checkpoint_subject *subject, struct stn_err *err)
+{
+    char from[STN_FILE_PATH_MAX], backend[STN_CHECKPOINT_BACKEND];
+    struct stn_trainer_config config = run->config;
+    struct stn_buf identity = {0};
+    config.backend = find_earlier(run, backend) ? backend : config.backend;
+    subject->config = &config;
+    enum stn_code code = name_earlier(run, from, err);
+    code = code != STN_OK ? code : stn_checkpoint_identity(&identity, subject, err);
+    code = code != STN_OK ? code : stn_checkpoint_load(from, (const char *)identity.data, run->trainer, run->watch, err);
+    subject->config = &run->config;
+    stn_buf_fini(&identity);
+    return code;
+}
+
 /* Names the run, and goes on with an earlier one. */
 static enum stn_code start(struct stn_train_run *run, struct stn_err *err)
 {
@@ -288,38 +328,9 @@ static enum stn_code start(struct stn_train_run *run, struct stn_err *err)
         code = stn_checkpoint_identity(&run->identity, &subject, err);
     }
     stn_buf_fini(&bytes);
-    if (code == STN_OK && run->resumes) {
-        char from[STN_FILE_PATH_MAX];
-        const struct stn_buf *identity = run->earlier.size > 0 ? &run->earlier : &run->identity;
-        code = name(run, run->has_kept ? run->folder : o->resume, '/', from, err);
-        code = code != STN_OK ? code : stn_checkpoint_load(from, (const char *)identity->data, run->trainer, run->watch, err);
-    }
+    code = code == STN_OK && run->resumes ? resume(run, &subject, err) : code;
     run->rows_before = stn_trainer_totals(run->trainer).n_rows;
     return code;
-}
-
-/* One line a step and a look: of a run that is resumed those of what is done are kept, and no others. */
-static enum stn_code open_metrics(struct stn_train_run *run, struct stn_err *err)
-{
-    const char *path = run->metrics_path;
-    uint64_t n_kept = stn_trainer_n_done(run->trainer), n_lines = 0;
-    if (path[0] == '\0') {
-        return STN_OK;
-    }
-    n_kept += run->watch == NULL ? 0 : stn_watch_state(run->watch)->n_looks;
-    run->metrics = n_kept > 0 ? fopen(path, "r+e") : NULL;
-    if (run->metrics == NULL) {
-        run->metrics = fopen(path, "we");
-    }
-    if (run->metrics == NULL) {
-        return stn_err_errno(err, errno, "%s", path);
-    }
-    for (int c; n_lines < n_kept && (c = getc(run->metrics)) != EOF;) {
-        n_lines += c == '\n';
-    }
-    off_t at = ftello(run->metrics);
-    bool ok = at >= 0 && ftruncate(fileno(run->metrics), at) == 0 && fseeko(run->metrics, at, SEEK_SET) == 0;
-    return ok ? STN_OK : stn_err_errno(err, errno, "%s", path);
 }
 
 enum stn_code stn_train_run_prepare(struct stn_train_run *run, struct stn_session *session, struct stn_err *err)
@@ -328,7 +339,10 @@ enum stn_code stn_train_run_prepare(struct stn_train_run *run, struct stn_sessio
     enum stn_code code = make_adapter(run, err);
     code = code != STN_OK ? code : make_trainer(run, err);
     code = code != STN_OK ? code : start(run, err);
-    code = code != STN_OK ? code : open_metrics(run, err);
+    if (code == STN_OK) {
+        uint64_t n_looks = run->watch == NULL ? 0 : stn_watch_state(run->watch)->n_looks;
+        code = stn_train_metrics_open(&run->metrics, stn_trainer_n_done(run->trainer) + n_looks, err);
+    }
     if (code == STN_OK) {
         stn_adapter_drop_values(session->adapter);
     }
@@ -341,26 +355,6 @@ const struct stn_session_plan *stn_train_run_plan(const struct stn_train_run *ru
 }
 
 /* ---- training ---- */
-
-static enum stn_code written(const struct stn_train_run *run, int n, struct stn_err *err)
-{
-    return n > 0 && fflush(run->metrics) == 0 ? STN_OK : stn_err_errno(err, errno, "%s", run->metrics_path);
-}
-
-static enum stn_code write_step(const struct stn_train_run *run, const struct stn_trainer_step *step, double took_s,
-                                struct stn_err *err)
-{
-    if (run->metrics == NULL) {
-        return STN_OK;
-    }
-    int n = fprintf(run->metrics,
-                    "{\"step\": %llu, \"epoch\": %llu, \"loss\": %.9g, \"norm\": %.9g, \"lr\": %.9g, \"examples\": %llu,"
-                    " \"tokens\": %llu, \"targets\": %llu, \"wall_s\": %.4f, \"rss_bytes\": %llu}\n",
-                    (unsigned long long)step->step, (unsigned long long)step->epoch, step->loss, step->norm, step->lr,
-                    (unsigned long long)step->n_examples, (unsigned long long)step->n_rows,
-                    (unsigned long long)step->n_targets, took_s, (unsigned long long)stn_session_rss());
-    return written(run, n, err);
-}
 
 static bool go_on(void *context, uint64_t n_done, uint64_t n_examples)
 {
@@ -385,15 +379,7 @@ static enum stn_code look(struct stn_train_run *run, struct stn_err *err)
     if (stn_watch_is_over(run->watch)) {
         run->end = END_PATIENCE;
     }
-    return run->metrics == NULL
-               ? STN_OK
-               : written(run,
-                         fprintf(run->metrics,
-                                 "{\"step\": %llu, \"validation_loss\": %.9g, \"validation_accuracy\": %.9g, \"best\": %s,"
-                                 " \"wall_s\": %.4f}\n",
-                                 (unsigned long long)state->last_step, state->last_loss, state->last_accuracy,
-                                 state->n_worse == 0 ? "true" : "false", stn_session_now_s() - at_s),
-                         err);
+    return stn_train_metrics_look(&run->metrics, state, stn_session_now_s() - at_s, err);
 }
 
 static enum stn_code checkpoint(struct stn_train_run *run, struct stn_err *err)
@@ -435,7 +421,7 @@ static enum stn_code steps(struct stn_train_run *run, struct stn_err *err)
             code = STN_OK; /* run->end says why */
             break;
         }
-        code = code != STN_OK ? code : write_step(run, &step, stn_session_now_s() - at_s, err);
+        code = code != STN_OK ? code : stn_train_metrics_step(&run->metrics, &step, stn_session_now_s() - at_s, err);
         if (code == STN_OK) {
             say_progress(run, &progress, &step, started_s);
             code = look(run, err);
@@ -486,13 +472,10 @@ bool stn_train_run_can_fall_back(const struct stn_train_run *run)
 enum stn_code stn_train_run_fall_back(struct stn_train_run *run, const struct stn_err *why, struct stn_err *err)
 {
     run->fell_back = *why;
-    run->earlier = run->identity;
+    stn_buf_fini(&run->identity);
     run->identity = (struct stn_buf){0};
     run->resumes = run->resumes || run->has_kept;
-    if (run->metrics != NULL) {
-        (void)fclose(run->metrics);
-        run->metrics = NULL;
-    }
+    stn_train_metrics_close(&run->metrics);
     stn_watch_free(run->watch);
     run->watch = NULL;
     stn_trainer_free(run->trainer);

@@ -292,6 +292,32 @@ enum stn_code stn_checkpoint_claim(int *ret, const char *folder, struct stn_err 
     return STN_OK;
 }
 
+bool stn_checkpoint_backend(const char *folder, char ret[static STN_CHECKPOINT_BACKEND])
+{
+    static const char line[] = "\nbackend=";
+    char path[STN_FILE_PATH_MAX];
+    struct stn_file_map map = {0};
+    size_t n = 0;
+    if (stn_file_join(path, folder, STN_CHECKPOINT_NAME, NULL) != STN_OK || stn_file_map(&map, path, STN_FILE_USE_ONCE, NULL) != STN_OK) {
+        return false;
+    }
+    struct stn_cursor cursor = stn_buf_cursor(map.data, map.size);
+    const uint8_t *magic = stn_buf_take(&cursor, MAGIC_SIZE);
+    size_t size = stn_buf_take_u32(&cursor);
+    size = size > STN_CHECKPOINT_IDENTITY_LIMIT ? 0 : size;
+    const char *identity = (const char *)stn_buf_take(&cursor, size);
+    const char *at = magic == NULL || memcmp(magic, MAGIC, MAGIC_SIZE) != 0 || identity == NULL ? NULL : memmem(identity, size, line, strlen(line));
+    if (at != NULL) {
+        at += strlen(line);
+        const char *end = memchr(at, '\n', (size_t)(identity + size - at));
+        n = end == NULL || end - at >= STN_CHECKPOINT_BACKEND ? 0 : (size_t)(end - at);
+        memcpy(ret, at, n);
+        ret[n] = '\0';
+    }
+    stn_file_unmap(&map);
+    return n > 0;
+}
+
 bool stn_checkpoint_exists(const char *folder)
 {
     char path[STN_FILE_PATH_MAX];

@@ -51,6 +51,10 @@ enum stn_code stn_checkpoint_save(const char *folder, const char *identity, cons
 enum stn_code stn_checkpoint_load(const char *folder, const char *identity, struct stn_trainer *trainer,
                                   struct stn_watch *watch, struct stn_err *err) STN_CHECKED;
 
+/* The backend that computed what is in a folder's checkpoint; false where none is said, or there is no checkpoint. */
+#define STN_CHECKPOINT_BACKEND 16
+bool stn_checkpoint_backend(const char *folder, char ret[static STN_CHECKPOINT_BACKEND]);
+
 bool stn_checkpoint_exists(const char *folder);
 
 #endif

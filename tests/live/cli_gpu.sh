@@ -12,6 +12,10 @@ train() { # an exit code, words of STERNA_VULKAN, a backend, the adapter, option
         --backend "$backend" --threads 1 --json "$@"
 }
 
+steps() { # of a file of metrics
+    sed -n 's/.*"step": \([0-9]*\),.*/\1/p' "$1" | tr '\n' ' '
+}
+
 evaluate() { # an exit code, words of STERNA_VULKAN, a backend
     ends "$1" env STERNA_VULKAN="$2" "$sterna" eval -m "$model" -d "$dir/data.jsonl" --ctx 32 --backend "$3" --threads 1 --json
 }
@@ -47,12 +51,30 @@ check "that is said" warns 'event=fell_back_to_cpu code=memory text=".*no memory
 check "nothing else is different" cmp "$dir/cpu.gguf" "$dir/b.gguf"
 check "lost in its fifth step" train 0 emulated,lost=9 auto c.gguf --checkpoint "$dir/c" --checkpoint-steps 2 --metrics "$dir/metrics"
 check "it goes on" warns 'event=fell_back_to_cpu'
-check "from the last checkpoint, the fourth step's" sh -c '[ "$(sed -n "s/.*\"step\": \([0-9]*\),.*/\1/p" "$1" | tr "\n" " ")" = "1 2 3 4 5 6 " ]' - "$dir/metrics"
+same "from the last checkpoint, the fourth step's" "1 2 3 4 5 6 " "$(steps "$dir/metrics")"
 check "with what the GPU has learned" sh -c '! cmp -s "$1/cpu.gguf" "$1/c.gguf"' - "$dir"
+
+check "a run that fell back is gone on with where it was" train 0 emulated auto c2.gguf --resume "$dir/c"
+check "on the processor" says '"backend": "cpu"'
+check "and ends the same" cmp "$dir/c.gguf" "$dir/c2.gguf"
+check "but not where a GPU is asked for" train 1 "" vulkan x.gguf --resume "$dir/c"
+check "that is said" warns '^error: .*the checkpoint is of another run: it has backend=cpu, this run backend=vulkan'
+check "each of several falls back" train 0 emulated,lost=9 auto f1.gguf --checkpoint "$dir/f" --checkpoint-steps 2 --metrics "$dir/both" \
+    "$dir/data.jsonl" "$dir/f2.gguf"
+same "each says so" 2 "$(grep -c fell_back_to_cpu "$dir/err")"
+same "the first from its checkpoint" "1 2 3 4 5 6 " "$(steps "$dir/both")"
+same "the second from its own" "1 2 3 4 5 6 " "$(steps "$dir/both.2")"
+check "both are what one alone is" cmp "$dir/c.gguf" "$dir/f1.gguf"
+check "each for itself" cmp "$dir/c.gguf" "$dir/f2.gguf"
 
 check "a GPU that was asked for and is lost is an error" train 1 lost=9 vulkan d.gguf --checkpoint "$dir/d" --checkpoint-steps 2
 check "that is said" warns "^error: .*the device was lost during a step"
 check "no adapter is written" test ! -e "$dir/d.gguf"
+cp -r "$dir/d" "$dir/g"
+check "a GPU that cannot even begin is no end of its checkpoint" train 0 emulated,oom=2 auto g.gguf --resume "$dir/g"
+check "that is said" warns 'event=fell_back_to_cpu code=memory'
+check "the processor does the rest" says '"backend": "cpu".*"fell_back": "'
+check "of what the GPU has learned" cmp "$dir/c.gguf" "$dir/g.gguf"
 check "the checkpoint is whole" train 0 "" vulkan d.gguf --resume "$dir/d"
 check "and ends as if nothing had happened" cmp "$dir/gpu.gguf" "$dir/d.gguf"
 check "one without memory is an error" train 1 memory=1 vulkan e.gguf
