@@ -26,6 +26,7 @@ struct stn_backend_device {
     uint64_t memory;         /* bytes; 0 where nobody says */
     const char *caps;        /* what kernels ask of it, and its driver, in words; "" */
     bool is_gpu;             /* and not a processor that plays one */
+    bool is_wanted;          /* it is what the environment names, or nothing is named */
 };
 
 /* What a device has done so far, for those who measure it. */

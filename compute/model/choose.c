@@ -38,7 +38,7 @@ static int rank_of(const struct stn_backend_device *device)
 static void see(void *user, const struct stn_backend_device *device)
 {
     struct device *best = user;
-    if (rank_of(device) > best->rank) {
+    if (device->is_wanted && rank_of(device) > best->rank) {
         best->rank = rank_of(device);
         best->memory = device->memory;
         (void)snprintf(best->name, sizeof best->name, "%s", device->name);
@@ -208,11 +208,13 @@ void stn_choose_backend(struct stn_choose_result *ret, const struct stn_model *m
     if (has_path && recall(ret, path)) {
         return;
     }
-    if (fits(model, &device, n_threads) && time_model(&ret->gpu_s, model, GPU, n_threads, NULL) == STN_OK &&
-        time_model(&ret->cpu_s, model, NULL, n_threads, NULL) == STN_OK && ret->gpu_s < ret->cpu_s) {
-        ret->backend = GPU;
+    bool is_measured = true;
+    if (fits(model, &device, n_threads)) {
+        is_measured = time_model(&ret->gpu_s, model, GPU, n_threads, NULL) == STN_OK &&
+                      time_model(&ret->cpu_s, model, NULL, n_threads, NULL) == STN_OK;
+        ret->backend = is_measured && ret->gpu_s < ret->cpu_s ? GPU : NULL;
     }
-    if (has_path) {
+    if (has_path && is_measured) { /* what failed today may work tomorrow */
         remember(ret, path);
     }
 }

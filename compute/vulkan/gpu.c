@@ -212,7 +212,7 @@ static unsigned strength(const struct stn_gpu_caps *caps)
     }
 }
 
-static bool is_wanted(const char *wanted, size_t number, const struct stn_gpu_caps *caps)
+bool stn_gpu_is_wanted(const char *wanted, size_t number, const struct stn_gpu_caps *caps)
 {
     char text[24];
     (void)snprintf(text, sizeof text, "%zu", number);
@@ -229,7 +229,7 @@ static enum stn_code choose(struct stn_gpu *gpu, const char *wanted, struct stn_
     for (size_t i = 0; i < n; i++) {
         struct stn_gpu_caps caps;
         stn_gpu_caps_read(gpu, list[i], &caps);
-        if (is_wanted(wanted, i, &caps) &&
+        if (stn_gpu_is_wanted(wanted, i, &caps) &&
             (gpu->physical == VK_NULL_HANDLE || strength(&caps) > strength(&gpu->caps))) {
             gpu->physical = list[i];
             gpu->caps = caps;

@@ -173,6 +173,9 @@ void stn_gpu_close(struct stn_gpu *gpu);
 enum stn_code stn_gpu_list(void (*see)(void *user, const struct stn_gpu_caps *caps), void *user,
                               struct stn_err *err) STN_CHECKED;
 
+/* Whether a device's name or number is what is wanted; NULL wants any. */
+bool stn_gpu_is_wanted(const char *wanted, size_t number, const struct stn_gpu_caps *caps);
+
 /* What VkResult means for us: WHAT names what was being done. A lost device is marked as lost and stays so. */
 enum stn_code stn_gpu_check(struct stn_gpu *gpu, VkResult result, const char *what, struct stn_err *err) STN_CHECKED;
 

@@ -433,7 +433,7 @@ struct seeing {
     void (*see)(void *user, const struct stn_backend_device *device);
     void *user;
     unsigned number;
-    bool emulated;
+    const struct stn_gpu_config *config;
 };
 
 static void print_matrix(char *text, size_t size, const char *of, const struct stn_gpu_matrix *matrix)
@@ -457,18 +457,19 @@ static void see_caps(void *user, const struct stn_gpu_caps *caps)
     print_matrix(text, sizeof text, "i8", &caps->matrix_i8);
     print_matrix(text, sizeof text, "f16", &caps->matrix_f16);
     const struct stn_backend_device device = {
-        .name = caps->name, .type = stn_gpu_caps_type(caps), .number = seeing->number++, .memory = caps->memory, .caps = text,
-        .is_gpu = !caps->emulates || seeing->emulated};
+        .name = caps->name, .type = stn_gpu_caps_type(caps), .number = seeing->number, .memory = caps->memory, .caps = text,
+        .is_gpu = !caps->emulates || seeing->config->emulated,
+        .is_wanted = stn_gpu_is_wanted(seeing->config->wanted, seeing->number, caps)};
+    seeing->number++;
     seeing->see(seeing->user, &device);
 }
 
 static enum stn_code vulkan_devices(void (*see)(void *user, const struct stn_backend_device *device), void *user,
                                     struct stn_err *err)
 {
-    struct seeing seeing = {see, user, 0, false};
     struct stn_vulkan_env env;
+    struct seeing seeing = {see, user, 0, &env.device};
     enum stn_code code = stn_vulkan_env_read(&env, err);
-    seeing.emulated = env.device.emulated;
     return code != STN_OK ? code : stn_gpu_list(see_caps, &seeing, err);
 }
 

@@ -110,6 +110,19 @@ START_TEST(a_training_run_follows_the_cpus)
 }
 END_TEST
 
+/* The file of an answer in a folder; empty: none is kept. */
+static void find_answer(const char *folder, char path[static STN_FILE_PATH_MAX])
+{
+    DIR *dir = opendir(folder);
+    path[0] = '\0';
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (strncmp(entry->d_name, "backend-", 8) == 0) {
+            ck_assert_int_eq(stn_file_join(path, folder, entry->d_name, &err), STN_OK);
+        }
+    }
+    ck_assert_int_eq(closedir(dir), 0);
+}
+
 /* A GPU that a processor only plays is not tried; where it is asked for, both are timed, and the answer is kept. */
 START_TEST(what_is_faster_is_found_by_a_trial_and_remembered)
 {
@@ -122,23 +135,25 @@ START_TEST(what_is_faster_is_found_by_a_trial_and_remembered)
         ck_assert_ptr_null(result.backend);
         ck_assert(!result.was_known && result.cpu_s == 0 && result.gpu_s == 0);
     }
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "emulated,lost=1", 1), 0);
+    stn_choose_backend(&result, model, 1, folder);
+    find_answer(folder, path);
+    ck_assert(result.backend == NULL && path[0] == '\0'); /* an accident is no answer */
     ck_assert_int_eq(setenv("STERNA_VULKAN", "emulated", 1), 0);
     stn_choose_backend(&result, model, 1, folder);
     ck_assert(!result.was_known && result.cpu_s > 0 && result.gpu_s > 0);
     ck_assert((result.backend != NULL) == (result.gpu_s < result.cpu_s));
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (strncmp(entry->d_name, "backend-", 8) == 0) {
-            ck_assert_int_eq(stn_file_join(path, folder, entry->d_name, &err), STN_OK);
-        }
-    }
-    ck_assert_int_eq(closedir(dir), 0);
+    find_answer(folder, path);
     stn_choose_backend(&result, model, 1, folder);
     ck_assert(result.was_known && result.cpu_s > 0 && result.gpu_s > 0);
     ck_assert_int_eq(stn_file_replace(path, "vulkan 2 1\n", 11, STN_FILE_MODE, &err), STN_OK);
     stn_choose_backend(&result, model, 1, folder);
     ck_assert(result.was_known && result.cpu_s == 2 && result.gpu_s == 1);
     ck_assert_str_eq(result.backend, "vulkan");
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "emulated,device=another", 1), 0); /* of which nothing is known */
+    stn_choose_backend(&result, model, 1, folder);
+    ck_assert(result.backend == NULL && !result.was_known);
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "emulated", 1), 0);
     stn_choose_backend(&result, model, 2, folder); /* other threads, another question */
     ck_assert(!result.was_known);
     ck_assert_int_eq(stn_file_replace(path, "magic 2 1\n", 10, STN_FILE_MODE, &err), STN_OK);
