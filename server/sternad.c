@@ -10,7 +10,7 @@
 #include "server/shell/service.h"
 
 struct options {
-    const char *config, *listen, *address;
+    const char *config, *listen, *address, *directory, *group;
 };
 
 static const struct options defaults = {.listen = STN_SETTINGS_LISTEN, .address = STN_SETTINGS_ADDRESS};
@@ -23,6 +23,10 @@ static const struct stn_option init_options[] = {
      "where devices connect (default " STN_SETTINGS_LISTEN ")"},
     {"address", 0, STN_OPTION_STR, offsetof(struct options, address), "HOST:PORT",
      "what join URLs tell devices (default " STN_SETTINGS_ADDRESS ")"},
+    {"directory", 0, STN_OPTION_STR, offsetof(struct options, directory), "DIR2",
+     "the directory's folder (default DIR/directory, which is a link to any other)"},
+    {"group", 0, STN_OPTION_STR, offsetof(struct options, group), "GROUP",
+     "that the coordinator's user is in, when another user runs the directory"},
     {0},
 };
 static const struct stn_option config_options[] = {CONFIG("sternad.conf of the coordinator's folder"), {0}};
@@ -40,20 +44,26 @@ static enum stn_code print(json_t *object, struct stn_err *err)
     return STN_OK;
 }
 
+static struct stn_settings_new new_of(const struct options *o, const struct stn_command_line *line)
+{
+    return (struct stn_settings_new){.folder = line->args[0], .listen = o->listen, .address = o->address,
+                                     .directory = o->directory, .group = o->group};
+}
+
 static enum stn_code check_init(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
-    const struct options *o = parsed;
-    (void)line;
-    return stn_settings_check(o->listen, o->address, err);
+    const struct stn_settings_new settings = new_of(parsed, line);
+    return stn_settings_check(&settings, err);
 }
 
 static enum stn_code init(const void *parsed, const struct stn_command_line *line, struct stn_err *err)
 {
     const struct options *o = parsed;
-    const char *folder = line->args[0];
+    const struct stn_settings_new settings = new_of(o, line);
+    const char *folder = settings.folder;
     uint8_t key[STN_IDENT_PUBLIC], directory[STN_IDENT_PUBLIC];
     char key_text[2 * sizeof key + 1], directory_text[2 * sizeof directory + 1];
-    enum stn_code code = stn_settings_init(folder, o->listen, o->address, key, directory, err);
+    enum stn_code code = stn_settings_init(&settings, key, directory, err);
     if (code != STN_OK) {
         return code;
     }
@@ -68,11 +78,15 @@ static enum stn_code init(const void *parsed, const struct stn_command_line *lin
                  "  its key        %s\n"
                  "  directory key  %s\n"
                  "next:\n"
-                 "  sternad directory --config %s/directory/directory.conf &\n"
+                 "%s"
+                 "  sternad directory --config %s%s/directory.conf &\n"
                  "  sternad run --config %s/sternad.conf &\n"
                  "  sterna task create TASK.ini --dir %s\n"
                  "  sterna invite --dir %s        a join URL for one device\n",
-                 folder, key_text, directory_text, folder, folder, folder, folder);
+                 folder, key_text, directory_text,
+                 o->group == NULL ? "" : "  (give each folder to the user who runs what is in it: chown -R)\n",
+                 o->directory == NULL ? folder : o->directory, o->directory == NULL ? "/directory" : "", folder, folder,
+                 o->directory == NULL ? folder : o->directory);
     return STN_OK;
 }
 
@@ -101,12 +115,11 @@ static enum stn_code check(const void *parsed, const struct stn_command_line *li
     }
     stn_hex_put(key_text, key, sizeof key);
     if (line->json) {
-        return print(json_pack("{sb ss ss ss ss}", "ok", 1, "folder", settings.folder, "key", key_text, "listen",
-                               settings.listen, "address", settings.address),
+        return print(json_pack("{sb ss ss ss}", "ok", 1, "folder", settings.folder, "key", key_text, "listen",
+                               settings.listen),
                      err);
     }
-    (void)printf("%s is fine\n  key      %s\n  listen   %s\n  address  %s\n", o->config, key_text, settings.listen,
-                 settings.address);
+    (void)printf("%s is fine\n  key      %s\n  listen   %s\n", o->config, key_text, settings.listen);
     return STN_OK;
 }
 

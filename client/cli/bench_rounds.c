@@ -221,8 +221,7 @@ static enum stn_code load(struct bench *bench, struct stn_err *err)
                                                   .n_min = n_min(bench), .n_threads = config->n_threads,
                                                   .last_version = (uint64_t)config->n_rounds + 1, .going_on = going_on,
                                                   .begun = begun, .user = bench};
-    enum stn_code code = stn_bench_sternad_ask(
-        &bench->sternad, json_pack("{ss sI}", "command", "invite", "count", (json_int_t)config->n_clients), &reply, err);
+    enum stn_code code = stn_bench_sternad_invite(&bench->sternad, config->n_clients, &reply, err);
     code = code == STN_OK ? stn_bench_load_new(&bench->load, &devices, json_object_get(reply, "urls"), err) : code;
     json_decref(reply);
     bench->version_s = stn_session_now_s();

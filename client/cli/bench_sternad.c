@@ -163,6 +163,12 @@ enum stn_code stn_bench_sternad_ask(const struct stn_bench_sternad *sternad, jso
     return stn_operator_ask(&to, request, ASK_MS, ret, err);
 }
 
+enum stn_code stn_bench_sternad_invite(const struct stn_bench_sternad *sternad, size_t n, json_t **ret, struct stn_err *err)
+{
+    const struct stn_operator to = {.dir = sternad->folder};
+    return stn_operator_ask_directory(&to, json_pack("{ss sI}", "command", "invite", "count", (json_int_t)n), ASK_MS, ret, err);
+}
+
 enum stn_code stn_bench_sternad_check(struct stn_bench_sternad *sternad, struct stn_err *err)
 {
     int status;
@@ -177,7 +183,6 @@ enum stn_code stn_bench_sternad_check(struct stn_bench_sternad *sternad, struct 
     return STN_OK;
 }
 
-/* An invite needs both. */
 static enum stn_code wait_for_both(struct stn_bench_sternad *sternad, struct stn_err *err)
 {
     enum stn_code code = STN_AGAIN;
@@ -191,8 +196,12 @@ static enum stn_code wait_for_both(struct stn_bench_sternad *sternad, struct stn
         if (stn_command_stopping()) {
             return stn_err_set(err, STN_CANCELLED, "stopped");
         }
-        code = stn_bench_sternad_ask(sternad, json_pack("{ss}", "command", "invite"), &reply, err);
+        code = stn_bench_sternad_invite(sternad, 1, &reply, err);
         json_decref(reply);
+        if (code == STN_OK) {
+            code = stn_bench_sternad_ask(sternad, json_pack("{ss}", "command", "status"), &reply, err);
+            json_decref(code == STN_OK ? reply : NULL);
+        }
         if (code != STN_OK) {
             (void)nanosleep(&pause, NULL);
         }

@@ -27,6 +27,10 @@ enum stn_code stn_bench_sternad_start(struct stn_bench_sternad *ret, const char 
 enum stn_code stn_bench_sternad_ask(const struct stn_bench_sternad *sternad, json_t *request, json_t **ret,
                                     struct stn_err *err) STN_CHECKED;
 
+/* Join URLs of n devices. */
+enum stn_code stn_bench_sternad_invite(const struct stn_bench_sternad *sternad, size_t n, json_t **ret,
+                                       struct stn_err *err) STN_CHECKED;
+
 /* STN_IO, with the last thing that they said, when one has ended. */
 enum stn_code stn_bench_sternad_check(struct stn_bench_sternad *sternad, struct stn_err *err) STN_CHECKED;
 

@@ -13,7 +13,10 @@ struct options {
 
 static const struct options defaults = {.count = 1};
 static const struct stn_option options[] = {
-    STN_OPERATOR_OPTIONS,
+    {"dir", 0, STN_OPTION_STR, offsetof(struct options, to.dir), "DIR",
+     "the directory's folder, or the coordinator's with directory/ in it (default $STERNA_DIR, or " STN_OPERATOR_DIR ")"},
+    {"socket", 0, STN_OPTION_STR, offsetof(struct options, to.socket), "PATH",
+     "the directory's socket for operators (default invite.sock in its folder)"},
     {"count", 'n', STN_OPTION_U64, offsetof(struct options, count), "N", "join URLs, one a device (default 1)", 1, INVITES},
     {0},
 };
@@ -22,8 +25,8 @@ static enum stn_code invite(const void *parsed, const struct stn_command_line *l
 {
     const struct options *o = parsed;
     json_t *reply = NULL;
-    enum stn_code code = stn_operator_ask(&o->to, json_pack("{ss sI}", "command", "invite", "count", (json_int_t)o->count),
-                                          STN_OPERATOR_MS, &reply, err);
+    json_t *request = json_pack("{ss sI}", "command", "invite", "count", (json_int_t)o->count);
+    enum stn_code code = stn_operator_ask_directory(&o->to, request, STN_OPERATOR_MS, &reply, err);
     if (code != STN_OK || line->json) {
         return code != STN_OK ? code : stn_session_take_json(reply, err);
     }

@@ -9,12 +9,15 @@ static const struct stn_option options[] = {STN_OPERATOR_OPTIONS, {0}};
 
 static void print_directory(const json_t *directory)
 {
+    bool can_invite = json_is_true(json_object_get(directory, "can_invite"));
     (void)printf("directory: on this host (%s); its key %s\n", stn_operator_text(directory, "socket"),
                  json_is_true(json_object_get(directory, "key_is_readable"))
                      ? "CAN be read by the coordinator\n"
                        "  Who has both keys can enrol devices of his own and fill a round with them. Give its folder to another\n"
                        "  user, who runs `sternad directory`; better, another person."
                      : "cannot be read by the coordinator");
+    (void)printf("  invites: the coordinator %s\n",
+                 can_invite ? "CAN mint them, and enrol devices of its own" : "cannot mint them");
 }
 
 static void print_bound(const char *what, const json_t *bound)

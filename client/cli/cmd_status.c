@@ -45,11 +45,11 @@ static enum stn_code status(const void *parsed, const struct stn_command_line *l
     if (code != STN_OK || line->json) {
         return code != STN_OK ? code : stn_session_take_json(reply, err);
     }
-    (void)printf("sternad %s in %s, since %s UTC\n  listens on %s, devices are told %s\n  key %s\n"
+    (void)printf("sternad %s in %s, since %s UTC\n  listens on %s\n  key %s\n"
                  "  %lld devices, %lld sessions, %zu tasks\n",
                  stn_operator_text(reply, "version"), stn_operator_text(reply, "folder"),
                  stn_operator_time(reply, "started_ms", since), stn_operator_text(reply, "listen"),
-                 stn_operator_text(reply, "address"), stn_operator_text(reply, "key"), stn_operator_number(reply, "devices"),
+                 stn_operator_text(reply, "key"), stn_operator_number(reply, "devices"),
                  stn_operator_number(reply, "sessions"), json_array_size(json_object_get(reply, "tasks")));
     print_usage(reply);
     print_tasks(json_object_get(reply, "tasks"));

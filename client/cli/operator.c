@@ -8,9 +8,12 @@
 #include "io/file.h"
 #include "io/local.h"
 
-static enum stn_code socket_of(const struct stn_operator *to, char ret[static STN_FILE_PATH_MAX], struct stn_err *err)
+/* The first of names that is there; the last, if none is. */
+static enum stn_code socket_of(const struct stn_operator *to, const char *const *names, char ret[static STN_FILE_PATH_MAX],
+                               struct stn_err *err)
 {
     const char *dir = to->dir;
+    enum stn_code code = STN_OK;
     if (to->socket != NULL) {
         int n = snprintf(ret, STN_FILE_PATH_MAX, "%s", to->socket);
         return n < STN_FILE_PATH_MAX ? STN_OK : stn_err_set(err, STN_LIMIT, "--socket is too long");
@@ -18,7 +21,10 @@ static enum stn_code socket_of(const struct stn_operator *to, char ret[static ST
     if (dir == NULL) {
         dir = getenv("STERNA_DIR");
     }
-    return stn_file_join(ret, dir == NULL || dir[0] == '\0' ? STN_OPERATOR_DIR : dir, "operator.sock", err);
+    for (size_t i = 0; names[i] != NULL && code == STN_OK && (i == 0 || !stn_file_exists(ret)); i++) {
+        code = stn_file_join(ret, dir == NULL || dir[0] == '\0' ? STN_OPERATOR_DIR : dir, names[i], err);
+    }
+    return code;
 }
 
 static enum stn_code code_of(const char *name)
@@ -49,8 +55,8 @@ static enum stn_code read_reply(const struct stn_buf *bytes, json_t **ret, struc
     return failed;
 }
 
-enum stn_code stn_operator_ask(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
-                               struct stn_err *err)
+static enum stn_code ask(const struct stn_operator *to, const char *const *names, const char *nobody, json_t *request,
+                         uint32_t timeout_ms, json_t **ret, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
     struct stn_buf reply = {0};
@@ -59,17 +65,31 @@ enum stn_code stn_operator_ask(const struct stn_operator *to, json_t *request, u
     if (text == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a question");
     }
-    enum stn_code code = socket_of(to, path, err);
+    enum stn_code code = socket_of(to, names, path, err);
     if (code == STN_OK) {
         code = stn_local_ask(path, text, strlen(text), timeout_ms, &reply, err);
         if (code == STN_NOT_FOUND) {
-            code = stn_err_set(err, STN_NOT_FOUND, "%s: no coordinator answers there: start `sternad run`, or say --dir", path);
+            code = stn_err_set(err, STN_NOT_FOUND, "%s: %s", path, nobody);
         }
     }
     free(text);
     code = code == STN_OK ? read_reply(&reply, ret, err) : code;
     stn_buf_fini(&reply);
     return code;
+}
+
+enum stn_code stn_operator_ask(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
+                               struct stn_err *err)
+{
+    static const char *const names[] = {"operator.sock", NULL};
+    return ask(to, names, "no coordinator answers there: start `sternad run`, or say --dir", request, timeout_ms, ret, err);
+}
+
+enum stn_code stn_operator_ask_directory(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
+                                         struct stn_err *err)
+{
+    static const char *const names[] = {"invite.sock", "directory/invite.sock", NULL};
+    return ask(to, names, "no directory answers there: start `sternad directory`, or say --dir", request, timeout_ms, ret, err);
 }
 
 const char *stn_operator_text(const json_t *object, const char *key)

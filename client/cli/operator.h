@@ -1,5 +1,5 @@
-/* operator: the operator's subcommands speak to the coordinator of this machine over the socket in its folder: one JSON
- * object asks, one answers (`sternad run` serves them). Thread: the main one. */
+/* operator: the operator's subcommands speak to the coordinator of this machine, and to the directory, over the sockets in
+ * their folders: one JSON object asks, one answers (`sternad run` and `sternad directory` serve them). Thread: the main one. */
 #ifndef STN_CLIENT_CLI_OPERATOR_H
 #define STN_CLIENT_CLI_OPERATOR_H
 
@@ -32,6 +32,11 @@ struct stn_operator {
  * returned as ours. STN_NOT_FOUND, and what to do, when none is running there. */
 enum stn_code stn_operator_ask(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
                                struct stn_err *err) STN_CHECKED;
+
+/* As stn_operator_ask, of the directory: dir is its folder, or the coordinator's with directory/ in it, and the socket is
+ * invite.sock there. */
+enum stn_code stn_operator_ask_directory(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
+                                         struct stn_err *err) STN_CHECKED;
 
 /* Members of a reply, for people: "" and 0 where there is none. */
 const char *stn_operator_text(const json_t *object, const char *key);

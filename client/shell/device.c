@@ -147,7 +147,7 @@ static enum stn_code open_process(struct stn_device *device, struct stn_err *err
     code = code == STN_OK ? stn_worker_open(&device->worker, device->mailbox, 1, err) : code;
     if (code == STN_OK) {
         stn_place_path(&device->place, STN_PLACE_SOCKET, path);
-        code = stn_local_listen(&device->local, device->loop, path, stn_control_take, device, err);
+        code = stn_local_listen(&device->local, device->loop, path, STN_LOCAL_OWNER, stn_control_take, device, err);
     }
     return code;
 }

@@ -220,9 +220,26 @@ static bool is_alive(const struct sockaddr_un *address)
     return alive;
 }
 
+/* In a folder whose set-group-ID bit is on, the file is the group's already. */
+static enum stn_code let_in(const char *path, int64_t group, struct stat *ret, struct stn_err *err)
+{
+    if (lstat(path, ret) != 0) {
+        return stn_err_errno(err, errno, "%s", path);
+    }
+    if (group != STN_LOCAL_OWNER && ret->st_gid != (gid_t)group &&
+        chown(path, (uid_t)-1, (gid_t)group) != 0) {
+        return stn_err_errno(err, errno, "%s: cannot be given to group %lld", path,
+                             (long long)group);
+    }
+    if (chmod(path, group == STN_LOCAL_OWNER ? 0600 : 0660) != 0) {
+        return stn_err_errno(err, errno, "%s", path);
+    }
+    return STN_OK;
+}
+
 /* Nobody can connect before listen, which comes after the mode is set. */
-static enum stn_code bind_file(int fd, const struct sockaddr_un *address, struct stat *ret,
-                               struct stn_err *err)
+static enum stn_code bind_file(int fd, const struct sockaddr_un *address, int64_t group,
+                               struct stat *ret, struct stn_err *err)
 {
     const char *path = address->sun_path;
     int rc = bind(fd, (const struct sockaddr *)address, sizeof *address);
@@ -239,12 +256,11 @@ static enum stn_code bind_file(int fd, const struct sockaddr_un *address, struct
     if (rc != 0) {
         return stn_err_errno(err, errno, "%s", path);
     }
-    if (chmod(path, 0600) != 0 || lstat(path, ret) != 0) {
-        enum stn_code code = stn_err_errno(err, errno, "%s", path);
+    enum stn_code code = let_in(path, group, ret, err);
+    if (code != STN_OK) {
         (void)unlink(path);
-        return code;
     }
-    return STN_OK;
+    return code;
 }
 
 static void remove_file(const struct stn_local *local)
@@ -263,6 +279,7 @@ static void after_listener_close(uv_handle_t *handle)
 }
 
 enum stn_code stn_local_listen(struct stn_local **ret, struct stn_loop *loop, const char *path,
+                               int64_t group,
                                void (*on_request)(void *user, struct stn_local_request *request),
                                void *user, struct stn_err *err)
 {
@@ -286,7 +303,7 @@ enum stn_code stn_local_listen(struct stn_local **ret, struct stn_loop *loop, co
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     code =
-        fd < 0 ? stn_err_errno(err, errno, "%s", path) : bind_file(fd, &address, &local->file, err);
+        fd < 0 ? stn_err_errno(err, errno, "%s", path) : bind_file(fd, &address, group, &local->file, err);
     if (code != STN_OK) {
         if (fd >= 0) {
             (void)close(fd);

@@ -1,6 +1,6 @@
 /* local: how a command line speaks to the daemon of the same user on the same machine: one line of
- * text asks, one line answers, over a socket file that only its owner may open. What the text means
- * (JSON) is the callers' business. Lines end with a newline, which is not part of the text and must
+ * text asks, one line answers, over a socket file that only its owner may open, or one group too. What
+ * the text means (JSON) is the callers' business. Lines end with a newline, which is not part of the text and must
  * not be in it. */
 #ifndef STN_IO_LOCAL_H
 #define STN_IO_LOCAL_H
@@ -14,6 +14,7 @@
 #define STN_LOCAL_LINE_MAX ((size_t)16 << 20)
 #define STN_LOCAL_CONNECTIONS 16 /* one more waits until another ends */
 #define STN_LOCAL_PATH_MAX 108   /* with its zero: what the kernel takes */
+#define STN_LOCAL_OWNER (-1)     /* no group: the owner alone may open the socket file */
 
 /* ---- the daemon's side. Thread: the loop's ---- */
 
@@ -28,10 +29,12 @@ struct stn_local_request {
 };
 
 /* on_request must answer each request once, in the call or later; a connection's next line waits
- * for that. The socket file has mode 0600; one that a dead process left is replaced. STN_EXISTS: a
- * living process answers there, or path is something else. A line that is too long ends its
+ * for that. The socket file has mode 0600, or 0660 and the id of a group; one that a dead process
+ * left is replaced. STN_EXISTS: a living process answers there, or path is something else.
+ * STN_DENIED: this user may not give a file to the group. A line that is too long ends its
  * connection. The caller closes *ret. */
 enum stn_code stn_local_listen(struct stn_local **ret, struct stn_loop *loop, const char *path,
+                               int64_t group,
                                void (*on_request)(void *user, struct stn_local_request *request),
                                void *user, struct stn_err *err) STN_CHECKED;
 

@@ -1,17 +1,14 @@
 #include "server/shell/admin.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hex.h"
 #include "base/mem.h"
-#include "channel/url.h"
 #include "io/usage.h"
 #include "server/shell/admin_privacy.h"
 #include "server/shell/admin_task.h"
 #include "server/shell/apply.h"
-#include "server/shell/enrol.h"
 
 /* ---- answers ---- */
 
@@ -75,9 +72,8 @@ static enum stn_code do_status(struct stn_service *service, const json_t *reques
     uint64_t n_devices = 0;
     const struct stn_settings *settings = &service->settings;
     enum stn_code code = stn_store_count_devices(service->store, &n_devices, err);
-    json_t *said = json_pack("{ss so so ss ss ss sI sI sI}", "version", STN_VERSION, "key", json_key(service->identity.pub),
-                             "directory", json_key(service->directory_key), "listen", settings->listen, "address",
-                             settings->address, "folder", settings->folder, "started_ms",
+    json_t *said = json_pack("{ss so so ss ss sI sI sI}", "version", STN_VERSION, "key", json_key(service->identity.pub),
+                             "directory", json_key(service->directory_key), "listen", settings->listen, "folder", settings->folder, "started_ms",
                              (json_int_t)service->started_ms, "devices", (json_int_t)n_devices, "sessions",
                              (json_int_t)stn_channel_server_stats(service->channel).n_open);
     (void)json_object_update(reply, said);
@@ -139,58 +135,6 @@ static enum stn_code do_device_release(struct stn_service *service, const json_t
     return code == STN_OK ? STN_OK : stn_err_set(err, code, "device %.64s is not in quarantine", name);
 }
 
-/* ---- invites ---- */
-
-/* The join URL of one token. */
-static json_t *json_url(const struct stn_service *service, const char *token)
-{
-    char text[STN_URL_TEXT], address[STN_URL_TEXT], key[65], directory[65];
-    struct stn_url url;
-    stn_hex_put(key, service->identity.pub, 32);
-    stn_hex_put(directory, service->directory_key, 32);
-    int n = snprintf(address, sizeof address, "sterna://%s/?key=%s&dir=%s&token=%s", service->settings.address, key, directory,
-                     token);
-    if (n < 0 || (size_t)n >= sizeof address || stn_url_get(&url, address, NULL) != STN_OK) {
-        return NULL;
-    }
-    stn_url_put(&url, text);
-    return json_string(text);
-}
-
-static void invited(void *user, enum stn_code code, const char *text, size_t size, const struct stn_err *asked)
-{
-    struct stn_admin_call *call = user;
-    struct stn_err err = *asked;
-    const char *error_code = NULL, *error_text = NULL;
-    json_t *root = code == STN_OK ? json_loadb(text, size, 0, NULL) : NULL, *urls = json_array(), *reply = json_object();
-    if (code != STN_OK) {
-        (void)stn_err_prefix(&err, "the directory does not answer (is `sternad directory` running?)");
-    } else if (json_unpack(root, "{s{ss ss}}", "error", "code", &error_code, "text", &error_text) == 0) {
-        code = stn_err_set(&err, STN_DENIED, "the directory: %.200s", error_text);
-    }
-    const json_t *tokens = json_object_get(root, "tokens");
-    for (size_t i = 0; code == STN_OK && i < json_array_size(tokens); i++) {
-        const char *token = json_string_value(json_array_get(tokens, i));
-        json_t *url = token == NULL ? NULL : json_url(call->service, token);
-        if (url == NULL || json_array_append_new(urls, url) != 0) {
-            code = stn_err_set(&err, STN_CORRUPT, "the directory answered what is no token");
-        }
-    }
-    (void)json_object_set_new(reply, "urls", urls);
-    (void)json_object_set(reply, "expires_s", json_object_get(root, "expires_s"));
-    json_decref(root);
-    stn_admin_answer(call, code, reply, &err);
-}
-
-static enum stn_code start_invite(struct stn_admin_call *call, struct stn_err *err)
-{
-    char text[128];
-    const json_t *count = json_object_get(call->request, "count");
-    (void)snprintf(text, sizeof text, "{\"command\":\"invite\",\"count\":%lld}",
-                   count == NULL ? 1LL : (long long)json_integer_value(count));
-    return stn_enrol_ask(call->service, text, invited, call, err);
-}
-
 /* ---- the table ---- */
 
 static const struct {
@@ -208,7 +152,6 @@ static const struct {
     {"device.list", do_device_list, NULL},
     {"device.release", do_device_release, NULL},
     {"privacy", stn_admin_privacy, NULL},
-    {"invite", NULL, start_invite},
 };
 
 static void dispatch(struct stn_admin_call *call, size_t i)

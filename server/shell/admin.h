@@ -1,7 +1,7 @@
 /* admin: the operator's commands: a JSON object asks, a JSON object answers, whatever carries them. A table has a row
  * for each command; what a command has changed is on disk before its answer leaves.
  *
- *   {"command":"status"}                         {"ok":true,"version","key","directory","listen","address","folder",
+ *   {"command":"status"}                         {"ok":true,"version","key","directory","listen","folder",
  *                                                 "started_ms","devices","sessions","tasks":[TASK...]}
  *   {"command":"task.create","name","text",      {"ok":true,"task":TASK}   text: the INI file, name: what errors call it,
  *    "folder","base"}                             folder: relative paths in it start there; base: replaces [model] base
@@ -11,8 +11,7 @@
  *   {"command":"adapter.list","task"}            {"ok":true,"adapters":[...]}   task: left out, of all
  *   {"command":"device.list"}                    {"ok":true,"devices":[...]}   quarantined_ms: since it was seen to lie
  *   {"command":"device.release","device"}        {"ok":true}   device: the whole identity, quarantined until now
- *   {"command":"invite","count"}                 {"ok":true,"urls":[...],"expires_s"}
- * or {"error":{"code":"not_found","text":"..."}}. Thread: the loop's. */
+ * or {"error":{"code":"not-found","text":"..."}}. Invites are the directory's (directory.h). Thread: the loop's. */
 #ifndef STN_SERVER_SHELL_ADMIN_H
 #define STN_SERVER_SHELL_ADMIN_H
 

@@ -6,15 +6,22 @@
 
 #include "secagg/bound.h"
 
-/* The directory is asked over a local socket, so both share this host; its key lies beside that socket. */
-static json_t *json_directory(const struct stn_settings *settings)
+/* Whether this process could open what lies beside the directory's socket. */
+static bool is_open(const struct stn_settings *settings, const char *name, int how)
 {
     char path[STN_FILE_PATH_MAX];
     const char *slash = strrchr(settings->directory, '/');
     int n_folder = slash == NULL ? 0 : (int)(slash - settings->directory) + 1;
-    int n = snprintf(path, sizeof path, "%.*skeys/directory.key", n_folder, settings->directory);
-    bool is_readable = n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0;
-    return json_pack("{ss sb sb}", "socket", settings->directory, "shares_host", 1, "key_is_readable", (int)is_readable);
+    int n = snprintf(path, sizeof path, "%.*s%s", n_folder, settings->directory, name);
+    return n > 0 && (size_t)n < sizeof path && access(path, how) == 0;
+}
+
+/* The directory is asked over a local socket, so both share this host. Tokens lie in its database. */
+static json_t *json_directory(const struct stn_settings *settings)
+{
+    return json_pack("{ss sb sb sb}", "socket", settings->directory, "shares_host", 1, "key_is_readable",
+                     (int)is_open(settings, "keys/directory.key", R_OK), "can_invite",
+                     (int)(is_open(settings, "invite.sock", W_OK) || is_open(settings, "directory.db", R_OK)));
 }
 
 /* What a full roster and the smallest one come to. */

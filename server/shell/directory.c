@@ -1,19 +1,21 @@
 #include "server/shell/directory.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "channel/url.h"
 #include "crypto/entropy.h"
+#include "crypto/ident.h"
 #include "io/db.h"
 #include "io/file.h"
 #include "io/local.h"
 #include "io/loop.h"
 #include "server/shell/keys.h"
-#include "server/shell/settings.h"
 
 #define TOKEN_SIZE 32
 
@@ -22,15 +24,22 @@ static const char *const steps[] = {
     "  expires_s INTEGER NOT NULL, device BLOB, certificate BLOB) WITHOUT ROWID;",
 };
 
+struct door {
+    struct stn_directory *directory;
+    enum stn_directory_door which;
+    struct stn_local *local;
+};
+
 struct stn_directory {
     struct stn_ident key;
+    struct stn_url url; /* of the coordinator, without a token */
     struct stn_db *db;
     int lock, log;
     char log_path[STN_FILE_PATH_MAX];
     uint64_t token_days;
     /* of the process */
     struct stn_loop *loop;
-    struct stn_local *local;
+    struct door doors[STN_DIRECTORY_DOORS];
 };
 
 /* ---- life ---- */
@@ -50,15 +59,27 @@ static enum stn_code open_all(struct stn_directory *directory, const char *folde
     return code == STN_OK ? stn_db_open(&directory->db, path, steps, sizeof steps / sizeof *steps, err) : code;
 }
 
-enum stn_code stn_directory_open(struct stn_directory **ret, const char *folder, uint64_t token_days, struct stn_err *err)
+static enum stn_code make_url(struct stn_directory *directory, const struct stn_settings_directory *settings,
+                              struct stn_err *err)
+{
+    char text[STN_URL_TEXT], key[2 * STN_IDENT_PUBLIC + 1];
+    stn_hex_put(key, directory->key.pub, STN_IDENT_PUBLIC);
+    int n = snprintf(text, sizeof text, "sterna://%s/?key=%s&dir=%s", settings->address, settings->coordinator, key);
+    return n > 0 && (size_t)n < sizeof text ? stn_url_get(&directory->url, text, err)
+                                            : stn_err_set(err, STN_LIMIT, "an address of %zu bytes", strlen(settings->address));
+}
+
+enum stn_code stn_directory_open(struct stn_directory **ret, const struct stn_settings_directory *settings,
+                                 struct stn_err *err)
 {
     struct stn_directory *directory = stn_mem_new(1, sizeof *directory);
     if (directory == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a directory");
     }
     directory->lock = directory->log = -1;
-    directory->token_days = token_days;
-    enum stn_code code = open_all(directory, folder, err);
+    directory->token_days = settings->token_days;
+    enum stn_code code = open_all(directory, settings->folder, err);
+    code = code == STN_OK ? make_url(directory, settings, err) : code;
     if (code != STN_OK) {
         stn_directory_close(directory);
         return code;
@@ -106,22 +127,23 @@ static enum stn_code take_token(void *user, const struct stn_db_value *v, size_t
     return STN_OK;
 }
 
-static enum stn_code mint(struct stn_directory *directory, uint64_t now_s, uint64_t expires_s, json_t *tokens,
+static enum stn_code mint(struct stn_directory *directory, uint64_t now_s, uint64_t expires_s, json_t *urls,
                           struct stn_err *err)
 {
-    uint8_t token[TOKEN_SIZE];
-    char text[2 * TOKEN_SIZE + 1];
-    stn_entropy_fill(token, sizeof token);
-    struct stn_digest hash = stn_digest_of(token, sizeof token);
-    const struct stn_db_value values[] = {stn_db_blob(hash.bytes, sizeof hash.bytes), stn_db_blob(token, sizeof token),
+    struct stn_url url = directory->url;
+    char text[STN_URL_TEXT];
+    url.has_token = true;
+    stn_entropy_fill(url.token, sizeof url.token);
+    struct stn_digest hash = stn_digest_of(url.token, sizeof url.token);
+    const struct stn_db_value values[] = {stn_db_blob(hash.bytes, sizeof hash.bytes), stn_db_blob(url.token, sizeof url.token),
                                           stn_db_i64((int64_t)now_s), stn_db_i64((int64_t)expires_s)};
     enum stn_code code = stn_db_run(directory->db, "INSERT INTO token (hash, psk, minted_s, expires_s) VALUES (?1, ?2, ?3, ?4)",
                                     values, 4, NULL, NULL, err);
-    stn_hex_put(text, token, sizeof token);
-    if (code == STN_OK && json_array_append_new(tokens, json_string(text)) != 0) {
-        code = stn_err_set(err, STN_MEMORY, "no memory for a token");
+    stn_url_put(&url, text);
+    if (code == STN_OK && json_array_append_new(urls, json_string(text)) != 0) {
+        code = stn_err_set(err, STN_MEMORY, "no memory for a join URL");
     }
-    stn_entropy_wipe(token, sizeof token);
+    stn_entropy_wipe(&url, sizeof url);
     stn_entropy_wipe(text, sizeof text);
     return code;
 }
@@ -135,12 +157,12 @@ static enum stn_code do_invite(struct stn_directory *directory, const json_t *re
         return stn_err_set(err, STN_INVALID, "count is %lld, expected 1 to %d", (long long)n, STN_DIRECTORY_INVITES);
     }
     uint64_t expires_s = now_s + directory->token_days * 86400;
-    json_t *tokens = json_array();
+    json_t *urls = json_array();
     enum stn_code code = STN_OK;
     for (json_int_t i = 0; i < n && code == STN_OK; i++) {
-        code = mint(directory, now_s, expires_s, tokens, err);
+        code = mint(directory, now_s, expires_s, urls, err);
     }
-    (void)json_object_set_new(reply, "tokens", tokens);
+    (void)json_object_set_new(reply, "urls", urls);
     (void)json_object_set_new(reply, "expires_s", json_integer((json_int_t)expires_s));
     return code;
 }
@@ -245,24 +267,27 @@ static enum stn_code do_status(struct stn_directory *directory, const json_t *re
     return code;
 }
 
+/* Who may sign up devices of his own makes a round of them: the coordinator must not be able to. */
 static const struct {
     const char *name;
+    bool doors[STN_DIRECTORY_DOORS];
     enum stn_code (*handle)(struct stn_directory *directory, const json_t *request, uint64_t now_s, json_t *reply,
                             struct stn_err *err);
 } commands[] = {
-    {"key", do_key},
-    {"invite", do_invite},
-    {"enrol", do_enrol},
-    {"status", do_status},
+    {"key", {true, true}, do_key},
+    {"invite", {[STN_DIRECTORY_OPERATOR] = true}, do_invite},
+    {"enrol", {[STN_DIRECTORY_COORDINATOR] = true}, do_enrol},
+    {"status", {true, true}, do_status},
 };
 
-static enum stn_code handle(struct stn_directory *directory, const json_t *request, uint64_t now_s, json_t *reply,
-                            struct stn_err *err)
+static enum stn_code handle(struct stn_directory *directory, enum stn_directory_door door, const json_t *request,
+                            uint64_t now_s, json_t *reply, struct stn_err *err)
 {
     const char *name = json_string_value(json_object_get(request, "command"));
-    enum stn_code code = stn_err_set(err, STN_UNSUPPORTED, "the directory knows key, invite, enrol and status");
+    enum stn_code code = stn_err_set(err, STN_UNSUPPORTED, "the directory knows key, status and %s here",
+                                     door == STN_DIRECTORY_OPERATOR ? "invite" : "enrol");
     for (size_t i = 0; name != NULL && i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(name, commands[i].name) == 0) {
+        if (commands[i].doors[door] && strcmp(name, commands[i].name) == 0) {
             code = commands[i].handle(directory, request, now_s, reply, err);
             break;
         }
@@ -274,14 +299,14 @@ static enum stn_code handle(struct stn_directory *directory, const json_t *reque
     return code;
 }
 
-void stn_directory_answer(struct stn_directory *directory, const char *text, size_t size, uint64_t now_s,
-                          struct stn_buf *reply)
+void stn_directory_answer(struct stn_directory *directory, enum stn_directory_door door, const char *text, size_t size,
+                          uint64_t now_s, struct stn_buf *reply)
 {
     struct stn_err err = {0};
     json_t *request = json_loadb(text, size, 0, NULL), *object = json_pack("{sb}", "ok", 1);
     enum stn_code code = request == NULL ? stn_err_set(&err, STN_INVALID, "this is no JSON object")
                          : object == NULL ? stn_err_set(&err, STN_MEMORY, "no memory for an answer")
-                                          : handle(directory, request, now_s, object, &err);
+                                          : handle(directory, door, request, now_s, object, &err);
     if (code != STN_OK) {
         stn_log_err(STN_LOG_WARN, "refused", &err);
         json_decref(object);
@@ -298,8 +323,9 @@ void stn_directory_answer(struct stn_directory *directory, const char *text, siz
 
 static void on_request(void *user, struct stn_local_request *request)
 {
+    const struct door *door = user;
     struct stn_buf reply = {0};
-    stn_directory_answer(user, request->text, request->size, stn_loop_wall_ms() / 1000, &reply);
+    stn_directory_answer(door->directory, door->which, request->text, request->size, stn_loop_wall_ms() / 1000, &reply);
     stn_local_reply(request, (const char *)reply.data, reply.size);
     if (reply.data != NULL) {
         stn_entropy_wipe(reply.data, reply.size);
@@ -307,14 +333,29 @@ static void on_request(void *user, struct stn_local_request *request)
     stn_buf_fini(&reply);
 }
 
+static void close_doors(struct stn_directory *directory)
+{
+    for (size_t i = 0; i < STN_DIRECTORY_DOORS; i++) {
+        stn_local_close(directory->doors[i].local, NULL, NULL);
+        directory->doors[i].local = NULL;
+    }
+}
+
 static void on_signal(void *user, int number)
 {
     struct stn_directory *directory = user;
-    if (directory->local != NULL) {
+    if (directory->doors[0].local != NULL) {
         stn_log(STN_LOG_INFO, "stopping", "signal=%d", number);
-        stn_local_close(directory->local, NULL, NULL);
-        directory->local = NULL;
+        close_doors(directory);
     }
+}
+
+static enum stn_code open_door(struct stn_directory *directory, enum stn_directory_door which, const char *path,
+                               int64_t group, struct stn_err *err)
+{
+    struct door *door = &directory->doors[which];
+    *door = (struct door){.directory = directory, .which = which};
+    return stn_local_listen(&door->local, directory->loop, path, group, on_request, door, err);
 }
 
 enum stn_code stn_directory_run(const char *config, struct stn_err *err)
@@ -322,19 +363,20 @@ enum stn_code stn_directory_run(const char *config, struct stn_err *err)
     struct stn_settings_directory settings;
     struct stn_directory *directory = NULL;
     enum stn_code code = stn_settings_read_directory(&settings, config, err);
-    code = code == STN_OK ? stn_directory_open(&directory, settings.folder, settings.token_days, err) : code;
+    code = code == STN_OK ? stn_directory_open(&directory, &settings, err) : code;
     if (code != STN_OK) {
         return code;
     }
     code = stn_loop_open(&directory->loop, err);
     code = code == STN_OK ? stn_loop_catch(directory->loop, on_signal, directory, err) : code;
-    code = code == STN_OK
-               ? stn_local_listen(&directory->local, directory->loop, settings.socket, on_request, directory, err)
-               : code;
+    code = code == STN_OK ? open_door(directory, STN_DIRECTORY_OPERATOR, settings.invites, STN_LOCAL_OWNER, err) : code;
+    code = code == STN_OK ? open_door(directory, STN_DIRECTORY_COORDINATOR, settings.socket, settings.group, err) : code;
     if (code == STN_OK) {
         char key[2 * STN_IDENT_PUBLIC + 1];
         stn_hex_put(key, directory->key.pub, STN_IDENT_PUBLIC);
-        stn_log(STN_LOG_INFO, "directory", "socket=%s key=%s", settings.socket, key);
+        stn_log(STN_LOG_INFO, "directory", "socket=%s invites=%s key=%s", settings.socket, settings.invites, key);
+    } else {
+        close_doors(directory);
     }
     if (directory->loop != NULL) {
         stn_loop_run(directory->loop); /* after a failure: until what was opened is closed */

@@ -90,7 +90,7 @@ static enum stn_code listen_on(struct stn_service *service, struct stn_err *err)
         .tls_cert_key = settings->tls_cert_key[0] == '\0' ? NULL : settings->tls_cert_key};
     enum stn_code code = stn_settings_path(settings, STN_SERVICE_SOCKET, path, err);
     if (code == STN_OK) {
-        code = stn_local_listen(&service->local, service->loop, path, stn_admin_take, service, err);
+        code = stn_local_listen(&service->local, service->loop, path, STN_LOCAL_OWNER, stn_admin_take, service, err);
     }
     return code == STN_OK ? stn_link_listen(&service->link, service->mailbox, settings->listen, &options, stn_inbox_take,
                                             service, err)

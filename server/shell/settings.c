@@ -1,15 +1,23 @@
 #include "server/shell/settings.h"
 
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "channel/url.h"
 #include "io/conf.h"
 #include "io/link.h"
+#include "io/local.h"
 #include "server/shell/keys.h"
 #include "server/shell/store.h"
 
@@ -21,7 +29,6 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 
 static const struct stn_conf_row rows[] = {
     TEXT("server", "listen", stn_settings, listen, .required = true),
-    TEXT("server", "address", stn_settings, address, .required = true),
     TEXT("server", "directory", stn_settings, directory, .required = true),
     TEXT("server", "tls_cert_key", stn_settings, tls_cert_key, 0),
     ROW("server", "requests", STN_CONF_U64, stn_settings, requests, 0, 16, STN_LINK_CONTEXTS_MAX),
@@ -35,6 +42,10 @@ static const struct stn_conf_row rows[] = {
 
 static const struct stn_conf_row directory_rows[] = {
     TEXT("directory", "socket", stn_settings_directory, socket, .required = true),
+    TEXT("directory", "group", stn_settings_directory, group_name, 0),
+    TEXT("directory", "invites", stn_settings_directory, invites, .required = true),
+    TEXT("directory", "address", stn_settings_directory, address, .required = true),
+    TEXT("directory", "coordinator", stn_settings_directory, coordinator, .required = true),
     ROW("directory", "token_days", STN_CONF_U64, stn_settings_directory, token_days, 0, 1, 3650),
     {0},
 };
@@ -71,14 +82,10 @@ enum stn_code stn_settings_path(const struct stn_settings *settings, const char 
 
 /* ---- reading ---- */
 
-enum stn_code stn_settings_check(const char *listen, const char *address, struct stn_err *err)
+static enum stn_code check_listen(const char *listen, struct stn_err *err)
 {
     static const char *const schemes[] = {"tcp://", "tls+tcp://", "ws://", "wss://", "ipc://", "inproc://"};
-    char text[STN_URL_TEXT];
     size_t i = 0;
-    struct stn_url url;
-    static const char digits[] = "0000000000000000000000000000000000000000000000000000000000000000";
-    int n = snprintf(text, sizeof text, "sterna://%s/?key=%s&dir=%s", address, digits, digits);
     while (i < sizeof schemes / sizeof *schemes && strncmp(listen, schemes[i], strlen(schemes[i])) != 0) {
         i++;
     }
@@ -86,11 +93,47 @@ enum stn_code stn_settings_check(const char *listen, const char *address, struct
         return stn_err_set(err, STN_INVALID, "listen is \"%.80s\", expected tcp://HOST:PORT, or so with tls+tcp, ws or wss, or "
                            "ipc://PATH", listen);
     }
-    if (n < 0 || (size_t)n >= sizeof text || strlen(address) >= sizeof((struct stn_settings *)0)->address ||
+    return STN_OK;
+}
+
+static enum stn_code check_address(const char *address, struct stn_err *err)
+{
+    static const char digits[] = "0000000000000000000000000000000000000000000000000000000000000000";
+    char text[STN_URL_TEXT];
+    struct stn_url url;
+    int n = snprintf(text, sizeof text, "sterna://%s/?key=%s&dir=%s", address, digits, digits);
+    if (n < 0 || (size_t)n >= sizeof text || strlen(address) >= sizeof((struct stn_settings_directory *)0)->address ||
         stn_url_get(&url, text, NULL) != STN_OK) {
         return stn_err_set(err, STN_INVALID, "address is \"%.100s\", expected HOST:PORT as devices reach it", address);
     }
     return STN_OK;
+}
+
+/* A name, or the number itself. */
+static enum stn_code group_of(const char *name, int64_t *ret, struct stn_err *err)
+{
+    char *end = NULL;
+    const struct group *group = getgrnam(name);
+    unsigned long number = strtoul(name, &end, 10);
+    bool is_number = name[0] >= '0' && name[0] <= '9' && *end == '\0' && number < UINT32_MAX;
+    if (group == NULL && !is_number) {
+        return stn_err_set(err, STN_INVALID, "there is no group \"%.60s\"", name);
+    }
+    *ret = group != NULL ? (int64_t)group->gr_gid : (int64_t)number;
+    return STN_OK;
+}
+
+enum stn_code stn_settings_check(const struct stn_settings_new *settings, struct stn_err *err)
+{
+    int64_t group = 0;
+    enum stn_code code = check_listen(settings->listen, err);
+    code = code == STN_OK ? check_address(settings->address, err) : code;
+    if (code == STN_OK && settings->group != NULL) {
+        code = settings->directory == NULL
+                   ? stn_err_set(err, STN_INVALID, "a group is for a directory in a folder of its own, outside of the coordinator's")
+                   : group_of(settings->group, &group, err);
+    }
+    return code;
 }
 
 enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, struct stn_err *err)
@@ -107,7 +150,7 @@ enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, stru
         code = resolve(settings.folder, settings.tls_cert_key, sizeof settings.tls_cert_key, err);
     }
     if (code == STN_OK) {
-        code = stn_settings_check(settings.listen, settings.address, err);
+        code = check_listen(settings.listen, err);
         code = code == STN_OK ? code : stn_err_prefix(err, "%s, [server]", path);
     }
     if (code == STN_OK) {
@@ -118,13 +161,27 @@ enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, stru
 
 enum stn_code stn_settings_read_directory(struct stn_settings_directory *ret, const char *path, struct stn_err *err)
 {
-    struct stn_settings_directory settings = {.token_days = 14};
+    struct stn_settings_directory settings = {.token_days = 14, .group = STN_LOCAL_OWNER};
     enum stn_code code = stn_conf_read(&settings, directory_rows, path, err);
     if (code == STN_OK) {
         code = folder_of(path, settings.folder, sizeof settings.folder, err);
     }
     if (code == STN_OK) {
         code = resolve(settings.folder, settings.socket, sizeof settings.socket, err);
+    }
+    if (code == STN_OK) {
+        code = resolve(settings.folder, settings.invites, sizeof settings.invites, err);
+    }
+    if (code == STN_OK) {
+        uint8_t key[32];
+        code = check_address(settings.address, err);
+        if (code == STN_OK && !stn_hex_get(key, sizeof key, settings.coordinator)) {
+            code = stn_err_set(err, STN_INVALID, "coordinator is no key: expected 64 hexadecimal digits");
+        }
+        if (code == STN_OK && settings.group_name[0] != '\0') {
+            code = group_of(settings.group_name, &settings.group, err);
+        }
+        code = code == STN_OK ? code : stn_err_prefix(err, "%s, [directory]", path);
     }
     if (code == STN_OK) {
         *ret = settings;
@@ -141,9 +198,7 @@ static const char server_conf[] =
     "[server]\n"
     "# where devices connect: tcp://, tls+tcp://, ws://, wss://, ipc://\n"
     "listen = %s\n"
-    "# HOST:PORT that devices are told in join URLs\n"
-    "address = %s\n"
-    "# the socket of `sternad directory`, which mints invites and signs enrolments\n"
+    "# the socket of `sternad directory`, which signs enrolments\n"
     "directory = directory/directory.sock\n"
     "# PEM file of a certificate and its key, for tls+tcp:// and wss://\n"
     "# tls_cert_key = keys/tls.pem\n"
@@ -166,13 +221,21 @@ static const char server_conf[] =
 
 static const char directory_conf[] =
     "# The directory: sternad directory --config directory.conf\n"
-    "# It holds the key that enrols devices. The coordinator never reads it; it may live on another disk or user.\n"
+    "# It holds the key that enrols devices, and mints the invites. The coordinator never reads it: best, it cannot.\n"
+    "# Paths are relative to this file's folder.\n"
     "\n"
     "[directory]\n"
-    "# where the coordinator asks, relative to this file's folder\n"
+    "# where the coordinator asks: whether a token is good, and for a signature\n"
     "socket = directory.sock\n"
+    "# the group that the coordinator's user is in, when he is another: it may open this socket and nothing else\n"
+    "%sgroup = %s\n"
+    "# where `sterna invite` asks: for this user alone\n"
+    "invites = invite.sock\n"
     "# days for which an invite is good\n"
-    "token_days = 14\n";
+    "token_days = 14\n"
+    "# what join URLs say: HOST:PORT as devices reach the coordinator, and its key\n"
+    "address = %s\n"
+    "coordinator = %s\n";
 
 static enum stn_code put_text(const char *folder, const char *name, const char *text, struct stn_err *err)
 {
@@ -181,13 +244,43 @@ static enum stn_code put_text(const char *folder, const char *name, const char *
     return code == STN_OK ? stn_file_replace(path, text, strlen(text), STN_FILE_MODE, err) : code;
 }
 
-static enum stn_code make_folders(const char *folder, struct stn_err *err)
+/* The directory's folder elsewhere, and a link to it, so that it is found from ours. */
+static enum stn_code link_directory(const struct stn_settings_new *settings, struct stn_err *err)
+{
+    char path[STN_FILE_PATH_MAX], whole[PATH_MAX];
+    int64_t group = STN_LOCAL_OWNER;
+    enum stn_code code = stn_file_make_folder(settings->directory, 0700, err);
+    if (code == STN_OK && settings->group != NULL) {
+        code = group_of(settings->group, &group, err);
+    }
+    /* through, but no list of it; and what is made there is the group's, so that the socket is */
+    if (code == STN_OK && group != STN_LOCAL_OWNER &&
+        (chown(settings->directory, (uid_t)-1, (gid_t)group) != 0 || chmod(settings->directory, S_ISGID | 0710) != 0)) {
+        code = stn_err_errno(err, errno, "%s: cannot be given to group %s", settings->directory, settings->group);
+    }
+    if (code == STN_OK && realpath(settings->directory, whole) == NULL) {
+        code = stn_err_errno(err, errno, "%s", settings->directory);
+    }
+    code = code == STN_OK ? stn_file_join(path, settings->folder, "directory", err) : code;
+    if (code == STN_OK && symlink(whole, path) != 0) {
+        char there[PATH_MAX];
+        int number = errno;
+        bool is_ours = number == EEXIST && realpath(path, there) != NULL && strcmp(there, whole) == 0;
+        code = is_ours ? STN_OK : stn_err_errno(err, number, "%s", path);
+    }
+    return code;
+}
+
+static enum stn_code make_folders(const struct stn_settings_new *settings, struct stn_err *err)
 {
     static const char *const names[] = {"keys", "blobs", "rounds", "directory", "directory/keys"};
-    enum stn_code code = stn_file_make_folder(folder, 0700, err);
+    enum stn_code code = stn_file_make_folder(settings->folder, 0700, err);
+    if (code == STN_OK && settings->directory != NULL) {
+        code = link_directory(settings, err);
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names && code == STN_OK; i++) {
         char path[STN_FILE_PATH_MAX];
-        code = stn_file_join(path, folder, names[i], err);
+        code = stn_file_join(path, settings->folder, names[i], err);
         code = code == STN_OK ? stn_file_make_folder(path, 0700, err) : code;
     }
     return code;
@@ -218,30 +311,38 @@ static enum stn_code make_state(const char *folder, struct stn_err *err)
     return code;
 }
 
-static enum stn_code make_configs(const char *folder, const char *listen, const char *address, struct stn_err *err)
+static enum stn_code make_configs(const struct stn_settings_new *settings, const uint8_t key[static 32], struct stn_err *err)
 {
-    struct stn_buf text = {0};
-    (void)stn_buf_printf(&text, server_conf, listen, address);
-    (void)stn_buf_add_u8(&text, 0);
-    enum stn_code code = text.failed ? stn_err_set(err, STN_MEMORY, "no memory for a config")
-                                     : put_text(folder, "directory/directory.conf", directory_conf, err);
+    struct stn_buf server = {0}, directory = {0};
+    char hex[65];
+    stn_hex_put(hex, key, 32);
+    (void)stn_buf_printf(&server, server_conf, settings->listen);
+    (void)stn_buf_add_u8(&server, 0);
+    (void)stn_buf_printf(&directory, directory_conf, settings->group == NULL ? "# " : "",
+                         settings->group == NULL ? "sterna" : settings->group, settings->address, hex);
+    (void)stn_buf_add_u8(&directory, 0);
+    enum stn_code code = server.failed || directory.failed
+                             ? stn_err_set(err, STN_MEMORY, "no memory for a config")
+                             : put_text(settings->folder, "directory/directory.conf", (const char *)directory.data, err);
     if (code == STN_OK) { /* last: it says that the folder is complete */
-        code = put_text(folder, "sternad.conf", (const char *)text.data, err);
+        code = put_text(settings->folder, "sternad.conf", (const char *)server.data, err);
     }
-    stn_buf_fini(&text);
+    stn_buf_fini(&server);
+    stn_buf_fini(&directory);
     return code;
 }
 
-enum stn_code stn_settings_init(const char *folder, const char *listen, const char *address, uint8_t ret_key[static 32],
+enum stn_code stn_settings_init(const struct stn_settings_new *settings, uint8_t ret_key[static 32],
                                 uint8_t ret_directory[static 32], struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
+    const char *folder = settings->folder;
     enum stn_code code = stn_file_join(path, folder, "sternad.conf", err);
     if (code == STN_OK && stn_file_exists(path)) {
         return stn_err_set(err, STN_EXISTS, "%s: there is a coordinator in this folder already", path);
     }
-    code = code == STN_OK ? stn_settings_check(listen, address, err) : code;
-    code = code == STN_OK ? make_folders(folder, err) : code;
+    code = code == STN_OK ? stn_settings_check(settings, err) : code;
+    code = code == STN_OK ? make_folders(settings, err) : code;
     code = code == STN_OK ? make_key(folder, "keys/coordinator.key", ret_key, err) : code;
     code = code == STN_OK ? make_key(folder, "directory/keys/directory.key", ret_directory, err) : code;
     if (code == STN_OK) {
@@ -249,5 +350,5 @@ enum stn_code stn_settings_init(const char *folder, const char *listen, const ch
     }
     code = code == STN_OK ? stn_keys_put_public(ret_directory, path, err) : code;
     code = code == STN_OK ? make_state(folder, err) : code;
-    return code == STN_OK ? make_configs(folder, listen, address, err) : code;
+    return code == STN_OK ? make_configs(settings, ret_key, err) : code;
 }

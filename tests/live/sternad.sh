@@ -44,12 +44,15 @@ coordinator=$!
 pids="$directory $coordinator"
 check "the coordinator answers" wait_for_socket "$fleet/operator.sock"
 check "the directory answers" wait_for_socket "$fleet/directory/directory.sock"
-check "its socket is its owner's alone" [ "$(stat -c %a "$fleet/operator.sock")" = 600 ]
+check "their sockets are their owner's alone" [ "$(stat -c %a "$fleet/operator.sock" "$fleet/directory/directory.sock" \
+    "$fleet/directory/invite.sock" | tr '\n' ' ')" = "600 600 600 " ]
 check "a second process on the folder is refused" fails 1 "in use by process $coordinator" "$sternad" run --config "$fleet/sternad.conf"
 check "another folder" ok "$sternad" init "$dir/other" --listen "tcp://127.0.0.1:$port"
 check "init refuses what is no URL to listen on" fails 2 "listen is \"7740\", expected tcp://" "$sternad" init "$dir/third" --listen 7740
 check "... and no address that devices could be told" fails 2 "address is \"here\", expected HOST:PORT" "$sternad" init "$dir/third" --address here
-check "... and makes nothing" [ ! -e "$dir/third" ]
+check "... and no group without a folder for it" fails 2 "a folder of its own" "$sternad" init "$dir/third" --group 1
+check "... and no group that is not there" fails 2 "no group \"nobodys-own\"" "$sternad" init "$dir/third" --directory "$dir/fourth" --group nobodys-own
+check "... and makes nothing" [ ! -e "$dir/third" -a ! -e "$dir/fourth" ]
 sed 's|^listen = .*|listen = 7740|' "$dir/other/sternad.conf" >"$dir/other/wrong.conf"
 check "check says what run would" fails 1 "wrong.conf, \[server\]: listen is \"7740\"" "$sternad" check --config "$dir/other/wrong.conf"
 check "a port in use is named" fails 1 "127.0.0.1:$port" "$sternad" run --config "$dir/other/sternad.conf"
@@ -90,6 +93,7 @@ check "... and says so" says "paused"
 
 check "invites are join URLs" ok "$sterna" invite -n 2 --dir "$fleet"
 check "... two of them" [ "$(grep -c "^sterna://127.0.0.1:$port/?key=[0-9a-f]*&dir=[0-9a-f]*&token=[0-9a-f]*\$" "$dir/out")" = 2 ]
+check "the directory's folder does for them, too" ok "$sterna" invite --dir "$fleet/directory"
 check "the status has what the process took" ok "$sterna" status --dir "$fleet" --json
 check "... memory" says "\"peak_rss_bytes\": [1-9]"
 check "... what it waited for the disk" says "\"commits\": [1-9]"
@@ -97,6 +101,7 @@ check "... and what went over the wire" says "\"bytes_in\": [0-9]"
 check "what can be learned of a device is said" ok "$sterna" privacy --dir "$fleet"
 check "... of a task without secure rounds" says "task home: NOT secure"
 check "... and who can read the directory's key" says "its key CAN be read"
+check "... and mint invites" says "the coordinator CAN mint them"
 sed 's/^name = home/name = away/; s/^secure = .*/secure = yes/; s/^n_min = .*/n_min = 5/; s/^target = .*/target = 20/' "$dir/home.ini" >"$dir/away.ini"
 check "a secure task is created" ok "$sterna" task create "$dir/away.ini" --dir "$fleet"
 check "what it promises is said" ok "$sterna" privacy --dir "$fleet"
@@ -120,10 +125,51 @@ check "after a crash the coordinator answers" wait_for_socket "$fleet/operator.s
 check "... the status" ok "$sterna" status --dir "$fleet"
 check "... and the task is as it was" says "home: paused, version 0 of 3"
 check "SIGTERM ends the directory well" ends_well "$directory"
-check "without the directory an invite says so" fails 1 "sternad directory" "$sterna" invite --dir "$fleet"
+check "without the directory an invite says so" fails 1 "start .sternad directory." "$sterna" invite --dir "$fleet"
 check "SIGTERM ends the coordinator well" ends_well "$coordinator"
 pids=
 check "its socket is gone" [ ! -e "$fleet/operator.sock" ]
+
+# two users: the coordinator can have devices enrolled that have an invite, and can make none itself
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+    as=$dir/as # a number for user and group, then a command
+    printf '%s\n' '#!/bin/sh' 'n=$1' 'shift' 'exec setpriv --reuid "$n" --regid "$n" --clear-groups "$@"' >"$as"
+    chmod 755 "$as"
+    chmod 711 "$dir"
+    cp "$sternad" "$dir/sternad"
+    cp "$sterna" "$dir/sterna"
+    fleet=$dir/two apart=$dir/apart coordinators=54321 directorys=54322
+    check "a directory apart is made" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port" --address "127.0.0.1:$port" \
+        --directory "$apart" --group $coordinators
+    check "... and said to be" says "sternad directory --config $apart/directory.conf"
+    chown -R $coordinators:$coordinators "$fleet"
+    chown -R $directorys:$coordinators "$apart"
+    "$as" $directorys "$dir/sternad" directory --config "$apart/directory.conf" 2>"$dir/dir.log" &
+    directory=$!
+    "$as" $coordinators "$dir/sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+    coordinator=$!
+    pids="$directory $coordinator"
+    check "the directory answers as another user" wait_for_socket "$apart/directory.sock"
+    check "... and the coordinator" wait_for_socket "$fleet/operator.sock"
+    check "the coordinator's user gets no invite" fails 1 "invite.sock: Permission denied" \
+        "$as" $coordinators "$dir/sterna" invite --socket "$apart/invite.sock"
+    check "... not the way round either" fails 1 "invite.sock" "$as" $coordinators "$dir/sterna" invite --dir "$fleet"
+    check "... nor from the socket it may open" fails 1 "knows key, status and enrol here" \
+        "$as" $coordinators "$dir/sterna" invite --socket "$apart/directory.sock"
+    check "... nor reads a token" sh -c '! "$@" 2>/dev/null' - "$as" $coordinators cat "$apart/directory.db"
+    check "the directory's user does" ok "$as" $directorys "$dir/sterna" invite --dir "$apart"
+    check "... and a device joins with it" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/device"
+    check "what the coordinator can do is said" ok "$sterna" privacy --dir "$fleet"
+    check "... it cannot read the key" says "its key cannot be read"
+    check "... nor make invites" says "the coordinator cannot mint them"
+    check "root finds the directory from the coordinator's folder" ok "$sterna" invite --dir "$fleet"
+    check "SIGTERM ends both well" ends_well "$coordinator"
+    check "... the directory too" ends_well "$directory"
+    pids=
+else
+    echo "skipped: two users (no right to be another)"
+fi
+
 # a disk that is full, where we may mount one
 mkdir "$dir/small"
 if mount -t tmpfs -o size=4m tmpfs "$dir/small" 2>/dev/null; then

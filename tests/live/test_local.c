@@ -52,7 +52,7 @@ static void tear_down(void)
 
 static void serve(void (*on_request)(void *user, struct stn_local_request *request))
 {
-    enum stn_code code = stn_local_listen(&local, loop, path, on_request, NULL, &err);
+    enum stn_code code = stn_local_listen(&local, loop, path, STN_LOCAL_OWNER, on_request, NULL, &err);
     ck_assert_msg(code == STN_OK, "%s", err.text);
 }
 
@@ -194,7 +194,7 @@ START_TEST(nobody_at_the_path_is_not_found)
     memset(longer, 'p', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
     ck_assert_int_eq(stn_local_ask(longer, "x", 1, 1000, &reply, &err), STN_LIMIT);
-    ck_assert_int_eq(stn_local_listen(&local, loop, longer, echo, NULL, &err), STN_LIMIT);
+    ck_assert_int_eq(stn_local_listen(&local, loop, longer, STN_LOCAL_OWNER, echo, NULL, &err), STN_LIMIT);
 }
 END_TEST
 
@@ -203,7 +203,7 @@ START_TEST(the_file_of_a_dead_process_is_replaced_and_that_of_a_living_one_is_no
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
-        _exit(stn_local_listen(&local, loop, path, echo, NULL, NULL) == STN_OK ? 0 : 1);
+        _exit(stn_local_listen(&local, loop, path, STN_LOCAL_OWNER, echo, NULL, NULL) == STN_OK ? 0 : 1);
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
@@ -212,16 +212,27 @@ START_TEST(the_file_of_a_dead_process_is_replaced_and_that_of_a_living_one_is_no
     ck_assert_int_eq(stn_local_ask(path, "x", 1, 1000, &reply, &err), STN_NOT_FOUND);
     serve(echo);
     struct stn_local *other = NULL;
-    ck_assert_int_eq(stn_local_listen(&other, loop, path, echo, NULL, &err), STN_EXISTS);
+    ck_assert_int_eq(stn_local_listen(&other, loop, path, STN_LOCAL_OWNER, echo, NULL, &err), STN_EXISTS);
     ck_assert_ptr_nonnull(strstr(err.text, "another process answers there"));
     ck_assert(stn_file_exists(path));
+}
+END_TEST
+
+START_TEST(a_group_may_open_the_file_when_it_is_said)
+{
+    struct stat file;
+    gid_t group = geteuid() == 0 ? 54321 : getegid();
+    ck_assert_int_eq(stn_local_listen(&local, loop, path, group, echo, NULL, &err), STN_OK);
+    ck_assert_int_eq(stat(path, &file), 0);
+    ck_assert_uint_eq(file.st_gid, group);
+    ck_assert_uint_eq(file.st_mode & 0777, 0660);
 }
 END_TEST
 
 START_TEST(a_file_that_is_no_socket_is_left_alone)
 {
     ck_assert_int_eq(stn_file_replace(path, "mine", 4, STN_FILE_MODE, &err), STN_OK);
-    ck_assert_int_eq(stn_local_listen(&local, loop, path, echo, NULL, &err), STN_EXISTS);
+    ck_assert_int_eq(stn_local_listen(&local, loop, path, STN_LOCAL_OWNER, echo, NULL, &err), STN_EXISTS);
     ck_assert(stn_file_exists(path));
     ck_assert_int_eq(stn_file_remove(path, &err), STN_OK);
 }
@@ -329,6 +340,7 @@ Suite *suite(void)
     tcase_add_test(c, only_the_owner_may_open_the_socket_file);
     tcase_add_test(c, nobody_at_the_path_is_not_found);
     tcase_add_test(c, the_file_of_a_dead_process_is_replaced_and_that_of_a_living_one_is_not);
+    tcase_add_test(c, a_group_may_open_the_file_when_it_is_said);
     tcase_add_test(c, a_file_that_is_no_socket_is_left_alone);
     tcase_add_test(c, lines_in_one_piece_are_answered_in_order_and_in_pieces_too);
     tcase_add_test(c, a_line_without_an_end_ends_its_connection_and_costs_no_more_than_the_limit);

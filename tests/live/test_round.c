@@ -32,6 +32,9 @@ enum { N = 3, ROUNDS = 2 };
 
 extern char **environ;
 
+#define OPERATOR "operator.sock"
+#define INVITES "directory/invite.sock"
+
 static char folder[64], url[64];
 static struct stn_err err;
 static pid_t coordinator, directory;
@@ -99,13 +102,13 @@ static void end(pid_t *pid, int number)
     *pid = 0;
 }
 
-/* An operator's question; asked again until somebody listens. */
-static json_t *ask_operator(json_t *request)
+/* An operator's question, to one of the sockets; asked again until somebody listens. */
+static json_t *ask_operator(const char *name, json_t *request)
 {
     char path[STN_FILE_PATH_MAX], *text = json_dumps(request, JSON_COMPACT);
     struct stn_buf reply = {0};
     enum stn_code code = STN_NOT_FOUND;
-    ok(stn_file_join(path, folder, "operator.sock", &err));
+    ok(stn_file_join(path, folder, name, &err));
     for (int i = 0; i < 200 && code != STN_OK; i++) {
         code = stn_local_ask(path, text, strlen(text), 20000, &reply, &err);
         if (code != STN_OK) {
@@ -306,7 +309,7 @@ static void kill_and_restart(void)
 {
     end(&coordinator, SIGKILL);
     coordinator = spawn("run", "sternad.conf", false);
-    json_decref(ask_operator(json_pack("{ss}", "command", "status")));
+    json_decref(ask_operator(OPERATOR, json_pack("{ss}", "command", "status")));
 }
 
 /* With crash, the coordinator is killed behind the first chunk, and again before the end is told. */
@@ -359,7 +362,7 @@ static void take_result(struct device *device, uint64_t version)
 
 static void enrol_all(void)
 {
-    json_t *reply = ask_operator(json_pack("{ss si}", "command", "invite", "count", N));
+    json_t *reply = ask_operator(INVITES, json_pack("{ss si}", "command", "invite", "count", N));
     for (int i = 0; i < N; i++) {
         struct device *device = &devices[i];
         ok(stn_url_get(&device->url, json_string_value(json_array_get(json_object_get(reply, "urls"), (size_t)i)), &err));
@@ -403,7 +406,7 @@ static void refuse_thieves(void)
     struct stn_url fresh;
     stn_ident_new(&stranger);
     is_refused(&stranger, &devices[0].url);
-    json_t *reply = ask_operator(json_pack("{ss}", "command", "invite"));
+    json_t *reply = ask_operator(INVITES, json_pack("{ss}", "command", "invite"));
     ok(stn_url_get(&fresh, json_string_value(json_array_get(json_object_get(reply, "urls"), 0)), &err));
     mirror.pub[31] ^= 0x80;
     is_refused(&mirror, &fresh);
@@ -417,7 +420,7 @@ static void create_task(void)
                               "[merge]\nlora = both\n"; /* an upload of more than one chunk */
     char source[STN_FILE_PATH_MAX];
     ck_assert_ptr_nonnull(realpath(STN_RUN_SOURCE, source));
-    json_decref(ask_operator(json_pack("{ss ss ss}", "command", "task.create", "text", ini, "folder", source)));
+    json_decref(ask_operator(OPERATOR, json_pack("{ss ss ss}", "command", "task.create", "text", ini, "folder", source)));
 }
 
 static enum stn_code recompute(void *user, const char *name, struct stn_err *e)
@@ -464,7 +467,7 @@ static void look_back(void)
 {
     char kept[STN_FILE_PATH_MAX];
     int n_kept = 0;
-    json_t *reply = ask_operator(json_pack("{ss ss}", "command", "task.show", "task", "home"));
+    json_t *reply = ask_operator(OPERATOR, json_pack("{ss ss}", "command", "task.show", "task", "home"));
     ck_assert_str_eq(json_string_value(json_object_get(json_object_get(reply, "task"), "state")), "finished");
     json_decref(reply);
     ok(stn_file_join(kept, folder, "kept", &err));
@@ -505,7 +508,7 @@ static void set_up(void)
     ok(stn_file_join(listens, folder, "directory/directory.sock", &err));
     directory = spawn("directory", "directory/directory.conf", false);
     for (int i = 0; i < 1200 && !stn_file_exists(listens); i++) {
-        (void)usleep(50000); /* the coordinator refuses invitations without it */
+        (void)usleep(50000); /* the coordinator enrols nobody without it */
     }
     ck_assert(stn_file_exists(listens));
     coordinator = spawn("run", "sternad.conf", false);

@@ -68,12 +68,13 @@ static void wait_for_worker(struct marker *marker, void (*then)(void))
 
 static void open_service(void)
 {
-    static const char conf[] = "[server]\nlisten = inproc://apply\naddress = 127.0.0.1:7740\n"
+    static const char conf[] = "[server]\nlisten = inproc://apply\n"
                                "directory = directory.sock\nthreads = 1\n[log]\nlevel = error\n";
     char path[STN_FILE_PATH_MAX];
     uint8_t key[32], directory[32];
     ok(stn_entropy_start(&err));
-    ok(stn_settings_init(folder, "inproc://apply", "127.0.0.1:7740", key, directory, &err));
+    const struct stn_settings_new settings = {.folder = folder, .listen = "inproc://apply", .address = "127.0.0.1:7740"};
+    ok(stn_settings_init(&settings, key, directory, &err));
     ok(stn_file_join(path, folder, "sternad.conf", &err));
     ok(stn_file_replace(path, conf, sizeof conf - 1, STN_FILE_MODE, &err));
     ok(stn_service_open(&service, path, &err));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/hex.h"
+#include "channel/url.h"
 #include "crypto/entropy.h"
 #include "io/file.h"
 #include "server/shell/directory.h"
@@ -15,6 +16,7 @@ static char folder[64];
 static struct stn_err err;
 static struct stn_ident key;
 static struct stn_directory *directory;
+static struct stn_settings_directory settings;
 
 static void ok(enum stn_code code)
 {
@@ -31,7 +33,10 @@ static void set_up(void)
     ok(stn_file_make_folder(path, 0700, &err));
     ok(stn_file_join(path, folder, "keys/directory.key", &err));
     ok(stn_keys_make(&key, path, &err));
-    ok(stn_directory_open(&directory, folder, 14, &err));
+    settings = (struct stn_settings_directory){.token_days = 14, .address = "fleet.example.org:7740"};
+    (void)snprintf(settings.folder, sizeof settings.folder, "%s", folder);
+    (void)snprintf(settings.coordinator, sizeof settings.coordinator, "%064d", 7);
+    ok(stn_directory_open(&directory, &settings, &err));
 }
 
 static void tear_down(void)
@@ -40,10 +45,10 @@ static void tear_down(void)
     ok(stn_file_remove_tree(folder, &err));
 }
 
-static json_t *ask(const char *text, uint64_t now_s)
+static json_t *ask(enum stn_directory_door door, const char *text, uint64_t now_s)
 {
     struct stn_buf reply = {0};
-    stn_directory_answer(directory, text, strlen(text), now_s, &reply);
+    stn_directory_answer(directory, door, text, strlen(text), now_s, &reply);
     json_t *root = json_loadb((const char *)reply.data, reply.size, 0, NULL);
     ck_assert_ptr_nonnull(root);
     stn_buf_fini(&reply);
@@ -59,13 +64,17 @@ static const char *code_of(const json_t *reply)
 /* A token as text, and H of it. */
 static void invite(uint64_t now_s, char token[65], char hash[65])
 {
-    uint8_t bytes[32];
-    json_t *reply = ask("{\"command\":\"invite\"}", now_s);
-    const char *text = json_string_value(json_array_get(json_object_get(reply, "tokens"), 0));
+    struct stn_url url;
+    json_t *reply = ask(STN_DIRECTORY_OPERATOR, "{\"command\":\"invite\"}", now_s);
+    const char *text = json_string_value(json_array_get(json_object_get(reply, "urls"), 0));
     ck_assert_ptr_nonnull(text);
-    ck_assert(stn_hex_get(bytes, sizeof bytes, text));
-    memcpy(token, text, 65);
-    struct stn_digest digest = stn_digest_of(bytes, sizeof bytes);
+    ok(stn_url_get(&url, text, &err));
+    ck_assert_str_eq(url.host, "fleet.example.org");
+    ck_assert_uint_eq(url.key[31], 7);
+    ck_assert_mem_eq(url.directory, key.pub, 32);
+    ck_assert(url.has_token);
+    stn_hex_put(token, url.token, sizeof url.token);
+    struct stn_digest digest = stn_digest_of(url.token, sizeof url.token);
     stn_digest_put_text(&digest, hash);
     json_decref(reply);
 }
@@ -75,7 +84,7 @@ static json_t *enrol(const char *hash, const struct stn_ident *device, uint64_t 
     char text[256], hex[65];
     stn_hex_put(hex, device->pub, 32);
     (void)snprintf(text, sizeof text, "{\"command\":\"enrol\",\"token\":\"%s\",\"device\":\"%s\"}", hash, hex);
-    return ask(text, now_s);
+    return ask(STN_DIRECTORY_COORDINATOR, text, now_s);
 }
 
 static void is_enrolled(const json_t *reply, const struct stn_ident *device, const char *token, struct stn_ident_cert *ret)
@@ -104,7 +113,7 @@ START_TEST(a_token_is_one_identitys_which_may_repeat_it)
     is_enrolled(third, &device, token, &again);
     ck_assert_mem_eq(&cert, &again, sizeof cert);
     stn_directory_close(directory);
-    ok(stn_directory_open(&directory, folder, 14, &err));
+    ok(stn_directory_open(&directory, &settings, &err));
     json_t *fourth = enrol(hash, &other, 4000), *fifth = enrol(hash, &device, (uint64_t)1 << 40);
     ck_assert_str_eq(code_of(fourth), "denied");
     is_enrolled(fifth, &device, token, &again);
@@ -154,22 +163,43 @@ END_TEST
 START_TEST(questions_that_make_no_sense_get_an_error_each)
 {
     static const struct {
+        enum stn_directory_door door;
         const char *text, *code;
-    } rows[] = {{"", "invalid"},
-                {"[]", "unsupported"},
-                {"{\"command\":7}", "unsupported"},
-                {"{\"command\":\"fly\"}", "unsupported"},
-                {"{\"command\":\"invite\",\"count\":0}", "invalid"},
-                {"{\"command\":\"invite\",\"count\":1000000}", "invalid"},
-                {"{\"command\":\"enrol\"}", "invalid"},
-                {"{\"command\":\"enrol\",\"token\":\"00\",\"device\":\"00\"}", "invalid"}};
+    } rows[] = {{STN_DIRECTORY_OPERATOR, "", "invalid"},
+                {STN_DIRECTORY_OPERATOR, "[]", "unsupported"},
+                {STN_DIRECTORY_OPERATOR, "{\"command\":7}", "unsupported"},
+                {STN_DIRECTORY_COORDINATOR, "{\"command\":\"fly\"}", "unsupported"},
+                {STN_DIRECTORY_OPERATOR, "{\"command\":\"invite\",\"count\":0}", "invalid"},
+                {STN_DIRECTORY_OPERATOR, "{\"command\":\"invite\",\"count\":1000000}", "invalid"},
+                {STN_DIRECTORY_COORDINATOR, "{\"command\":\"enrol\"}", "invalid"},
+                {STN_DIRECTORY_COORDINATOR, "{\"command\":\"enrol\",\"token\":\"00\",\"device\":\"00\"}", "invalid"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        json_t *reply = ask(rows[i].text, 1);
+        json_t *reply = ask(rows[i].door, rows[i].text, 1);
         ck_assert_str_eq(code_of(reply), rows[i].code);
         json_decref(reply);
     }
     struct stn_directory *second = NULL;
-    ck_assert_int_eq(stn_directory_open(&second, folder, 14, &err), STN_EXISTS);
+    ck_assert_int_eq(stn_directory_open(&second, &settings, &err), STN_EXISTS);
+}
+END_TEST
+
+START_TEST(the_coordinator_cannot_mint_invites_and_operators_enrol_nobody)
+{
+    char token[65], hash[65], text[256], hex[65];
+    struct stn_ident device;
+    stn_ident_new(&device);
+    json_t *minted = ask(STN_DIRECTORY_COORDINATOR, "{\"command\":\"invite\",\"count\":10000}", 1);
+    ck_assert_str_eq(code_of(minted), "unsupported");
+    json_t *status = ask(STN_DIRECTORY_COORDINATOR, "{\"command\":\"status\"}", 1);
+    ck_assert_int_eq(json_integer_value(json_object_get(status, "tokens")), 0);
+    invite(1, token, hash);
+    stn_hex_put(hex, device.pub, 32);
+    (void)snprintf(text, sizeof text, "{\"command\":\"enrol\",\"token\":\"%s\",\"device\":\"%s\"}", hash, hex);
+    json_t *enrolled = ask(STN_DIRECTORY_OPERATOR, text, 2);
+    ck_assert_str_eq(code_of(enrolled), "unsupported");
+    json_decref(minted);
+    json_decref(status);
+    json_decref(enrolled);
 }
 END_TEST
 
@@ -181,6 +211,7 @@ Suite *suite(void)
     tcase_add_test(t, a_token_is_one_identitys_which_may_repeat_it);
     tcase_add_test(t, what_was_not_minted_or_has_expired_enrols_nobody);
     tcase_add_test(t, every_enrolment_is_a_line_of_the_log_and_one_alone);
+    tcase_add_test(t, the_coordinator_cannot_mint_invites_and_operators_enrol_nobody);
     tcase_add_test(t, questions_that_make_no_sense_get_an_error_each);
     suite_add_tcase(s, t);
     return s;
