@@ -13,6 +13,7 @@
 #include "client/shell/desk.h"
 #include "client/shell/evidence.h"
 #include "client/shell/genuine.h"
+#include "client/shell/sweep.h"
 #include "crypto/entropy.h"
 #include "secagg/bound.h"
 
@@ -57,55 +58,6 @@ static bool base_path(const struct stn_device *device, const struct stn_digest *
     }
     stn_blob_path(&device->store, base, ret);
     return stn_blob_has(&device->store, base);
-}
-
-static bool is_installed(const struct stn_device *device, const struct stn_digest *adapter)
-{
-    const struct stn_agent_record *record = stn_agent_record(device->core);
-    for (uint32_t i = 0; i < record->n_installed; i++) {
-        if (stn_digest_equal(&record->installed[i].adapter, adapter)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void drop_adapter(const struct stn_device *device, const struct stn_digest *adapter)
-{
-    bool is_in_hand = stn_digest_equal(&stn_agent_record(device->core)->lease.adapter.digest, adapter);
-    if (!is_in_hand && !is_installed(device, adapter) && stn_blob_has(&device->store, adapter)) {
-        stn_err_ignore(stn_blob_remove(&device->store, adapter, NULL)); /* it is only kept a little longer */
-    }
-}
-
-struct sweep {
-    const struct stn_device *device;
-    const char *keep; /* a name, or "" */
-};
-
-static enum stn_code each_work(void *user, const char *name, struct stn_err *err)
-{
-    const struct sweep *sweep = user;
-    char path[STN_FILE_PATH_MAX], inside[300];
-    (void)err;
-    if (strcmp(name, sweep->keep) != 0 && strlen(name) < 256) {
-        (void)snprintf(inside, sizeof inside, "work/%.255s", name);
-        stn_place_path(&sweep->device->place, inside, path);
-        stn_err_ignore(stn_file_remove(path, NULL)); /* the next sweep may */
-    }
-    return STN_OK;
-}
-
-/* Everything under work/ but the delta of a lease; 0: everything. */
-static void sweep_work(const struct stn_device *device, uint64_t lease)
-{
-    char path[STN_FILE_PATH_MAX], keep[64] = "";
-    if (lease != 0) {
-        (void)snprintf(keep, sizeof keep, "%016llx.delta", (unsigned long long)lease);
-    }
-    stn_place_path(&device->place, "work", path);
-    struct sweep sweep = {device, keep};
-    stn_err_ignore(stn_file_list(path, each_work, &sweep, NULL)); /* as each file */
 }
 
 /* ---- asks ---- */
@@ -293,7 +245,7 @@ static void on_worked(struct stn_job *job)
     }
     end_job(device, code);
     if (!stn_digest_is_zero(&replaced)) {
-        drop_adapter(device, &replaced);
+        stn_sweep_adapter(device, &replaced);
     }
 }
 
@@ -471,8 +423,8 @@ static void discard(struct stn_device *device, const struct stn_msg_lease *lease
 {
     keep_packed(device, NULL, 0);
     keep_made(device, NULL);
-    sweep_work(device, stn_agent_record(device->core)->lease.lease); /* which may be a new one by now */
-    drop_adapter(device, &lease->adapter.digest);
+    stn_sweep_work(device, stn_agent_record(device->core)->lease.lease); /* which may be a new one by now */
+    stn_sweep_adapter(device, &lease->adapter.digest);
 }
 
 static void apply(struct stn_device *device, const struct stn_client_effect *effect)
@@ -581,7 +533,7 @@ enum stn_code stn_carry_start(struct stn_device *device, struct stn_err *err)
     if (code != STN_OK) {
         return code;
     }
-    sweep_work(device, event.record.phase < STN_AGENT_UPLOADING ? event.record.lease.lease : 0);
+    stn_sweep_start(device, &event.record);
     stn_carry_event(device, &event);
     return STN_OK;
 }

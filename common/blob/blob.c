@@ -304,5 +304,50 @@ enum stn_code stn_blob_remove(const struct stn_blob_store *store, const struct s
     leaves_path(store, digest, path);
     stn_err_ignore(stn_file_remove(path, NULL));
     stn_blob_path(store, digest, path);
+    stn_parts_remove(path);
     return stn_file_remove(path, err);
+}
+
+struct sweep {
+    const struct stn_blob_store *store;
+    const struct stn_digest *keep;
+    size_t n;
+};
+
+static bool is_left(const struct sweep *sweep, const char *name)
+{
+    const char *ending = name + STN_DIGEST_TEXT - 1;
+    size_t length = strlen(ending);
+    if (length >= 4 && strcmp(ending + length - 4, ".tmp") == 0) { /* as stn_file_draft names them */
+        return true;
+    }
+    bool is_kept = sweep->n == 0 || (strcmp(ending, ".part") != 0 && strcmp(ending, ".have") != 0);
+    for (size_t i = 0; i < sweep->n && !is_kept; i++) {
+        char text[STN_DIGEST_TEXT];
+        stn_digest_put_text(&sweep->keep[i], text);
+        is_kept = strncmp(name, text, STN_DIGEST_TEXT - 1) == 0;
+    }
+    return !is_kept;
+}
+
+static enum stn_code each_file(void *user, const char *name, struct stn_err *err)
+{
+    const struct sweep *sweep = user;
+    char path[STN_FILE_PATH_MAX], hex[STN_DIGEST_TEXT] = "";
+    struct stn_digest digest;
+    (void)err;
+    if (strlen(name) >= sizeof hex) {
+        memcpy(hex, name, sizeof hex - 1);
+    }
+    if (stn_digest_get_text(&digest, hex) && is_left(sweep, name) &&
+        stn_file_join(path, sweep->store->folder, name, NULL) == STN_OK) {
+        stn_err_ignore(stn_file_remove(path, NULL)); /* the next start may */
+    }
+    return STN_OK;
+}
+
+void stn_blob_sweep(const struct stn_blob_store *store, const struct stn_digest *keep, size_t n)
+{
+    struct sweep sweep = {store, keep, n};
+    stn_err_ignore(stn_file_list(store->folder, each_file, &sweep, NULL)); /* as each file */
 }

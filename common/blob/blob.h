@@ -68,6 +68,11 @@ enum stn_code stn_blob_finish(struct stn_blob_incoming *incoming, struct stn_err
 /* Keeps what has arrived. Zeroed is fine. */
 void stn_blob_stop(struct stn_blob_incoming *incoming);
 
+/* What has arrived of it goes, too; it is not arriving. */
 enum stn_code stn_blob_remove(const struct stn_blob_store *store, const struct stn_digest *digest, struct stn_err *err) STN_CHECKED;
+
+/* At the start of the process that has the folder: what an earlier one, killed, has left half written is removed. With
+ * keep (n), what has begun to arrive of other blobs than those is, too. What cannot be removed stays. */
+void stn_blob_sweep(const struct stn_blob_store *store, const struct stn_digest *keep, size_t n);
 
 #endif

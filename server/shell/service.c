@@ -47,7 +47,10 @@ static enum stn_code open_folder(struct stn_service *service, struct stn_err *er
     code = code == STN_OK ? open_store(&service->settings, &service->store, err) : code;
     code = code == STN_OK ? stn_settings_path(&service->settings, "blobs", path, err) : code;
     code = code == STN_OK ? stn_blob_open(&service->blobs, path, err) : code;
-    code = code == STN_OK ? stn_settings_path(&service->settings, "rounds", path, err) : code;
+    if (code == STN_OK) {
+        stn_blob_sweep(&service->blobs, NULL, 0);
+        code = stn_settings_path(&service->settings, "rounds", path, err);
+    }
     code = code == STN_OK ? stn_spool_open(&service->spool, path, err) : code;
     if (code == STN_OK && service->settings.keep_updates) {
         code = stn_settings_path(&service->settings, "kept", service->kept, err);

@@ -99,11 +99,16 @@ check "agent 5 trains from version 1" until_true 120 trains 5 1
 killed "$agent_5"
 check "it was killed in mid-training" trains 5 1
 lease=$(tail -n 1 "$dir/a5/log" | sed 's/.* lease=\([0-9]*\) .*/\1/')
+other=$(printf '%064d' 7) # a blob that nobody asks for any more
+for name in models/$other.part models/$other.have models/$other.12.0.tmp adapters/home.gguf.12.0.tmp; do
+    echo half >"$dir/a5/$name"
+done
 start_agent 5
 same_again() {
     [ "$(grep -c "event=training .*lease=$lease " "$dir/a5/log")" -ge 2 ]
 }
 check "started again, it trains for the same lease again" until_true 60 same_again
+check "what a killed process leaves half written is gone" [ -z "$(find "$dir/a5/models" "$dir/a5/adapters" -name "$other.*" -o -name "*.tmp")" ]
 trained() { # agent, version
     grep -q "event=trained .*version=$2 " "$dir/a$1/log"
 }
@@ -118,6 +123,7 @@ uploads() { # every agent has trained for version 3, and something of an upload 
 check "uploads of the third round are on their way" until_true 120 uploads
 killed "$coordinator"
 check "it was killed in mid-upload" ls "$fleet"/rounds/*/*.part >"$dir/out"
+echo half >"$fleet/blobs/$other.12.0.tmp"
 start_coordinator
 
 # -- the end --
@@ -159,6 +165,7 @@ check "... and of the pause" grep -q "^app: .* paused=1 why=paused" "$dir/a4/log
 check "forgetting wants to be meant" sh -c '! "$1" forget --config "$2/a0/agent.conf" 2>"$2/err"' - "$agent" "$dir"
 check "the device forgets" ok "$agent" forget --yes --config "$dir/a0/agent.conf"
 check "... its key" test ! -e "$dir/a0/keys/device.key"
+check "nothing is left half written at the coordinator's" [ ! -e "$fleet/blobs/$other.12.0.tmp" ]
 check "SIGTERM ends the coordinator well" ends_well "$coordinator"
 check "SIGTERM ends the directory well" ends_well "$directory"
 pids=

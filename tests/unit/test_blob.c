@@ -232,6 +232,49 @@ START_TEST(an_empty_blob_is_a_blob)
 }
 END_TEST
 
+/* Whether a file of a blob is there, by its ending. */
+static bool is_there(const struct stn_digest *of, const char *ending)
+{
+    char path[STN_FILE_PATH_MAX];
+    stn_blob_path(&here, of, path);
+    (void)strncat(path, ending, 32);
+    return stn_file_exists(path);
+}
+
+static void leave(const struct stn_digest *of, const char *ending)
+{
+    char path[STN_FILE_PATH_MAX];
+    stn_blob_path(&here, of, path);
+    (void)strncat(path, ending, 32);
+    OK(stn_file_replace(path, "x", 1, 0600, &err));
+}
+
+START_TEST(what_a_killed_process_has_left_is_swept_and_nothing_else)
+{
+    struct stn_digest arriving = {{1}}, superseded = {{2}};
+    char path[STN_FILE_PATH_MAX];
+    leave(&digest, ".4711.0.tmp");
+    leave(&arriving, ".part");
+    leave(&arriving, ".have");
+    leave(&superseded, ".part");
+    leave(&superseded, ".have");
+    leave(&superseded, ".12.3.tmp");
+    OK(stn_file_join(path, folder, "notes.tmp", &err));
+    OK(stn_file_replace(path, "x", 1, 0600, &err));
+    stn_blob_sweep(&here, NULL, 0);
+    ck_assert(!is_there(&digest, ".4711.0.tmp") && !is_there(&superseded, ".12.3.tmp"));
+    ck_assert(is_there(&superseded, ".part") && is_there(&superseded, ".have"));
+    const struct stn_digest keep[] = {arriving, digest};
+    stn_blob_sweep(&here, keep, 2);
+    ck_assert(!is_there(&superseded, ".part") && !is_there(&superseded, ".have"));
+    ck_assert(is_there(&arriving, ".part") && is_there(&arriving, ".have"));
+    ck_assert(stn_blob_has(&here, &digest) && is_there(&digest, ".leaves"));
+    ck_assert(stn_file_exists(path)); /* not the store's */
+    ck_assert_int_eq(stn_blob_remove(&here, &arriving, &err), STN_NOT_FOUND); /* it was not whole */
+    ck_assert(!is_there(&arriving, ".part") && !is_there(&arriving, ".have"));
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("blob");
@@ -245,6 +288,7 @@ Suite *suite(void)
     tcase_add_test(t, leaves_that_are_torn_or_wrong_or_gone_are_made_again);
     tcase_add_test(t, a_file_that_changed_under_its_name_is_found_out);
     tcase_add_test(t, an_empty_blob_is_a_blob);
+    tcase_add_test(t, what_a_killed_process_has_left_is_swept_and_nothing_else);
     suite_add_tcase(s, t);
     return s;
 }
