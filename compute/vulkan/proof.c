@@ -14,7 +14,7 @@
 
 #define FILE_MOST ((size_t)4096)
 
-#define JUDGEMENT 2u /* raised when a trial is held or judged otherwise: what was found before is tried again */
+#define JUDGEMENT 3u /* raised when a trial is held or judged otherwise: what was found before is tried again */
 
 /* ---- what is remembered: the digest of what was tried, and the names of rows that failed, a line each ---- */
 

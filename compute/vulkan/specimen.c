@@ -10,7 +10,7 @@
 
 #define TOLERANCE 1e-3 /* of the greatest value: a kernel that is wrong is far more wrong */
 
-enum { T = 70, FEW = 3, M = 9, N = 77, RANK = 8, WORDS = 130, HEADS = 4, KV_HEADS = 2, HEAD = 36, SPANS = 3, VALUES = 300 };
+enum { T = 70, FEW = 3, M = 9, N = 77, EVEN = N + 1, RANK = 8, WORDS = 130, HEADS = 4, KV_HEADS = 2, HEAD = 36, SPANS = 3, VALUES = 300 };
 enum { WIDE_ROWS = 2050, WIDE_COLS = 1030, WIDE_DEEP = 70 };
 
 struct stn_specimen_matrix {
@@ -23,6 +23,7 @@ struct stn_specimen_matrix {
 struct maker {
     struct stn_specimen *specimen;
     struct stn_rng rng;
+    uint32_t table; /* of halves: (WORDS, EVEN) */
 };
 
 /* ---- tensors ---- */
@@ -122,6 +123,17 @@ static uint32_t ternary(struct maker *m, size_t rows, size_t cols, bool per_bloc
     return stn_graph_constant(&m->specimen->graph, STN_DTYPE_TERNARY, rows, cols, &own->matrix);
 }
 
+/* Embeddings and the head, as files have them. */
+static uint32_t table_of_halves(struct maker *m)
+{
+    uint16_t *halves = m->specimen->halves = stn_mem_new((size_t)WORDS * EVEN, sizeof *halves);
+    m->specimen->failed = m->specimen->failed || halves == NULL;
+    for (size_t i = 0; halves != NULL && i < (size_t)WORDS * EVEN; i++) {
+        halves[i] = (uint16_t)(0x2c00 + stn_rng_below(&m->rng, 0x0c00) + (stn_rng_below(&m->rng, 2) << 15));
+    }
+    return stn_graph_constant(&m->specimen->graph, STN_DTYPE_F16, WORDS, EVEN, halves);
+}
+
 /* ---- nodes ---- */
 
 /* Outputs that are not there yet last. Returns the node as it was added. */
@@ -146,6 +158,14 @@ static struct stn_node add(struct maker *m, struct stn_node node)
 
 #define NODE(name, ...) add(m, (struct stn_node){.op = STN_OP_##name, .scale = 0.5f, .eps = 1e-5f, .out = STN_OP_NEW, .in = {__VA_ARGS__}})
 
+#define ONLY(tensor)                                                                                                   \
+    {                                                                                                                  \
+        tensor, STN_OP_NONE, STN_OP_NONE, STN_OP_NONE                                                                  \
+    }
+/* Adds to what is there. */
+#define ADDS(name, rows, cols, ...)                                                                                    \
+    add(m, (struct stn_node){.op = STN_OP_##name, .add = true, .scale = 0.5f, .eps = 1e-5f, .out = ONLY(floats(m, rows, cols)), .in = {__VA_ARGS__}})
+
 /* An adapter's product, which adds to what the node before writes: it stands behind it. */
 static void behind(struct maker *m, struct stn_node node, size_t n_rows, size_t cols)
 {
@@ -166,20 +186,23 @@ static void products(struct maker *m, bool wide)
         behind(m, NODE(TERNARY, floats(m, T, DEEP), w), T, N);
         behind(m, NODE(TERNARY_BACK, quantised(m, T, N), w), T, DEEP);
         behind(m, NODE(TERNARY_BACK, floats(m, T, N), w), T, DEEP);
+        behind(m, ADDS(TERNARY_BACK, T, DEEP, quantised(m, T, N), w), T, DEEP);
+        behind(m, ADDS(TERNARY_BACK, T, DEEP, floats(m, T, N), w), T, DEEP);
     }
     if (wide) {
         (void)NODE(TERNARY, quantised(m, WIDE_ROWS, WIDE_DEEP), ternary(m, WIDE_COLS, WIDE_DEEP, false));
-        (void)NODE(TERNARY_BACK, quantised(m, WIDE_ROWS, WIDE_DEEP), ternary(m, WIDE_DEEP, WIDE_COLS, false));
+        (void)ADDS(TERNARY_BACK, WIDE_ROWS, WIDE_COLS, quantised(m, WIDE_ROWS, WIDE_DEEP), ternary(m, WIDE_DEEP, WIDE_COLS, false));
     }
     behind(m, NODE(TERNARY, quantised(m, FEW, DEEP), ternary(m, N, DEEP, false)), FEW, N);
     (void)NODE(LINEAR, floats(m, FEW, N), floats(m, N, N));
+    (void)NODE(LINEAR, floats(m, FEW, EVEN), m->table); /* the head, as each word that is generated asks it */
     uint32_t x = floats(m, T, N);
     for (int i = 0; i < 3; i++) { /* side by side */
         (void)NODE(LINEAR, x, floats(m, RANK, N));
     }
     (void)NODE(QUANTISE, x); /* with them */
     for (int i = 0; i < 3; i++) {
-        (void)NODE(LINEAR_BACK_W, floats(m, T, RANK), x);
+        (void)ADDS(LINEAR_BACK_W, RANK, N, floats(m, T, RANK), x);
     }
     (void)NODE(LINEAR, floats(m, T, N), floats(m, N, N));
     static const int32_t seed[2] = {77, -5};
@@ -187,8 +210,9 @@ static void products(struct maker *m, bool wide)
     (void)NODE(LINEAR_BACK_X, dy, floats(m, N, RANK));
     (void)NODE(QUANTISE_RANDOM, dy, row_of_numbers(m, STN_DTYPE_I32, seed, 2)); /* with the product before it */
     (void)NODE(LINEAR_BACK_X, floats(m, T, N), floats(m, N, N));
-    (void)NODE(LINEAR_BACK_W, floats(m, T, N), floats(m, T, RANK));
+    (void)ADDS(LINEAR_BACK_W, N, RANK, floats(m, T, N), floats(m, T, RANK));
     (void)NODE(LINEAR_BACK_W, floats(m, T, N), floats(m, T, N));
+    (void)ADDS(LINEAR_BACK_W, N, N, floats(m, T, N), floats(m, T, N));
 }
 
 static void rows(struct maker *m)
@@ -196,24 +220,33 @@ static void rows(struct maker *m)
     static const int32_t seed[2] = {77, -5};
     uint32_t x = floats(m, T, N), y = floats(m, T, N), gain = floats(m, 1, N);
     (void)NODE(EMBED, numbers(m, T, 3, 7, WORDS), floats(m, WORDS, N));
+    (void)NODE(EMBED, numbers(m, T, 3, 7, WORDS), m->table);
     (void)NODE(NORM, x, gain);
     (void)NODE(NORM_BACK, x, gain, y);
+    (void)ADDS(NORM_BACK, T, N, x, gain, y);
     (void)NODE(QUANTISE, x);
     (void)NODE(QUANTISE_RANDOM, x, row_of_numbers(m, STN_DTYPE_I32, seed, 2));
-    (void)add(m, (struct stn_node){.op = STN_OP_DROPOUT, .scale = 1.4f, .eps = 0.3f, .out = STN_OP_NEW,
-                                   .in = {x, row_of_numbers(m, STN_DTYPE_I32, seed, 2)}});
+    struct stn_node drop = {.op = STN_OP_DROPOUT, .scale = 1.4f, .eps = 0.3f, .out = STN_OP_NEW};
+    drop.in[0] = x;
+    drop.in[1] = row_of_numbers(m, STN_DTYPE_I32, seed, 2);
+    (void)add(m, drop);
+    drop.add = true;
+    drop.out[0] = floats(m, T, N);
+    (void)add(m, drop);
     for (int gate = 0; gate < 2; gate++) {
         (void)add(m, (struct stn_node){.op = STN_OP_GATE, .gate = (enum stn_op_gate)gate, .out = STN_OP_NEW, .in = {x, y}});
         (void)add(m, (struct stn_node){.op = STN_OP_GATE_BACK, .gate = (enum stn_op_gate)gate, .out = STN_OP_NEW, .in = {x, y, floats(m, T, N)}});
     }
     (void)NODE(ADD, x, y);
     (void)NODE(COPY, x);
+    (void)ADDS(COPY, T, N, x);
     (void)NODE(GATHER, x, numbers(m, M, 1, 5, T));
-    struct stn_node scatter = {.op = STN_OP_SCATTER, .out = {floats(m, T, N), STN_OP_NONE, STN_OP_NONE, STN_OP_NONE}};
+    (void)NODE(GATHER, numbers(m, T, 5, 3, 1000), numbers(m, M, 1, 5, T));
+    struct stn_node scatter = {.op = STN_OP_SCATTER, .out = ONLY(floats(m, T, N))};
     scatter.in[0] = floats(m, M, N);
     scatter.in[1] = numbers(m, M, 1, 5, T);
     (void)add(m, scatter);
-    struct stn_node store = {.op = STN_OP_STORE, .out = {floats(m, T, N), STN_OP_NONE, STN_OP_NONE, STN_OP_NONE}};
+    struct stn_node store = {.op = STN_OP_STORE, .out = ONLY(floats(m, T, N))};
     store.in[0] = floats(m, M, N);
     store.in[1] = numbers(m, M, 2, 3, T);
     (void)add(m, store);
@@ -221,11 +254,13 @@ static void rows(struct maker *m)
 
 static void heads(struct maker *m)
 {
-    struct stn_node turn = {.op = STN_OP_ROPE, .heads = HEADS, .head_size = HEAD,
-                            .out = {floats(m, T, HEADS * HEAD), STN_OP_NONE, STN_OP_NONE, STN_OP_NONE}};
-    turn.in[0] = numbers(m, T, 0, 1, T);
-    turn.in[1] = floats(m, T, HEAD);
-    (void)add(m, turn);
+    for (int way = 0; way < 4; way++) {
+        struct stn_node turn = {.op = STN_OP_ROPE, .heads = HEADS, .head_size = HEAD, .neox = way % 2 == 1, .inverse = way >= 2,
+                                .out = ONLY(floats(m, T, HEADS * HEAD))};
+        turn.in[0] = numbers(m, T, 0, 1, T);
+        turn.in[1] = floats(m, T, HEAD);
+        (void)add(m, turn);
+    }
     struct stn_node look = {.op = STN_OP_ATTENTION, .heads = HEADS, .kv_heads = KV_HEADS, .head_size = HEAD, .scale = 0.2f, .out = STN_OP_NEW};
     look.in[0] = floats(m, T, HEADS * HEAD);
     look.in[1] = floats(m, T, KV_HEADS * HEAD);
@@ -242,20 +277,14 @@ static void heads(struct maker *m)
     (void)add(m, back);
 }
 
-/* The head, as files have it: a table of halves. */
+/* The head in many rows, as losses ask it. */
 static void heads_of_halves(struct maker *m)
 {
-    enum { COLS = N + 1 };
-    uint16_t *halves = m->specimen->halves = stn_mem_new((size_t)WORDS * COLS, sizeof *halves);
-    m->specimen->failed = m->specimen->failed || halves == NULL;
-    for (size_t i = 0; halves != NULL && i < (size_t)WORDS * COLS; i++) {
-        halves[i] = (uint16_t)(0x2c00 + stn_rng_below(&m->rng, 0x0c00) + (stn_rng_below(&m->rng, 2) << 15));
-    }
-    uint32_t table = stn_graph_constant(&m->specimen->graph, STN_DTYPE_F16, WORDS, COLS, halves), y = floats(m, T, COLS);
+    uint32_t y = floats(m, T, EVEN);
     uint32_t labels = numbers(m, T, 4, 11, WORDS);
-    (void)NODE(LINEAR, y, table);
-    (void)NODE(SCORE, y, table, labels);
-    (void)NODE(LOSS, y, table, labels, floats(m, T, 1));
+    (void)NODE(LINEAR, y, m->table);
+    (void)NODE(SCORE, y, m->table, labels);
+    (void)NODE(LOSS, y, m->table, labels, floats(m, T, 1));
 }
 
 static void ends(struct maker *m)
@@ -289,6 +318,7 @@ enum stn_code stn_specimen_init(struct stn_specimen *specimen, bool wide, struct
     *specimen = (struct stn_specimen){0};
     stn_graph_init(&specimen->graph, 1, 1);
     stn_rng_init(&maker.rng, 5);
+    maker.table = table_of_halves(&maker);
     products(&maker, wide);
     rows(&maker);
     heads(&maker);

@@ -7,6 +7,9 @@
 
 #include "compute/model/choose.h"
 #include "compute/model/network_build.h"
+#include "compute/model/random.h"
+#include "compute/vulkan/pipeline.h"
+#include "compute/vulkan/specimen.h"
 #include "io/file.h"
 
 enum { STEPS = 100, FEW_STEPS = 6, FED = 64 };
@@ -107,6 +110,86 @@ START_TEST(a_training_run_follows_the_cpus)
         ck_assert_msg(fabs(loss[0][s] - loss[1][s]) < 0.01 * loss[0][s] + 0.002, "step %zu: %g, the CPU's %g", s, loss[1][s], loss[0][s]);
     }
     stn_adapter_free(adapter);
+}
+END_TEST
+
+/* What makes a kernel compute otherwise. */
+struct way {
+    const struct stn_node *node;
+    const struct stn_graph *graph;
+    bool few;
+};
+
+static enum stn_dtype dtype_of(const struct way *w, size_t input)
+{
+    bool has = input < stn_op_row(w->node->op)->n_inputs;
+    return has ? stn_graph_shape(w->graph, w->node->in[input])->dtype : STN_DTYPE_F32;
+}
+
+static bool is_alike(const struct way *a, const struct way *b)
+{
+    const struct stn_node *m = a->node, *n = b->node;
+    return m->op == n->op && m->add == n->add && m->neox == n->neox && m->inverse == n->inverse && m->gate == n->gate &&
+           dtype_of(a, 0) == dtype_of(b, 0) && dtype_of(a, 1) == dtype_of(b, 1) && a->few == b->few;
+}
+
+static struct way way_of(const struct stn_graph *graph, const struct stn_node *node, bool feeds)
+{
+    const struct stn_shape *out = stn_graph_shape(graph, node->out[0]);
+    bool is_product = node->op == STN_OP_LINEAR || node->op == STN_OP_TERNARY;
+    return (struct way){node, graph, is_product && (out->rows <= STN_PIPELINE_MOST_FEW || (feeds && out->extent == STN_EXTENT_TOKENS))};
+}
+
+static void are_tried(const struct stn_specimen *specimen, const struct stn_network *network)
+{
+    for (size_t pass = 0; pass < STN_NETWORK_N_PASSES; pass++) {
+        for (size_t n = 0; n < network->graph.passes[pass].n_nodes; n++) {
+            const struct way way = way_of(&network->graph, &network->graph.passes[pass].nodes[n], pass == STN_NETWORK_FEED);
+            bool is_there = false;
+            for (size_t k = 0; k < specimen->graph.passes[0].n_nodes && !is_there; k++) {
+                const struct way other = way_of(&specimen->graph, &specimen->graph.passes[0].nodes[k], false);
+                is_there = is_alike(&way, &other);
+            }
+            ck_assert_msg(is_there, "%s%s%s%s, gate %d, inputs %d and %d,%s few rows: is not tried", stn_op_row(way.node->op)->name,
+                          way.node->add ? ", adds" : "", way.node->neox ? ", neox" : "", way.node->inverse ? ", inverse" : "",
+                          (int)way.node->gate, (int)dtype_of(&way, 0), (int)dtype_of(&way, 1), way.few ? "" : " not");
+        }
+    }
+}
+
+/* Of each family, training, evaluation and generation: each way to use a kernel is in the specimen that proves it. */
+START_TEST(what_a_model_asks_of_a_kernel_is_what_is_tried)
+{
+    static const struct stn_random_shape shape = {"small", 256, 2, 4, 2, 256};
+    static const char *const families[] = {"bitnet", "bitnet-b1.58", "llama"};
+    char path[] = "/tmp/sterna-family-XXXXXX";
+    struct stn_specimen specimen;
+    ck_assert_int_eq(stn_specimen_init(&specimen, false, &err), STN_OK);
+    ck_assert_int_eq(close(mkstemp(path)), 0);
+    for (size_t i = 0; i < 2 * sizeof families / sizeof *families; i++) {
+        const struct stn_random_kind kind = {.arch = families[i / 2], .type = STN_QUANT_TQ2_0, .table = STN_QUANT_F16};
+        struct stn_network_config c = config();
+        struct stn_model *family;
+        struct stn_adapter *adapter;
+        struct stn_network *network;
+        c.backward = i % 2 == 0 ? STN_BACKWARD_INT8 : STN_BACKWARD_EXACT;
+        c.dropout = i % 2 == 0 ? 0.1f : 0;
+        c.recompute = i % 2 == 0 ? STN_NETWORK_ALL : 0;
+        ck_assert_msg(stn_random_write(&shape, &kind, stn_model_gguf(model), 1, path, NULL, NULL, &err) == STN_OK, "%s", err.text);
+        ck_assert_msg(stn_model_open(&family, path, &err) == STN_OK, "%s", err.text);
+        ck_assert_int_eq(stn_adapter_new(&adapter, stn_model_arch(family), 8, 16, STN_ARCH_ALL, &err), STN_OK);
+        stn_adapter_init(adapter, 1);
+        ck_assert_msg(stn_network_new(&network, family, adapter, &c, &err) == STN_OK, "%s", err.text);
+        for (int pass = 0; pass < STN_NETWORK_N_PASSES; pass++) {
+            ck_assert_int_eq(stn_network_build_pass(network, (enum stn_network_pass)pass, &err), STN_OK);
+        }
+        are_tried(&specimen, network);
+        stn_network_free(network);
+        stn_adapter_free(adapter);
+        stn_model_close(family);
+    }
+    ck_assert_int_eq(unlink(path), 0);
+    stn_specimen_fini(&specimen);
 }
 END_TEST
 
@@ -267,6 +350,11 @@ Suite *suite(void)
     tcase_add_test(t, a_device_gives_no_more_than_the_plan_says);
     tcase_add_test(t, greedy_words_are_the_cpus);
     tcase_add_test(t, a_step_cut_in_submissions_is_the_same_step);
+    TCase *specimen = tcase_create("specimen"); /* asks no device */
+    tcase_set_timeout(specimen, 60);
+    tcase_add_unchecked_fixture(specimen, open_model, close_model);
+    tcase_add_test(specimen, what_a_model_asks_of_a_kernel_is_what_is_tried);
+    suite_add_tcase(s, specimen);
     if (gpu_is_there()) {
         suite_add_tcase(s, t);
     }
