@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "base/command.h"
@@ -20,6 +19,7 @@
 #include "client/shell/job.h"
 #include "client/shell/joining.h"
 #include "compute/model/gguf.h"
+#include "io/fd.h"
 
 #define JOIN_MS 60000
 #define WATCH_MS 100
@@ -351,16 +351,11 @@ static void on_closed(void *user) /* one device */
 /* A connection and a lock for each, and what an upload and a download hold open. */
 static enum stn_code allow_files(uint32_t n, struct stn_err *err)
 {
-    struct rlimit limit;
-    const rlim_t wanted = (rlim_t)FILES * n + FILES_BESIDE;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
-        return STN_OK;
-    }
-    limit.rlim_cur = limit.rlim_max;
-    return limit.rlim_max >= wanted && setrlimit(RLIMIT_NOFILE, &limit) == 0
+    const uint64_t wanted = (uint64_t)FILES * n + FILES_BESIDE, allowed = stn_fd_allow();
+    return allowed >= wanted
                ? STN_OK
                : stn_err_set(err, STN_LIMIT, "%u devices hold up to %llu files open, this process may %llu (ulimit -n)", n,
-                             (unsigned long long)wanted, (unsigned long long)limit.rlim_max);
+                             (unsigned long long)wanted, (unsigned long long)allowed);
 }
 
 enum stn_code stn_bench_load_new(struct stn_bench_load **ret, const struct stn_bench_load_config *config, const json_t *urls,

@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "io/fd.h"
 #include "io/usage.h"
 
 #define LOCK_TRIES 50
@@ -53,7 +54,7 @@ static enum stn_code sync_folder_of(const char *path, struct stn_err *err)
 {
     char folder[STN_FILE_PATH_MAX];
     folder_of(folder, path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = stn_fd_open(folder, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) {
         return stn_err_errno(err, errno, "%s", folder);
     }
@@ -80,7 +81,7 @@ enum stn_code stn_file_open(int *ret, const char *path, enum stn_file_how how, u
     if (strlen(path) >= STN_FILE_PATH_MAX) {
         return too_long(path, err);
     }
-    int fd = open(path, flags[how] | O_CLOEXEC, (mode_t)mode);
+    int fd = stn_fd_open(path, flags[how], mode);
     if (fd < 0) {
         return stn_err_errno(err, errno, "%s", path);
     }

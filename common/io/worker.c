@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "base/mem.h"
+#include "io/fd.h"
 #include "io/mailbox.h"
 
 struct stn_worker {
@@ -26,6 +27,7 @@ static void *work(void *arg)
 {
     struct stn_worker *worker = arg;
     struct stn_letter *letter;
+    stn_fd_may_wait(true);
     while ((letter = stn_queue_take(&worker->queue)) != NULL) {
         struct stn_job *job = job_of(letter);
         job->run(job);

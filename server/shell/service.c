@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/fd.h"
 #include "server/shell/admin.h"
 #include "server/shell/apply.h"
 #include "server/shell/inbox.h"
@@ -14,6 +15,9 @@
 
 #define HALF_OPEN 1024  /* handshakes whose device has not said anything yet */
 #define ENROLMENTS 256  /* under way at once */
+#define FILES_OWN 64    /* open when nobody is connected, the operators' connections, and some that are being refused */
+#define FILES_A_THREAD 4
+#define PEERS_LEAST 16
 
 /* ---- what is on disk ---- */
 
@@ -84,14 +88,42 @@ static bool find_device(void *data, const uint8_t key[static 32], struct stn_id 
     return stn_store_find_device(service->store, key, ret);
 }
 
+static size_t n_threads(const struct stn_settings *settings)
+{
+    long n = settings->threads > 0 ? (long)settings->threads : sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > STN_WORKER_THREADS_MAX ? STN_WORKER_THREADS_MAX : (size_t)n;
+}
+
+/* As many connections as leave enough descriptors for the files of a round: who connects must not take them all. */
+static enum stn_code count_peers(const struct stn_settings *settings, size_t *ret, struct stn_err *err)
+{
+    const uint64_t allowed = stn_fd_allow(), own = FILES_OWN + FILES_A_THREAD * n_threads(settings);
+    uint64_t wanted = settings->sessions > settings->requests ? settings->sessions : settings->requests;
+    if (allowed < own + PEERS_LEAST) {
+        return stn_err_set(err, STN_LIMIT, "this process may hold %llu files open, it needs %llu at least (ulimit -n, LimitNOFILE)",
+                           (unsigned long long)allowed, (unsigned long long)own + PEERS_LEAST);
+    }
+    if (wanted > allowed - own) {
+        stn_log(STN_LOG_WARN, "few_files", "files=%llu connections=%llu requests=%llu sessions=%llu hint=\"ulimit -n, LimitNOFILE\"",
+                (unsigned long long)allowed, (unsigned long long)(allowed - own), (unsigned long long)settings->requests,
+                (unsigned long long)settings->sessions);
+    }
+    wanted = wanted > STN_LINK_PEERS ? wanted : STN_LINK_PEERS;
+    *ret = (size_t)(wanted < allowed - own ? wanted : allowed - own);
+    return STN_OK;
+}
+
 static enum stn_code listen_on(struct stn_service *service, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
     const struct stn_settings *settings = &service->settings;
+    size_t n_peers = 0;
+    enum stn_code code = count_peers(settings, &n_peers, err);
     const struct stn_link_options options = {
         .n_contexts = (size_t)settings->requests,
+        .n_peers = n_peers,
         .tls_cert_key = settings->tls_cert_key[0] == '\0' ? NULL : settings->tls_cert_key};
-    enum stn_code code = stn_settings_path(settings, STN_SERVICE_SOCKET, path, err);
+    code = code == STN_OK ? stn_settings_path(settings, STN_SERVICE_SOCKET, path, err) : code;
     if (code == STN_OK) {
         code = stn_local_listen(&service->local, service->loop, path, STN_LOCAL_OWNER, stn_admin_take, service, err);
     }
@@ -109,13 +141,7 @@ static enum stn_code open_channel(struct stn_service *service, struct stn_err *e
     return stn_channel_server_new(&service->channel, &config, err);
 }
 
-/* ---- threads ---- */
-
-static size_t n_threads(const struct stn_settings *settings)
-{
-    long n = settings->threads > 0 ? (long)settings->threads : sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > STN_WORKER_THREADS_MAX ? STN_WORKER_THREADS_MAX : (size_t)n;
-}
+/* ---- adding ---- */
 
 static void on_told(void *user, struct stn_server_event *event)
 {

@@ -130,6 +130,35 @@ check "SIGTERM ends the coordinator well" ends_well "$coordinator"
 pids=
 check "its socket is gone" [ ! -e "$fleet/operator.sock" ]
 
+# a crowd that takes every descriptor
+fleet=$dir/crowded
+check "a folder for a crowd" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port" --address "127.0.0.1:$port"
+check "too few descriptors for a start are said" fails 1 "may hold 64 files open" sh -c 'ulimit -n 64; exec "$@"' - "$sternad" run --config "$fleet/sternad.conf"
+"$sternad" directory --config "$fleet/directory/directory.conf" 2>"$dir/dir.log" &
+directory=$!
+(ulimit -n 256; exec "$sternad" run --config "$fleet/sternad.conf") 2>"$dir/log" &
+coordinator=$!
+pids="$directory $coordinator"
+check "a coordinator with few descriptors answers" wait_for_socket "$fleet/operator.sock"
+check "... and the directory" wait_for_socket "$fleet/directory/invite.sock"
+check "... a line says that they are few" grep -q "event=few_files files=256 connections=1" "$dir/log"
+check "a device is invited" ok "$sterna" invite --dir "$fleet"
+cp "$dir/out" "$dir/url"
+mkfifo "$dir/stay"
+python3 "$top/tests/lib/crowd.py" "$port" 300 <"$dir/stay" >"$dir/crowd" &
+crowd=$!
+pids="$pids $crowd"
+exec 9>"$dir/stay"
+check "the crowd is there" until_true 60 [ -s "$dir/crowd" ]
+check "... as many as there is room for" holds "$(cat "$dir/crowd") > 100"
+check "the coordinator lives" kill -0 "$coordinator"
+exec 9>&-
+check "the crowd leaves" wait "$crowd"
+check "then a device joins" ok "$sterna" join "$(cat "$dir/url")" --dir "$dir/late"
+check "SIGTERM ends the coordinator of a crowd well" ends_well "$coordinator"
+check "... and the directory" ends_well "$directory"
+pids=
+
 # two users: the coordinator can have devices enrolled that have an invite, and can make none itself
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     as=$dir/as # a number for user and group, then a command
