@@ -55,6 +55,8 @@ struct stn_backend_row {
     /* Bytes of a lasting tensor, from offset. What a device could not read is zeroes, and check and the next run say it. */
     void (*write)(struct stn_backend *backend, uint32_t tensor, size_t offset, const void *p, size_t size);
     void (*read)(const struct stn_backend *backend, uint32_t tensor, size_t offset, void *p, size_t size);
+    void (*clear)(struct stn_backend *backend, uint32_t tensor); /* all of its bytes zero */
+    size_t piece; /* bytes that are best moved at once, where a loop reads, changes and writes a long tensor */
     /* Whether all that was written and read has been, or why not; NULL where nothing can be in the way. */
     enum stn_code (*check)(const struct stn_backend *backend, struct stn_err *err);
     struct stn_backend_memory (*memory)(const struct stn_backend *backend);

@@ -11,6 +11,7 @@
 #include "compute/cpu/ternary_room.h"
 #include "compute/plan.h"
 
+#define PIECE ((size_t)4 << 10) /* stays in the nearest cache */
 #define WORTH_A_TEAM 8000 /* nanoseconds: some times what it takes when nobody sleeps yet */
 
 /* A pass made ready: each node's call with pointers resolved, rows at capacity until it runs. */
@@ -425,6 +426,13 @@ static void cpu_read(const struct stn_backend *backend, uint32_t tensor, size_t 
     memcpy(p, bytes_of((const struct cpu *)(const void *)backend, tensor, offset, size), size);
 }
 
+static void cpu_clear(struct stn_backend *backend, uint32_t tensor)
+{
+    struct cpu *cpu = cpu_of(backend);
+    size_t size = stn_graph_size(stn_graph_shape(cpu->graph, tensor));
+    memset(bytes_of(cpu, tensor, 0, size), 0, size);
+}
+
 static struct stn_backend_memory cpu_memory(const struct stn_backend *backend)
 {
     const struct cpu *cpu = (const struct cpu *)(const void *)backend;
@@ -493,6 +501,8 @@ const struct stn_backend_row stn_cpu_backend = {
     .run = cpu_run,
     .write = cpu_write,
     .read = cpu_read,
+    .clear = cpu_clear,
+    .piece = PIECE,
     .memory = cpu_memory,
     .scratch = cpu_scratch,
     .kernel = cpu_kernel,

@@ -11,7 +11,6 @@
 #include "compute/plan.h"
 
 #define MAX_ROWS ((size_t)1 << 24) /* tokens of a batch or a context, at most */
-#define CHUNK 1024                 /* floats on the stack while two vectors are added */
 #define CALL 1024                  /* bytes that a backend keeps of a node, or wants while it prepares it, about */
 #define PLANNED 64                 /* the same of a tensor */
 
@@ -77,6 +76,15 @@ static void write_spans(struct stn_network *network, const struct stn_adapter *a
     }
 }
 
+/* Room for two pieces of a vector: of the gradients, and of what is added. */
+static enum stn_code find_pieces(struct stn_network *network, struct stn_err *err)
+{
+    size_t n = network->row->piece / sizeof *network->pieces;
+    network->n_piece = network->n_values < n ? network->n_values : n;
+    network->pieces = stn_mem_new(network->n_piece, 2 * sizeof *network->pieces);
+    return network->pieces != NULL ? STN_OK : stn_err_set(err, STN_MEMORY, "no memory for %zu gradients at once", network->n_piece);
+}
+
 static enum stn_code begin(struct stn_network *network, const struct stn_adapter *adapter, struct stn_err *err)
 {
     fill_rope(network);
@@ -102,6 +110,7 @@ static enum stn_code begin(struct stn_network *network, const struct stn_adapter
         stn_network_set_values(network, adapter->values);
         if (network->config.train) {
             write_spans(network, adapter);
+            code = find_pieces(network, err);
         }
     }
     return code;
@@ -147,6 +156,7 @@ void stn_network_free(struct stn_network *network)
     stn_mem_free(network->guesses);
     stn_mem_free(network->logits);
     stn_mem_free(network->rows);
+    stn_mem_free(network->pieces);
     stn_mem_free(network);
 }
 
@@ -209,66 +219,65 @@ void stn_network_get_gradients(const struct stn_network *network, float *gradien
     get(network, network->tensors.gradients, gradients, network->n_values);
 }
 
-/* Numbers [at, at + n) of a vector, at most CHUNK of them. */
-static size_t read_chunk(const struct stn_network *network, uint32_t tensor, size_t at, float *p)
+/* ---- vectors that are changed from outside: a piece of them at a time, in the network's scratch ---- */
+
+/* How many numbers from at on are a piece. */
+static size_t piece_at(const struct stn_network *network, size_t at)
 {
-    size_t n = network->n_values - at < CHUNK ? network->n_values - at : CHUNK;
-    network->row->read(network->backend, tensor, at * sizeof *p, p, n * sizeof *p);
-    return n;
+    size_t n = network->n_values - at;
+    return n < network->n_piece ? n : network->n_piece;
 }
 
-static void write_chunk(struct stn_network *network, uint32_t tensor, size_t at, const float *p, size_t n)
+static const float *read_piece(const struct stn_network *network, uint32_t tensor, size_t at, float *p)
 {
-    network->row->write(network->backend, tensor, at * sizeof *p, p, n * sizeof *p);
+    network->row->read(network->backend, tensor, at * sizeof *p, p, piece_at(network, at) * sizeof *p);
+    return p;
 }
 
-static void clear(struct stn_network *network, uint32_t tensor)
+static void write_piece(struct stn_network *network, uint32_t tensor, size_t at, const float *p)
 {
-    static const float zeroes[CHUNK];
-    for (size_t at = 0; at < network->n_values; at += CHUNK) {
-        write_chunk(network, tensor, at, zeroes, network->n_values - at < CHUNK ? network->n_values - at : CHUNK);
-    }
+    network->row->write(network->backend, tensor, at * sizeof *p, p, piece_at(network, at) * sizeof *p);
 }
 
 void stn_network_reset_moments(struct stn_network *network)
 {
     assert(network->config.train);
     network->n_steps = network->n_batches = 0;
-    clear(network, network->tensors.m);
-    clear(network, network->tensors.v);
+    network->row->clear(network->backend, network->tensors.m);
+    network->row->clear(network->backend, network->tensors.v);
 }
 
 void stn_network_drop_gradients(struct stn_network *network)
 {
     assert(network->config.train);
     network->n_batches = 0;
-    clear(network, network->tensors.gradients);
+    network->row->clear(network->backend, network->tensors.gradients);
 }
 
 void stn_network_add_gradients(struct stn_network *network, const float *gradients)
 {
     assert(network->config.train);
-    for (size_t at = 0; at < network->n_values; at += CHUNK) {
-        float sum[CHUNK];
-        size_t n = read_chunk(network, network->tensors.gradients, at, sum);
-        for (size_t i = 0; i < n; i++) {
+    float *sum = network->pieces;
+    for (size_t at = 0; at < network->n_values; at += network->n_piece) {
+        (void)read_piece(network, network->tensors.gradients, at, sum);
+        for (size_t i = 0; i < piece_at(network, at); i++) {
             sum[i] += gradients[at + i];
         }
-        write_chunk(network, network->tensors.gradients, at, sum, n);
+        write_piece(network, network->tensors.gradients, at, sum);
     }
 }
 
 void stn_network_pull(struct stn_network *network, double strength, const float *anchor)
 {
     assert(network->config.train);
-    for (size_t at = 0; at < network->n_values; at += CHUNK) {
-        float sum[CHUNK], values[CHUNK];
-        size_t n = read_chunk(network, network->tensors.gradients, at, sum);
-        (void)read_chunk(network, network->tensors.values, at, values);
-        for (size_t i = 0; i < n; i++) {
+    float *sum = network->pieces;
+    for (size_t at = 0; at < network->n_values; at += network->n_piece) {
+        const float *values = read_piece(network, network->tensors.values, at, sum + network->n_piece);
+        (void)read_piece(network, network->tensors.gradients, at, sum);
+        for (size_t i = 0; i < piece_at(network, at); i++) {
             sum[i] += (float)(strength * ((double)values[i] - (double)anchor[at + i]));
         }
-        write_chunk(network, network->tensors.gradients, at, sum, n);
+        write_piece(network, network->tensors.gradients, at, sum);
     }
 }
 
@@ -276,10 +285,9 @@ bool stn_network_can_update(const struct stn_network *network)
 {
     assert(network->config.train);
     double squares = 0;
-    for (size_t at = 0; at < network->n_values; at += CHUNK) {
-        float g[CHUNK];
-        size_t n = read_chunk(network, network->tensors.gradients, at, g);
-        for (size_t i = 0; i < n; i++) {
+    for (size_t at = 0; at < network->n_values; at += network->n_piece) {
+        const float *g = read_piece(network, network->tensors.gradients, at, network->pieces);
+        for (size_t i = 0; i < piece_at(network, at); i++) {
             squares += (double)g[i] * (double)g[i];
         }
     }

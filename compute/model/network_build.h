@@ -62,6 +62,8 @@ struct stn_network {
     uint64_t n_steps, n_batches; /* of AdamW; accumulated since the last */
     size_t n_past;               /* rows in the KV cache */
     float *losses, *logits;      /* copies that the caller may look at */
+    float *pieces;               /* scratch of training: two of n_piece floats */
+    size_t n_piece;
     int32_t *guesses, *rows;     /* rows: scratch for whole numbers on their way in, (max_tokens) */
 };
 

@@ -193,6 +193,13 @@ enum stn_code stn_tensors_write(struct stn_tensors *tensors, uint32_t tensor, si
     return stn_vram_write(tensors->vram, t->mirror.size > 0 ? &t->mirror : &t->span, offset, p, size, err);
 }
 
+enum stn_code stn_tensors_clear(struct stn_tensors *tensors, uint32_t tensor, struct stn_err *err)
+{
+    const struct stn_tensors_tensor *t = &tensors->list[tensor];
+    assert(tensor < tensors->n);
+    return stn_vram_clear(tensors->vram, t->mirror.size > 0 ? &t->mirror : &t->span, err);
+}
+
 enum stn_code stn_tensors_read(const struct stn_tensors *tensors, uint32_t tensor, size_t offset, void *p, size_t size, struct stn_err *err)
 {
     const struct stn_tensors_tensor *t = &tensors->list[tensor];

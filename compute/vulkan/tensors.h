@@ -36,6 +36,7 @@ struct stn_vram_span stn_tensors_find(const struct stn_tensors *tensors, uint32_
 /* Bytes of a lasting tensor, from outside. */
 enum stn_code stn_tensors_write(struct stn_tensors *tensors, uint32_t tensor, size_t offset, const void *p, size_t size,
                               struct stn_err *err) STN_CHECKED;
+enum stn_code stn_tensors_clear(struct stn_tensors *tensors, uint32_t tensor, struct stn_err *err) STN_CHECKED; /* zeroes */
 enum stn_code stn_tensors_read(const struct stn_tensors *tensors, uint32_t tensor, size_t offset, void *p, size_t size,
                              struct stn_err *err) STN_CHECKED;
 

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "compute/plan.h"
 #include "compute/vulkan/vram.h"
-#include "compute/vulkan/gpu_caps.h"
 #include "compute/vulkan/pipeline.h"
 #include "compute/vulkan/proof.h"
 #include "compute/vulkan/speed.h"
@@ -321,6 +320,14 @@ static void vulkan_read(const struct stn_backend *backend, uint32_t tensor, size
     }
 }
 
+static void vulkan_clear(struct stn_backend *backend, uint32_t tensor)
+{
+    struct vulkan *vulkan = vulkan_of(backend);
+    if (vulkan->gpu->failed.code == STN_OK) {
+        stn_err_ignore(stn_tensors_clear(&vulkan->tensors, tensor, &vulkan->gpu->failed));
+    }
+}
+
 static struct stn_backend_memory vulkan_memory(const struct stn_backend *backend)
 {
     const struct vulkan *vulkan = vulkan_in(backend);
@@ -429,50 +436,6 @@ static enum stn_code vulkan_peak(struct stn_backend_peak *ret, struct stn_err *e
     return code;
 }
 
-struct seeing {
-    void (*see)(void *user, const struct stn_backend_device *device);
-    void *user;
-    unsigned number;
-    const struct stn_gpu_config *config;
-};
-
-static void print_matrix(char *text, size_t size, const char *of, const struct stn_gpu_matrix *matrix)
-{
-    size_t n = strlen(text);
-    if (matrix->m > 0) {
-        (void)snprintf(text + n, size - n, ", matrix %s %ux%ux%u", of, matrix->m, matrix->n, matrix->k);
-    }
-}
-
-static void see_caps(void *user, const struct stn_gpu_caps *caps)
-{
-    struct seeing *seeing = user;
-    char text[256];
-    (void)snprintf(text, sizeof text,
-                   "vulkan %u.%u, driver %08x, range %llu MiB, shared %u KiB, %u invocations, subgroup %u, %u buffers%s%s%s%s%s",
-                   VK_API_VERSION_MAJOR(caps->api), VK_API_VERSION_MINOR(caps->api), caps->driver, (unsigned long long)(caps->range >> 20),
-                   caps->shared >> 10, caps->invocations, caps->subgroup, caps->n_buffers, caps->storage16 ? ", storage16" : "",
-                   caps->storage8 ? ", storage8" : "", caps->f16 ? ", f16" : "", caps->dot8 ? ", dot8" : "",
-                   caps->unified ? ", unified" : "");
-    print_matrix(text, sizeof text, "i8", &caps->matrix_i8);
-    print_matrix(text, sizeof text, "f16", &caps->matrix_f16);
-    const struct stn_backend_device device = {
-        .name = caps->name, .type = stn_gpu_caps_type(caps), .number = seeing->number, .memory = caps->memory, .caps = text,
-        .is_gpu = !caps->emulates || seeing->config->emulated,
-        .is_wanted = stn_gpu_is_wanted(seeing->config->wanted, seeing->number, caps)};
-    seeing->number++;
-    seeing->see(seeing->user, &device);
-}
-
-static enum stn_code vulkan_devices(void (*see)(void *user, const struct stn_backend_device *device), void *user,
-                                    struct stn_err *err)
-{
-    struct stn_vulkan_env env;
-    struct seeing seeing = {see, user, 0, &env.device};
-    enum stn_code code = stn_vulkan_env_read(&env, err);
-    return code != STN_OK ? code : stn_gpu_list(see_caps, &seeing, err);
-}
-
 const struct stn_backend_row stn_vulkan_backend = {
     .name = "vulkan",
     .new_for = vulkan_new,
@@ -481,11 +444,13 @@ const struct stn_backend_row stn_vulkan_backend = {
     .run = vulkan_run,
     .write = vulkan_write,
     .read = vulkan_read,
+    .clear = vulkan_clear,
+    .piece = STN_VRAM_STAGE,
     .check = vulkan_check,
     .memory = vulkan_memory,
     .kernel = vulkan_kernel,
     .time_ns = vulkan_time_ns,
     .tally = vulkan_tally,
     .peak = vulkan_peak,
-    .devices = vulkan_devices,
+    .devices = stn_vulkan_devices,
 };

@@ -20,6 +20,10 @@
 
 extern const struct stn_backend_row stn_vulkan_backend;
 
+/* The row's list of devices, in vulkan_devices.c. */
+enum stn_code stn_vulkan_devices(void (*see)(void *user, const struct stn_backend_device *device), void *user,
+                                 struct stn_err *err) STN_CHECKED;
+
 /* What has happened so far. */
 struct stn_vulkan_stats {
     uint64_t n_submissions;      /* of passes */

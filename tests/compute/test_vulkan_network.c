@@ -272,6 +272,41 @@ START_TEST(a_step_is_one_submission_and_nothing_else_moves)
 END_TEST
 
 /* Blocks that are not full, staging, work groups: at most a seventh beside what tensors have. */
+/* On a card each submission is a wait, so that thousands of small ones would be what a step is made of. */
+START_TEST(vectors_are_changed_from_outside_in_few_submissions)
+{
+    ck_assert_int_eq(setenv("STERNA_VULKAN", "validate,staged", 1), 0);
+    struct stn_adapter *adapter = new_adapter(16, 32, 1, STN_ARCH_ALL);
+    struct stn_network_config c = on("vulkan");
+    struct stn_network *network = new_network(adapter, &c);
+    size_t n = adapter->n_values;
+    float *anchor = stn_mem_new(n, sizeof *anchor), *gradients = stn_mem_new(n, sizeof *gradients);
+    struct stn_vulkan_stats before, after;
+    ck_assert_uint_gt(n, 10000);
+    for (size_t i = 0; i < n; i++) {
+        anchor[i] = adapter->values[i] - (float)(i % 9);
+    }
+    stn_vulkan_stats(network->backend, &before);
+    stn_network_reset_moments(network);
+    stn_network_drop_gradients(network);
+    stn_network_add_gradients(network, anchor);
+    stn_network_pull(network, 0.5, anchor);
+    ck_assert(stn_network_can_update(network));
+    stn_vulkan_stats(network->backend, &after);
+    ck_assert_uint_eq(after.n_copies - before.n_copies, 3 + 2 + 3 + 1); /* so much is one piece: a clear, a read or a write each */
+    stn_network_get_gradients(network, gradients);
+    for (size_t i = 0; i < n; i++) {
+        float wanted = anchor[i] + (float)(0.5 * ((double)adapter->values[i] - (double)anchor[i]));
+        ck_assert_msg(fabsf(gradients[i] - wanted) <= 0, "%zu: %g, not %g", i, (double)gradients[i], (double)wanted);
+    }
+    has_been_silent(network);
+    stn_network_free(network);
+    stn_mem_free(anchor);
+    stn_mem_free(gradients);
+    stn_adapter_free(adapter);
+}
+END_TEST
+
 START_TEST(a_device_gives_no_more_than_the_plan_says)
 {
     struct stn_adapter *adapter = new_adapter(8, 16, 1, STN_ARCH_ALL);
@@ -347,6 +382,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, a_training_run_follows_the_cpus, 0, 2);
     tcase_add_test(t, what_is_faster_is_found_by_a_trial_and_remembered);
     tcase_add_test(t, a_step_is_one_submission_and_nothing_else_moves);
+    tcase_add_test(t, vectors_are_changed_from_outside_in_few_submissions);
     tcase_add_test(t, a_device_gives_no_more_than_the_plan_says);
     tcase_add_test(t, greedy_words_are_the_cpus);
     tcase_add_test(t, a_step_cut_in_submissions_is_the_same_step);
