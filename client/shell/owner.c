@@ -267,7 +267,7 @@ static const char settings_text[] =
     "# memory = 0\n"
     "# ranks of an adapter to train, at most; 0: as many as the memory allows\n"
     "# rank = 0\n"
-    "# what computes: auto or cpu, or vulkan: a GPU, and the cpu where that fails\n"
+    "# what computes: cpu, vulkan (a GPU, and the cpu where that fails), or auto: what trains faster here, by a trial\n"
     "# backend = auto\n"
     "# a base model that is on this device already (GGUF); it is used when its digest is the one that is asked for\n"
     "# model = base.gguf\n"

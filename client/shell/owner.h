@@ -39,7 +39,7 @@ struct stn_owner_conditions {
     uint32_t from_hour, to_hour; /* local time; from 22 to 6 goes over midnight */
 };
 
-/* What computes; auto is the processor. */
+/* What computes; auto: a trial says (compute/model/choose.h). */
 enum stn_owner_backend { STN_OWNER_AUTO, STN_OWNER_CPU, STN_OWNER_VULKAN };
 
 struct stn_owner {
