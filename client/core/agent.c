@@ -43,6 +43,18 @@ const struct stn_agent_record *stn_agent_record(const struct stn_agent *agent)
 
 /* ---- the device ---- */
 
+/* What is in hand ends when the owner would not agree to it any more. */
+static void keep_to_floors(struct stn_agent *agent, struct stn_state_turn *turn)
+{
+    const struct stn_msg_lease *lease = &agent->record.lease;
+    if (agent->record.phase != STN_AGENT_IDLE &&
+        (lease->n_min < agent->config.n_min_floor ||
+         (!lease->secure && !agent->config.allows_plain))) {
+        stn_state_trace(turn, "withdrawn", lease->task, lease->lease, STN_LIMIT);
+        stn_state_drop(agent, turn, 0);
+    }
+}
+
 static void start(struct stn_agent *agent, struct stn_state_turn *turn,
                   const struct stn_agent_record *record)
 {
@@ -64,6 +76,7 @@ static void start(struct stn_agent *agent, struct stn_state_turn *turn,
         stn_state_drop(agent, turn, 0);
     }
     stn_state_trace(turn, "start", record->lease.task, record->phase, STN_OK);
+    keep_to_floors(agent, turn);
 }
 
 /* Not allowed any more: everything of that task goes at once. */
@@ -85,6 +98,32 @@ static void withdraw(struct stn_agent *agent, struct stn_state_turn *turn)
     }
 }
 
+/* What it was refused may be there for it now, and it need not wait for that. */
+static void ask_soon(struct stn_agent *agent, const struct stn_state_turn *turn)
+{
+    if (agent->record.next_check_in_ms > turn->now_ms) {
+        agent->record.next_check_in_ms =
+            turn->now_ms + stn_rng_below(&agent->rng, agent->config.retry_first_ms);
+        agent->is_dirty = true;
+    }
+}
+
+static void floors(struct stn_agent *agent, struct stn_state_turn *turn,
+                   const struct stn_client_event *event)
+{
+    bool is_looser = event->floors.n_min < agent->config.n_min_floor ||
+                     (event->floors.allows_plain && !agent->config.allows_plain);
+    agent->config.n_min_floor = agent->config.secure.n_min_floor = event->floors.n_min;
+    agent->config.allows_plain = event->floors.allows_plain;
+    if (is_looser) {
+        ask_soon(agent, turn);
+    }
+    keep_to_floors(agent, turn);
+    if (agent->asked == STN_MSG_CHECK_IN) {
+        stn_state_abandon(agent); /* what it said is not true any more */
+    }
+}
+
 static void consents(struct stn_agent *agent, struct stn_state_turn *turn,
                      const struct stn_client_event *event)
 {
@@ -96,10 +135,8 @@ static void consents(struct stn_agent *agent, struct stn_state_turn *turn,
     }
     agent->n_consents = event->consents.n;
     memcpy(agent->consents, event->consents.consents, sizeof agent->consents);
-    if (has_more && agent->had_consents && agent->record.next_check_in_ms > turn->now_ms) {
-        agent->record.next_check_in_ms =
-            turn->now_ms + stn_rng_below(&agent->rng, agent->config.retry_first_ms);
-        agent->is_dirty = true;
+    if (has_more && agent->had_consents) {
+        ask_soon(agent, turn);
     }
     agent->had_consents = true;
     withdraw(agent, turn);
@@ -301,6 +338,9 @@ static void dispatch(struct stn_agent *agent, struct stn_state_turn *turn,
         break;
     case STN_CLIENT_CONSENTS:
         consents(agent, turn, event);
+        break;
+    case STN_CLIENT_FLOORS:
+        floors(agent, turn, event);
         break;
     case STN_CLIENT_CONDITIONS:
         conditions(agent, turn, event->may_work);

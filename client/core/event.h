@@ -10,6 +10,7 @@ enum stn_client_event_type {
     STN_CLIENT_START,      /* with the record that was on disk, or a zeroed one */
     STN_CLIENT_TIME,       /* the time asked for by WAKE has come */
     STN_CLIENT_CONSENTS,   /* what the owner allows; replaces what was allowed before */
+    STN_CLIENT_FLOORS,     /* what the owner asks of rounds; replaces what the agent was made with */
     STN_CLIENT_CONDITIONS, /* may the device work now (power, heat, network, user, pause) */
     STN_CLIENT_REPLY,      /* to the ASK of this number */
     STN_CLIENT_FAILED,     /* the ASK of this number found no reply: code */
@@ -32,6 +33,10 @@ struct stn_client_event {
             uint32_t n;
             struct stn_consent consents[STN_MSG_TASKS];
         } consents;
+        struct {
+            uint32_t n_min;
+            bool allows_plain;
+        } floors;
         bool may_work; /* CONDITIONS */
         struct {
             uint64_t ask;

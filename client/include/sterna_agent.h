@@ -59,7 +59,7 @@ struct sterna_agent_status {
     enum sterna_agent_phase phase;
     const char *task;    /* in hand; "": none */
     uint64_t version;    /* of the newest released adapter that is in place, of any task; 0: none */
-    uint64_t n_parts;    /* rounds that this device's work went into */
+    uint64_t n_parts;    /* uploads that were begun: rounds that this device's work may have gone into */
     int may_work;        /* the owner's conditions hold */
     int is_paused;
     const char *why;     /* it may not: one line for people */
@@ -70,7 +70,8 @@ struct sterna_agent;
 
 struct sterna_agent_options {
     const char *config; /* agent.conf; NULL: $XDG_CONFIG_HOME/sterna/agent.conf */
-    /* On the agent's thread, whenever something of the status is new. It must return soon. NULL: nobody wants to know. */
+    /* On the agent's thread, when something of the status is new; what the conditions say is looked at every three seconds.
+     * It must return soon. NULL: nobody wants to know. */
     void (*changed)(void *user, const struct sterna_agent_status *status);
     void *user;
     int is_quiet; /* only warnings and errors on stderr */
@@ -81,7 +82,8 @@ struct sterna_agent_options {
 STERNA_AGENT_API int sterna_agent_join(const char *url, const char *dir, const char *config, uint32_t timeout_ms,
                                        char *error, size_t error_size);
 
-/* The caller closes *ret. */
+/* The caller closes *ret. SIGPIPE is ignored in the whole process from then on: a peer that is gone is an error of a write,
+ * and no signal. agent.conf is read here: what is changed in it later holds from the next open. */
 STERNA_AGENT_API int sterna_agent_open(struct sterna_agent **ret, const struct sterna_agent_options *options, char *error,
                                        size_t error_size);
 

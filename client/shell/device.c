@@ -61,6 +61,9 @@ static void tell_conditions(struct stn_device *device)
                 stn_log_quote(why, device->is_paused ? "paused" : device->conditions.why));
         stn_carry_event(device, &(struct stn_client_event){.type = STN_CLIENT_CONDITIONS, .may_work = may_work});
     }
+    if (device->changed != NULL) {
+        device->changed(device->user); /* why it may not work may be new, and that it is paused */
+    }
 }
 
 static void on_tick(struct stn_timer *timer)
@@ -81,6 +84,57 @@ enum stn_code stn_device_pause(struct stn_device *device, bool is_paused, struct
         tell_conditions(device);
     }
     return code;
+}
+
+/* ---- what the owner has changed ---- */
+
+/* Keeps what the dialog, the folder and the core were made with. */
+static void keep_fixed(struct stn_owner *fresh, const struct stn_owner *owner)
+{
+    const struct {
+        const char *name;
+        void *to;
+        const void *from;
+        size_t size;
+    } rows[] = {{"server.url", fresh->url, owner->url, sizeof owner->url},
+                {"server.key", fresh->key, owner->key, sizeof owner->key},
+                {"server.directory", fresh->directory, owner->directory, sizeof owner->directory},
+                {"server.tls_ca", fresh->tls_ca, owner->tls_ca, sizeof owner->tls_ca},
+                {"agent.dir", fresh->folder, owner->folder, sizeof owner->folder},
+                {"agent.model", fresh->model, owner->model, sizeof owner->model},
+                {"agent.retry_ms", &fresh->retry_ms, &owner->retry_ms, sizeof owner->retry_ms},
+                {"agent.retry_most_ms", &fresh->retry_most_ms, &owner->retry_most_ms, sizeof owner->retry_most_ms}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (memcmp(rows[i].to, rows[i].from, rows[i].size) != 0) {
+            stn_log(STN_LOG_WARN, "needs_a_restart", "setting=%s", rows[i].name);
+            memcpy(rows[i].to, rows[i].from, rows[i].size);
+        }
+    }
+}
+
+void stn_device_reread(struct stn_device *device)
+{
+    struct stn_err err;
+    struct stn_owner *fresh = stn_mem_new(1, sizeof *fresh);
+    enum stn_code code = fresh == NULL ? stn_err_set(&err, STN_MEMORY, "no memory for %s", device->config)
+                                       : stn_owner_read(fresh, device->config, &err);
+    if (code != STN_OK) {
+        stn_log_err(STN_LOG_WARN, "config_not_read", &err);
+        stn_mem_free(fresh);
+        return;
+    }
+    keep_fixed(fresh, &device->owner);
+    device->owner = *fresh;
+    stn_mem_free(fresh);
+    device->send.kbps = device->owner.upload_kbps;
+    stn_log(STN_LOG_INFO, "config_read", "n_min=%llu allow_plain=%s tasks=%u", (unsigned long long)device->owner.n_min,
+            device->owner.allow_plain ? "yes" : "no", device->owner.n_data);
+    if (device->core != NULL) { /* else it starts with them */
+        stn_carry_event(device, &(struct stn_client_event){.type = STN_CLIENT_FLOORS,
+                                                           .floors = {(uint32_t)device->owner.n_min, device->owner.allow_plain}});
+        tell_consents(device);
+        tell_conditions(device);
+    }
 }
 
 /* ---- opening ---- */
@@ -119,11 +173,11 @@ static enum stn_code open_dialog(struct stn_device *device, struct stn_err *err)
 static enum stn_code open_files(struct stn_device *device, const char *config, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
-    enum stn_code code = config == NULL ? stn_owner_default_config(path, err)
-                         : stn_str_copy(path, sizeof path, config)
+    enum stn_code code = config == NULL ? stn_owner_default_config(device->config, err)
+                         : stn_str_copy(device->config, sizeof device->config, config)
                              ? STN_OK
                              : stn_err_set(err, STN_LIMIT, "%.80s...: the path is too long", config);
-    code = code == STN_OK ? stn_owner_read(&device->owner, path, err) : code;
+    code = code == STN_OK ? stn_owner_read(&device->owner, device->config, err) : code;
     code = code == STN_OK ? stn_place_open(&device->place, device->owner.folder, err) : code;
     if (code == STN_OK) {
         stn_place_path(&device->place, "lock", path);
@@ -213,10 +267,12 @@ static void on_named(struct stn_job *job)
 
 static void on_signal(void *user, int number)
 {
-    if (number == SIGHUP) {
-        return;
+    struct stn_device *device = user;
+    if (number != SIGHUP) {
+        stn_device_stop(device);
+    } else if (!device->is_stopping) {
+        stn_device_reread(device);
     }
-    stn_device_stop(user);
 }
 
 void stn_device_start(struct stn_device *device)

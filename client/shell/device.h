@@ -46,6 +46,7 @@ struct stn_device_host {
 
 struct stn_device {
     const struct stn_device_host *host; /* NULL: loop, mailbox and worker are its own */
+    char config[STN_FILE_PATH_MAX];     /* the owner's file */
     struct stn_owner owner;
     struct stn_place place;
     struct stn_ident identity;
@@ -89,7 +90,7 @@ struct stn_device {
     struct stn_timer tick, end;
     uint64_t data_time[STN_MSG_TASKS]; /* of the data's files, to notice what the owner changes */
 
-    void (*changed)(void *user); /* after every step; NULL: nobody wants to know */
+    void (*changed)(void *user); /* after every step and every look at the conditions; NULL: nobody wants to know */
     void *user;
 };
 
@@ -103,14 +104,20 @@ enum stn_code stn_device_open_in(struct stn_device **ret, const struct stn_devic
                                  struct stn_err *err) STN_CHECKED;
 void stn_device_start(struct stn_device *device);
 
-/* Until stn_device_stop, SIGTERM or SIGINT (when catch_signals); what is under way is stopped, and goes on at the next
- * start. */
+/* Until stn_device_stop, SIGTERM or SIGINT (when catch_signals; SIGHUP is stn_device_reread); what is under way is stopped,
+ * and goes on at the next start. */
 enum stn_code stn_device_run(struct stn_device *device, bool catch_signals, struct stn_err *err) STN_CHECKED;
 void stn_device_close(struct stn_device *device); /* NULL is fine */
 
 void stn_device_stop(struct stn_device *device);
 /* After the answers that are on their way. */
 void stn_device_stop_soon(struct stn_device *device);
+
+/* What the owner says now of data, floors and conditions holds from here on; training and uploads that begin keep to the new
+ * settings. A file that cannot be read, and a setting that cannot change while the agent runs, are a line of the log, and all
+ * or that is as it was. */
+void stn_device_reread(struct stn_device *device);
+
 enum stn_code stn_device_pause(struct stn_device *device, bool is_paused, struct stn_err *err) STN_CHECKED;
 
 #endif

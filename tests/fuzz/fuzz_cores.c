@@ -417,7 +417,11 @@ static void agent_event(struct run *run)
         event.type = STN_CLIENT_CONSENTS;
         event.consents.n = v % 4 != 0;
         event.consents.consents[0] = (struct stn_consent){.task = "t", .n_examples = 5};
-    } else if (v < 240) {
+    } else if (v < 238) {
+        event.type = STN_CLIENT_FLOORS;
+        event.floors.n_min = v % 4;
+        event.floors.allows_plain = v % 2 == 0;
+    } else if (v < 243) {
         start_agent(run);
         return;
     }

@@ -89,25 +89,48 @@ rm "$dir/a/evidence/x-rosters.json" "$dir/a/agent.state"
 sed -i "s|^# allow_plain = .*|allow_plain = yes|" "$conf"
 start_agent
 check "it trains" until_true 30 status_has '"phase": "training"'
+sed "s|^data.long = .*||" "$conf" >"$dir/none.conf"
+cp "$conf" "$dir/consent.conf"
+cp "$dir/none.conf" "$conf"
+kill -HUP "$pid"
+check "SIGHUP takes consent back" until_true 30 logged 1 "event=withdrawn"
+check "... at once" until_true 30 status_has '"phase": "idle"'
+check "... and says it" status_has '"consents": \[\]'
+check "... and the agent lives" kill -0 "$pid"
+sed "s|^url = .*|url = tcp://127.0.0.1:1|" "$dir/consent.conf" >"$conf"
+kill -HUP "$pid"
+check "SIGHUP gives consent" until_true 30 status_has '"phase": "training"'
+check "... a server is for the next start" logged 1 "event=needs_a_restart setting=server.url"
+sed "s|^n_min = .*|n_min = 6|" "$dir/consent.conf" >"$conf"
+kill -HUP "$pid"
+check "SIGHUP raises the floor" until_true 30 logged 2 "event=withdrawn"
+check "... which is said" status_has '"n_min": 6'
+echo "nonsense = 1" >>"$conf"
+kill -HUP "$pid"
+check "a file that is wrong is said" until_true 30 logged 1 "event=config_not_read.*nonsense"
+cp "$dir/consent.conf" "$conf"
+kill -HUP "$pid"
+check "SIGHUP lowers the floor" until_true 30 status_has '"phase": "training"'
+begun=$(grep -c "event=training" "$dir/a/log")
 check "it is paused" ok "$agent" pause --config "$conf"
 check "... and may not work" status_has '"may_work": false'
 check "SIGTERM ends it well, paused" ends_well "$pid"
 start_agent
 check "it is paused still" until_true 30 status_has '"paused": true'
-check "... and has not begun again" [ "$(grep -c event=training "$dir/a/log")" = 1 ]
+check "... and has not begun again" [ "$(grep -c event=training "$dir/a/log")" = "$begun" ]
 check "it is resumed" ok "$agent" resume --dir "$dir/a"
-check "... and trains" until_true 30 logged 2 "event=training .*lease=[0-9]"
+check "... and trains" until_true 30 logged $((begun + 1)) "event=training .*lease=[0-9]"
 check "SIGTERM ends it well, in mid-training" ends_well "$pid"
 
 # -- a journal that is damaged --
 printf 'x' | dd of="$dir/a/agent.state" bs=1 seek=40 conv=notrunc 2>/dev/null
 start_agent
 check "a damaged journal is said" until_true 30 logged 1 "event=fresh_start .*agent.state: the agent's record is damaged"
-check "... and it begins afresh" until_true 30 logged 3 "event=training"
+check "... and it begins afresh" until_true 30 logged $((begun + 2)) "event=training"
 
 # -- consent that is taken back --
 mv "$dir/data/home-00.jsonl" "$dir/aside"
-check "that its data are gone is said" until_true 30 logged 1 "event=withdrawn\|event=no_data"
+check "that its data are gone is said" until_true 30 logged 3 "event=withdrawn\|event=no_data"
 check "... and it is idle" until_true 30 status_has '"phase": "idle"'
 n=$(grep -c "event=training " "$dir/a/log") # it may have tried more than once before it noticed
 mv "$dir/aside" "$dir/data/home-00.jsonl"

@@ -162,6 +162,15 @@ done
 check "the app heard of every phase" grep -q "^app: phase=5 task=home version=2 " "$dir/a4/log"
 check "... and of version 3" grep -q "^app: phase=0 task= version=3 parts=3 " "$dir/a4/log"
 check "... and of the pause" grep -q "^app: .* paused=1 why=paused" "$dir/a4/log"
+hour=$(date +%-H)
+printf '[conditions]\nhours = %d-%d\n' $(((hour + 3) % 24)) $(((hour + 4) % 24)) >"$dir/hours"
+sed -i -e '/^\[conditions\]/{r '"$dir/hours"'
+d}' "$dir/a4/agent.conf"
+: >"$dir/a4/log"
+start_agent 4
+check "an app that may not work anyway hears of the pause" until_true 30 grep -q "^app: .* may_work=0 paused=1 why=paused" "$dir/a4/log"
+check "... and of its end, and why it may not" until_true 30 grep -q "^app: .* may_work=0 paused=0 why=outside the hours" "$dir/a4/log"
+check "SIGTERM ends the app again" ends_well "$agent_4"
 check "forgetting wants to be meant" sh -c '! "$1" forget --config "$2/a0/agent.conf" 2>"$2/err"' - "$agent" "$dir"
 check "the device forgets" ok "$agent" forget --yes --config "$dir/a0/agent.conf"
 check "... its key" test ! -e "$dir/a0/keys/device.key"

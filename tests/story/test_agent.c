@@ -211,6 +211,33 @@ START_TEST(a_consent_that_is_withdrawn_ends_everything_at_once)
 }
 END_TEST
 
+static void floors(uint64_t now_ms, uint32_t n_min, bool allows_plain)
+{
+    happens(now_ms, allows_plain ? "floors, plain" : "floors",
+            (struct stn_client_event){.type = STN_CLIENT_FLOORS,
+                                      .floors = {.n_min = n_min, .allows_plain = allows_plain}});
+}
+
+START_TEST(what_the_owner_does_not_agree_to_any_more_ends_at_once)
+{
+    until_training();
+    floors(50, 2, true);
+    floors(60, 3, true);
+    trained(70, 1, STN_CANCELLED);
+    ck_assert_uint_eq(last_asked.check_in.n_min_floor, 3);
+    floors(80, 2, false);
+    ck_assert(last_asked.check_in.secure_only);
+    ck_assert_uint_eq(last_asked.check_in.n_min_floor, 2);
+    hears(90, lease(2, 0));
+    ck_assert_uint_eq(stn_agent_record(agent)->phase, STN_AGENT_IDLE);
+    stn_buf_clear(&text);
+    until_joining();
+    floors(700, 5, true);
+    restart(800);
+    ck_assert_uint_eq(stn_agent_record(agent)->phase, STN_AGENT_IDLE);
+}
+END_TEST
+
 START_TEST(a_lease_whose_delta_has_left_is_given_back)
 {
     until_training(); /* lease 1: the coordinator was gone before the upload that spent it began */
@@ -465,6 +492,7 @@ Suite *suite(void)
     tcase_add_test(t, training_stops_with_the_conditions_and_goes_on_with_them);
     tcase_add_test(t, a_cohort_is_left_when_the_device_may_not_work_but_not_past_the_roster);
     tcase_add_test(t, a_consent_that_is_withdrawn_ends_everything_at_once);
+    tcase_add_test(t, what_the_owner_does_not_agree_to_any_more_ends_at_once);
     tcase_add_test(t, a_lease_whose_delta_has_left_is_given_back);
     tcase_add_test(t, a_restart_goes_on_before_the_cohort_and_leaves_it_after);
     tcase_add_test(t, an_upload_that_arrives_broken_is_sent_again_and_not_for_ever);
