@@ -319,31 +319,10 @@ static void run_calls(struct cpu *cpu, const struct stn_kernel_call *calls, size
     }
 }
 
-/* A hint to the pager: a matrix's weights will be read soon, or no more for now. */
-static void page(const struct stn_matrix *matrix, bool soon)
-{
-    if (stn_ternary_is_hollow(matrix->packed)) {
-        if (matrix->source.page != NULL) {
-            matrix->source.page(matrix->source.user, soon);
-        }
-    } else if (soon) {
-        stn_ternary_will_read(matrix->packed);
-    } else {
-        stn_ternary_drop(matrix->packed);
-    }
-}
-
-static void fill_units(void *user, unsigned member, size_t first, size_t count)
-{
-    stn_ternary_room_fill(user, member, first, count);
-}
-
 /* A hollow matrix comes into the room, and the call reads it there. */
 static void take_in(struct cpu *cpu, struct stn_kernel_call *call, const struct stn_matrix *matrix)
 {
-    size_t n_units = stn_ternary_room_begin(cpu->room, &matrix->source);
-    stn_team_run(cpu->team, fill_units, cpu->room, n_units);
-    cpu->unpacked = (struct stn_matrix){.source = matrix->source, .packed = stn_ternary_room_end(cpu->room)};
+    cpu->unpacked = (struct stn_matrix){.source = matrix->source, .packed = stn_ternary_room_pack(cpu->room, cpu->team, &matrix->source)};
     call->in[1].data = &cpu->unpacked;
 }
 
@@ -355,7 +334,7 @@ static void run_step(struct cpu *cpu, struct recording *recording, size_t first)
     for (size_t next = first + 1; own != NULL && next < recording->n_calls; next++) {
         const struct stn_matrix *other = streamed(&recording->calls[next]);
         if (other != NULL) {
-            page(other, true);
+            stn_ternary_page(other->packed, &other->source, true);
             break;
         }
     }
@@ -365,7 +344,7 @@ static void run_step(struct cpu *cpu, struct recording *recording, size_t first)
     run_calls(cpu, call, recording->lengths[first]);
     if (own != NULL) {
         call->in[1].data = own;
-        page(own, false);
+        stn_ternary_page(own->packed, &own->source, false);
     }
 }
 

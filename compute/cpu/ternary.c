@@ -11,6 +11,7 @@
 #include "compute/cpu/cpuid.h"
 #include "compute/cpu/gemm.h"
 #include "compute/cpu/ternary_kernel.h"
+#include "compute/cpu/ternary_pack.h"
 
 enum {
     LANES = STN_TERNARY_LANES,
@@ -21,17 +22,6 @@ enum {
     CHUNK = 16, /* tokens that are taken back from int8 at once where every block has its scale */
 };
 _Static_assert(STN_TERNARY_RANGE == LANES, "a range is made of whole panels");
-
-struct stn_ternary {
-    size_t rows, cols;
-    size_t n_panels;     /* of 64 rows */
-    size_t n_blocks;     /* of 256 columns */
-    size_t size;         /* of panels and block_scales */
-    float scale;         /* of the tensor, where block_scales is NULL */
-    float *block_scales; /* (n_panels, n_blocks, 64) */
-    uint8_t *panels;     /* (n_panels, stride / 4, 64) */
-    bool is_borrowed;    /* both lie elsewhere, and are never written */
-};
 
 static const struct stn_ternary_kernel *const kernels[STN_CPUID_N_SETS] = {
     [STN_CPUID_C] = &stn_ternary_c_kernel,
@@ -51,47 +41,7 @@ static const struct stn_ternary_kernel *kernel(void)
     return kernels[stn_cpuid_chosen()];
 }
 
-static size_t pad(size_t n)
-{
-    return (n + LANES - 1) / LANES * LANES;
-}
-
-/* ---- packing ---- */
-
-static size_t panel_size(const struct stn_ternary *w)
-{
-    return pad(w->cols) / 4 * UNIT;
-}
-
-/* Puts one row into its panel, four weights at a time. A block without weights or with scale 0 has
- * neither. False when a value is not ternary. */
-static bool pack_row(struct stn_ternary *w, size_t row, const int8_t *values, const float *scales)
-{
-    uint8_t *at = w->panels + row / LANES * panel_size(w) + row % 16 * 4;
-    float *row_scales = w->block_scales + row / LANES * w->n_blocks * LANES + row % LANES;
-    unsigned shift = 2 * (unsigned)(row % LANES / 16);
-    for (size_t b = 0; b < w->n_blocks; b++) {
-        size_t end = (b + 1) * BLOCK < w->cols ? (b + 1) * BLOCK : w->cols;
-        uint32_t any = 0, bad = 0;
-        for (size_t c = b * BLOCK; c < end; c += 4, at += UNIT) {
-            uint32_t four = 0, stored;
-            memcpy(&four, values + c, end - c < 4 ? end - c : 4);
-            uint32_t codes =
-                ((four & 0x7f7f7f7f) + 0x01010101) ^ (four & 0x80808080); /* each byte + 1 */
-            uint32_t change = codes ^ 0x01010101;
-            bad |= (codes & 0xfcfcfcfc) | (codes & codes >> 1 & 0x01010101);
-            any |= change;
-            memcpy(&stored, at, sizeof stored);
-            stored ^= scales[b] != 0 ? change << shift : 0; /* all were weight 0 */
-            memcpy(at, &stored, sizeof stored);
-        }
-        if (bad != 0) {
-            return false;
-        }
-        row_scales[b * LANES] = any != 0 ? scales[b] : 0;
-    }
-    return true;
-}
+/* ---- matrices ---- */
 
 bool stn_ternary_unites(const float *block_scales, size_t n, float *ret)
 {
@@ -105,45 +55,6 @@ bool stn_ternary_unites(const float *block_scales, size_t n, float *ret)
     }
     *ret = one;
     return true;
-}
-
-/* Equal non-zero scales become the tensor's one scale. */
-static void unite_scales(struct stn_ternary *w)
-{
-    size_t n = w->n_panels * w->n_blocks * LANES;
-    if (!stn_ternary_unites(w->block_scales, n, &w->scale)) {
-        w->size += n * sizeof *w->block_scales;
-        return;
-    }
-    stn_mem_free(w->block_scales);
-    w->block_scales = NULL;
-}
-
-static enum stn_code pack(struct stn_ternary *w, const struct stn_ternary_source *source,
-                          struct stn_err *err)
-{
-    enum stn_code code = STN_OK;
-    int8_t *values = stn_mem_new(w->cols, sizeof *values);
-    float *scales = stn_mem_new(w->n_blocks, sizeof *scales);
-    if (values == NULL || scales == NULL) {
-        code = stn_err_set(err, STN_MEMORY, "no memory for a row of %zu weights", w->cols);
-        goto out;
-    }
-    memset(w->panels, 0x55, w->size); /* weight 0 everywhere, padding too */
-    for (size_t row = 0; row < w->rows; row++) {
-        source->row(source->user, row, values, scales);
-        if (!pack_row(w, row, values, scales)) {
-            code =
-                stn_err_set(err, STN_INVALID,
-                            "row %zu of %zu holds a weight other than -1, 0 and 1", row, w->rows);
-            goto out;
-        }
-    }
-    unite_scales(w);
-out:
-    stn_mem_free(values);
-    stn_mem_free(scales);
-    return code;
 }
 
 enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary_source *source,
@@ -163,9 +74,9 @@ enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary
     }
     w->rows = rows;
     w->cols = cols;
-    w->n_panels = pad(rows) / LANES;
+    w->n_panels = stn_ternary_pad(rows) / LANES;
     w->n_blocks = (cols + BLOCK - 1) / BLOCK;
-    w->size = w->n_panels * panel_size(w);
+    w->size = w->n_panels * stn_ternary_panel_size(w);
     w->panels = stn_mem_aligned(w->size, 1);
     w->block_scales = stn_mem_aligned(w->n_panels * w->n_blocks, LANES * sizeof *w->block_scales);
     enum stn_code code;
@@ -173,7 +84,7 @@ enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary
         code =
             stn_err_set(err, STN_MEMORY, "no memory for a ternary matrix of %zu x %zu", rows, cols);
     } else {
-        code = pack(w, source, err);
+        code = stn_ternary_pack(w, source, err);
     }
     if (code != STN_OK) {
         stn_ternary_free(w);
@@ -181,25 +92,6 @@ enum stn_code stn_ternary_new(struct stn_ternary **ret, const struct stn_ternary
     }
     *ret = w;
     return STN_OK;
-}
-
-void stn_ternary_pack_panels(const struct stn_ternary_source *source, uint8_t *panels, float *block_scales, size_t first,
-                             size_t count, int8_t *values, float *scales)
-{
-    struct stn_ternary w = {.rows = source->rows, .cols = source->cols, .n_blocks = (source->cols + BLOCK - 1) / BLOCK,
-                            .block_scales = block_scales, .panels = panels};
-    size_t size = panel_size(&w), n_scales = w.n_blocks * LANES, end = (first + count) * LANES;
-    memset(panels + first * size, 0x55, count * size); /* weight 0 */
-    memset(block_scales + first * n_scales, 0, count * n_scales * sizeof *block_scales);
-    for (size_t row = first * LANES; row < end && row < source->rows; row++) {
-        source->row(source->user, row, values, scales);
-        for (size_t c = 0; c < source->cols; c++) {
-            values[c] = values[c] < -1 || values[c] > 1 ? 0 : values[c];
-        }
-        bool is_ternary = pack_row(&w, row, values, scales);
-        assert(is_ternary);
-        (void)is_ternary;
-    }
 }
 
 void stn_ternary_free(struct stn_ternary *w)
@@ -216,8 +108,8 @@ void stn_ternary_free(struct stn_ternary *w)
 
 void stn_ternary_measure(size_t rows, size_t cols, struct stn_ternary_parts *ret)
 {
-    size_t n_panels = pad(rows) / LANES, n_blocks = (cols + BLOCK - 1) / BLOCK;
-    ret->panels_size = n_panels * (pad(cols) / 4 * UNIT);
+    size_t n_panels = stn_ternary_pad(rows) / LANES, n_blocks = (cols + BLOCK - 1) / BLOCK;
+    ret->panels_size = n_panels * (stn_ternary_pad(cols) / 4 * UNIT);
     ret->scales_size = n_panels * n_blocks * LANES * sizeof(float);
 }
 
@@ -243,7 +135,7 @@ enum stn_code stn_ternary_borrow(struct stn_ternary **ret, size_t rows, size_t c
 
 void stn_ternary_lend(struct stn_ternary *w, size_t rows, size_t cols, const struct stn_ternary_parts *parts)
 {
-    *w = (struct stn_ternary){.rows = rows, .cols = cols, .n_panels = pad(rows) / LANES,
+    *w = (struct stn_ternary){.rows = rows, .cols = cols, .n_panels = stn_ternary_pad(rows) / LANES,
                               .n_blocks = (cols + BLOCK - 1) / BLOCK, .size = parts->panels_size + parts->scales_size,
                               .scale = parts->scale, .panels = (uint8_t *)(uintptr_t)parts->panels,
                               .block_scales = (float *)(uintptr_t)parts->block_scales, .is_borrowed = true};
@@ -263,7 +155,7 @@ bool stn_ternary_is_hollow(const struct stn_ternary *w)
 static void advise(const struct stn_ternary *w, int advice)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)w->panels;
-    uintptr_t end = (from + w->n_panels * panel_size(w)) / page * page;
+    uintptr_t end = (from + w->n_panels * stn_ternary_panel_size(w)) / page * page;
     from = (from + page - 1) / page * page;
     if (w->is_borrowed && w->panels != NULL && from < end) {
         (void)madvise((void *)from, end - from, advice);
@@ -278,6 +170,15 @@ void stn_ternary_will_read(const struct stn_ternary *w)
 void stn_ternary_drop(const struct stn_ternary *w)
 {
     advise(w, MADV_DONTNEED);
+}
+
+void stn_ternary_page(const struct stn_ternary *w, const struct stn_ternary_source *source, bool soon)
+{
+    if (!stn_ternary_is_hollow(w)) {
+        advise(w, soon ? MADV_WILLNEED : MADV_DONTNEED);
+    } else if (source->page != NULL) {
+        source->page(source->user, soon);
+    }
 }
 
 size_t stn_ternary_rows(const struct stn_ternary *w)
@@ -299,12 +200,12 @@ size_t stn_ternary_size(const struct stn_ternary *w)
 
 size_t stn_ternary_stride(size_t cols)
 {
-    return pad(cols);
+    return stn_ternary_pad(cols);
 }
 
 void stn_ternary_quantise(const float *x, size_t n, size_t cols, int8_t *q, float *scale)
 {
-    size_t stride = pad(cols);
+    size_t stride = stn_ternary_pad(cols);
     for (size_t t = 0; t < n; t++) {
         scale[t] = kernel()->quantise(x + t * cols, cols, q + t * stride);
         memset(q + t * stride + cols, 0, stride - cols);
@@ -314,7 +215,7 @@ void stn_ternary_quantise(const float *x, size_t n, size_t cols, int8_t *q, floa
 void stn_ternary_quantise_random(const float *dy, size_t n, size_t rows, uint64_t seed,
                                  uint64_t first_row, int8_t *q, float *scale)
 {
-    size_t stride = pad(rows);
+    size_t stride = stn_ternary_pad(rows);
     for (size_t t = 0; t < n; t++) {
         uint64_t key = stn_rng_mix(stn_rng_mix(seed) + first_row + t);
         scale[t] = kernel()->quantise_random(dy + t * rows, rows, key, q + t * stride);
@@ -368,7 +269,7 @@ static void transpose(const struct stn_ternary *w, size_t col, struct scratch *s
 {
     const uint8_t *from = w->panels + col / 4 * UNIT;
     for (size_t p = 0; p < w->n_panels; p++) {
-        kernel()->transpose(from + p * panel_size(w), scratch->panel + p * SQUARE);
+        kernel()->transpose(from + p * stn_ternary_panel_size(w), scratch->panel + p * SQUARE);
     }
 }
 
@@ -378,13 +279,13 @@ void stn_ternary_forward(const struct stn_ternary *w, const int8_t *q, const flo
     assert(first % STN_TERNARY_RANGE == 0 && first + count <= w->rows);
     struct scratch scratch;
     (void)cut(w, n, memory, &scratch);
-    size_t n_inputs = pad(w->cols);
+    size_t n_inputs = stn_ternary_pad(w->cols);
     bool one = w->block_scales == NULL;
     kernel()->sums(q, n, n_inputs, one ? n_inputs : BLOCK, scratch.sums);
     for (size_t row = first; row < first + count; row += LANES) {
         size_t p = row / LANES;
         kernel()->product(&(struct stn_ternary_product){
-            .panel = w->panels + p * panel_size(w),
+            .panel = w->panels + p * stn_ternary_panel_size(w),
             .n_inputs = n_inputs,
             .q = q,
             .scale = scale,
@@ -456,7 +357,7 @@ void stn_ternary_forward_exact(const struct stn_ternary *w, const float *x, size
     (void)cut(w, n, memory, &scratch);
     struct inputs in = {.x = x, .stride = w->cols};
     for (size_t row = first; row < first + count; row += LANES) {
-        const uint8_t *panel = w->panels + row / LANES * panel_size(w);
+        const uint8_t *panel = w->panels + row / LANES * stn_ternary_panel_size(w);
         for (size_t i = 0; i < w->cols; i += EXPANDED) {
             size_t n_k = w->cols - i < EXPANDED ? w->cols - i : EXPANDED;
             kernel()->expand(panel + i / 4 * UNIT, (n_k + 3) / 4, scratch.expanded);
@@ -499,7 +400,7 @@ void stn_ternary_backward_int8(const struct stn_ternary *w, const int8_t *q, con
     assert(first % STN_TERNARY_RANGE == 0 && first + count <= w->cols);
     struct scratch scratch;
     (void)cut(w, n, memory, &scratch);
-    size_t n_inputs = pad(w->rows);
+    size_t n_inputs = stn_ternary_pad(w->rows);
     if (w->block_scales != NULL) { /* the scales vary along the sum: no integer can hold it */
         struct inputs in = {.q = q, .scale = scale, .stride = n_inputs};
         backward_f32(w, &in, n, dx, lddx, first, count, &scratch);

@@ -99,3 +99,14 @@ const struct stn_ternary *stn_ternary_room_end(struct stn_ternary_room *room)
     stn_ternary_lend(room->held, room->source->rows, room->source->cols, &parts);
     return room->held;
 }
+
+static void fill_units(void *user, unsigned member, size_t first, size_t count)
+{
+    stn_ternary_room_fill(user, member, first, count);
+}
+
+const struct stn_ternary *stn_ternary_room_pack(struct stn_ternary_room *room, struct stn_team *team, const struct stn_ternary_source *source)
+{
+    stn_team_run(team, fill_units, room, stn_ternary_room_begin(room, source));
+    return stn_ternary_room_end(room);
+}

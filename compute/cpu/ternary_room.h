@@ -3,6 +3,7 @@
 #ifndef STN_COMPUTE_CPU_TERNARY_ROOM_H
 #define STN_COMPUTE_CPU_TERNARY_ROOM_H
 
+#include "compute/cpu/team.h"
 #include "compute/cpu/ternary.h"
 
 struct stn_ternary_room;
@@ -24,5 +25,7 @@ size_t stn_ternary_room_bytes(const struct stn_ternary_room_size *most, unsigned
 size_t stn_ternary_room_begin(struct stn_ternary_room *room, const struct stn_ternary_source *source); /* how many units */
 void stn_ternary_room_fill(struct stn_ternary_room *room, unsigned member, size_t first, size_t count);
 const struct stn_ternary *stn_ternary_room_end(struct stn_ternary_room *room);
+/* All three, by a team of so many members. */
+const struct stn_ternary *stn_ternary_room_pack(struct stn_ternary_room *room, struct stn_team *team, const struct stn_ternary_source *source);
 
 #endif
