@@ -1,6 +1,5 @@
 #include "client/cli/cli.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -219,6 +218,23 @@ static enum stn_code ask(struct job *job, const char *question, struct stn_err *
                                            : stn_err_set(err, STN_MEMORY, "no memory for the answer");
 }
 
+/* A line of stdin without its end, as a string. Not *ret_there when there is none any more. */
+static enum stn_code read_question(struct stn_buf *line, bool *ret_there, struct stn_err *err)
+{
+    int c = 0;
+    stn_buf_clear(line);
+    while (line->size <= LINE_LIMIT && (c = getc(stdin)) != EOF && c != '\n' && stn_buf_add_u8(line, (uint8_t)c)) {
+    }
+    if (line->size > LINE_LIMIT) {
+        return stn_err_set(err, STN_LIMIT, "a question of more than %zu bytes", LINE_LIMIT);
+    }
+    *ret_there = c == '\n' || line->size > 0;
+    while (line->size > 0 && line->data[line->size - 1] == '\r') {
+        line->size--;
+    }
+    return !line->failed && stn_buf_add_u8(line, 0) ? STN_OK : stn_err_set(err, STN_MEMORY, "no memory for the question");
+}
+
 static enum stn_code converse(struct job *job, struct stn_err *err)
 {
     size_t most = job->options->context > 0 ? job->options->context : CHAT_CONTEXT;
@@ -229,20 +245,15 @@ static enum stn_code converse(struct job *job, struct stn_err *err)
     if (code == STN_OK && job->options->prompt != NULL) {
         code = ask(job, job->options->prompt, err);
     }
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t n;
-    while (code == STN_OK && !stn_command_stopping() && (n = getline(&line, &room, stdin)) >= 0) {
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) {
-            line[--n] = '\0';
-        }
-        if ((size_t)n > LINE_LIMIT) {
-            code = stn_err_set(err, STN_LIMIT, "a question of %zd bytes, at most %zu", n, LINE_LIMIT);
-        } else if (n > 0) {
-            code = ask(job, line, err);
+    struct stn_buf line = {0};
+    bool is_there = true;
+    while (code == STN_OK && !stn_command_stopping() && is_there) {
+        code = read_question(&line, &is_there, err);
+        if (code == STN_OK && line.size > 1 && !stn_command_stopping()) { /* a blank line asks nothing, half a one either */
+            code = ask(job, (const char *)line.data, err);
         }
     }
-    free(line);
+    stn_buf_fini(&line);
     return code;
 }
 

@@ -83,6 +83,12 @@ printf 'hello\nand then?\n' >"$dir/questions"
 check "a chat answers each line" sh -c '"$1" generate -m "$2" --chat -n 8 --json <"$3/questions" >"$3/out" 2>"$3/err"' \
     - "$sterna" "$model" "$dir"
 check "and keeps the conversation" test "$(grep -o '"role"' "$dir/out" | wc -l)" -eq 4
+mkfifo "$dir/endless"
+(head -c 1100000 /dev/zero | tr '\0' a; exec sleep 60) >"$dir/endless" & pids="$pids $!"
+code=0
+timeout 50 "$sterna" generate -m "$model" --chat <"$dir/endless" >"$dir/out" 2>"$dir/err" || code=$?
+check "a line that does not end is refused before it does" [ $code = 1 ]
+check "in one line" one_error "a question of more than 1048576 bytes"
 
 printf '{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"}]}\n' >"$dir/chat.jsonl"
 check "a conversation by another template" ok "$sterna" eval -m "$model" -d "$dir/chat.jsonl" --template chatml --json
