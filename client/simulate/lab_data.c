@@ -50,43 +50,38 @@ static enum stn_code read_homes(struct stn_lab *lab, size_t n_homes, const struc
 /* Cuts pooled into the clients that owner says. */
 static enum stn_code cut(struct stn_lab *lab, const size_t *owner, struct stn_err *err)
 {
-    size_t *indices = stn_mem_new(lab->pooled->n_examples, sizeof *indices);
+    const size_t n = lab->pooled->n_examples;
+    size_t *order = stn_mem_new(n, sizeof *order), *start = stn_mem_new(lab->n_clients + 1, sizeof *start);
     lab->clients = stn_mem_new(lab->n_clients, sizeof(struct stn_dataset *));
     enum stn_code code = STN_OK;
-    if (indices == NULL || lab->clients == NULL) {
+    if (order == NULL || start == NULL || lab->clients == NULL) {
         code = stn_err_set(err, STN_MEMORY, "no memory for %zu clients", lab->n_clients);
+        goto out;
     }
+    stn_partition_list(owner, n, lab->n_clients, start, order);
     for (size_t k = 0; code == STN_OK && k < lab->n_clients; k++) {
-        size_t n = 0;
-        for (size_t i = 0; i < lab->pooled->n_examples; i++) {
-            if (owner[i] == k) {
-                indices[n++] = i;
-            }
-        }
-        code = stn_dataset_subset(&lab->clients[k], lab->pooled, indices, n, err);
+        code = stn_dataset_subset(&lab->clients[k], lab->pooled, order + start[k], start[k + 1] - start[k], err);
     }
-    stn_mem_free(indices);
+out:
+    stn_mem_free(order);
+    stn_mem_free(start);
     return code;
 }
 
-/* Without a test set of its own, a seeded tenth of every client's examples becomes it: test[i] where owner has one. */
-static void hold_out(const struct stn_lab *lab, const size_t *owner, bool *test)
+/* Without a test set of its own, a seeded tenth of every client's examples becomes it: test[i]. order and
+ * start list examples by client. */
+static void hold_out(const struct stn_lab *lab, const size_t *start, const size_t *order, bool *test)
 {
     struct stn_rng rng;
     stn_rng_fork(&rng, lab->seed, "held out", 0);
     for (size_t k = 0; k < lab->n_clients; k++) {
-        size_t n = 0, n_test = 0;
-        for (size_t i = 0; i < lab->pooled->n_examples; i++) {
-            n += owner[i] == k;
-        }
+        size_t n = start[k + 1] - start[k], n_test = 0;
         const size_t wanted = n < 2 ? 0 : (size_t)((double)n * STN_LAB_DATA_HELD_OUT + 0.5);
-        for (size_t i = 0, seen = 0; i < lab->pooled->n_examples; i++) {
-            if (owner[i] == k) {
-                /* one of those that are left, each with the same chance (Knuth's selection sampling) */
-                test[i] = stn_rng_below(&rng, n - seen) < wanted - n_test;
-                n_test += test[i];
-                seen++;
-            }
+        for (size_t seen = 0; seen < n; seen++) {
+            /* one of those that are left, each with the same chance (Knuth's selection sampling) */
+            bool is_test = stn_rng_below(&rng, n - seen) < wanted - n_test;
+            test[order[start[k] + seen]] = is_test;
+            n_test += is_test;
         }
     }
 }
@@ -95,14 +90,15 @@ static enum stn_code take_test_set(struct stn_lab *lab, size_t *owner, struct st
 {
     const size_t n = lab->pooled->n_examples;
     bool *test = stn_mem_new(n, sizeof *test);
-    size_t *indices = stn_mem_new(n, sizeof *indices);
+    size_t *indices = stn_mem_new(n, sizeof *indices), *start = stn_mem_new(lab->n_clients + 1, sizeof *start);
     struct stn_dataset *kept = NULL;
     enum stn_code code = STN_OK;
-    if (test == NULL || indices == NULL) {
+    if (test == NULL || indices == NULL || start == NULL) {
         code = stn_err_set(err, STN_MEMORY, "no memory to hold out a test set");
         goto out;
     }
-    hold_out(lab, owner, test);
+    stn_partition_list(owner, n, lab->n_clients, start, indices);
+    hold_out(lab, start, indices, test);
     size_t n_test = 0, n_kept = 0;
     for (size_t i = 0; i < n; i++) {
         if (test[i]) {
@@ -131,6 +127,7 @@ static enum stn_code take_test_set(struct stn_lab *lab, size_t *owner, struct st
 out:
     stn_mem_free(test);
     stn_mem_free(indices);
+    stn_mem_free(start);
     return code;
 }
 

@@ -1,5 +1,7 @@
 #include "client/simulate/partition.h"
 
+#include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -67,25 +69,66 @@ static void deal(struct stn_rng *rng, size_t n, size_t n_clients, size_t *order,
     }
 }
 
-/* Shares out the examples of each class by cumulated Dirichlet weights (n_clients). */
-static void share_out(struct stn_rng *rng, const size_t *class, size_t n, size_t n_classes, double alpha, size_t n_clients,
-                      double *weights, size_t *owner)
+void stn_partition_list(const size_t *group, size_t n, size_t n_groups, size_t *start, size_t *order)
 {
-    for (size_t c = 0; c < n_classes; c++) {
-        double sum = 0;
-        for (size_t k = 0; k < n_clients; k++) {
-            sum += stn_rng_gamma(rng, alpha);
-            weights[k] = sum;
-        }
-        for (size_t i = 0; i < n; i++) {
-            if (class[i] == c) {
-                double u = stn_rng_unit(rng) * sum;
-                size_t k = 0;
-                while (k + 1 < n_clients && u >= weights[k]) {
-                    k++;
-                }
-                owner[i] = k;
+    memset(start, 0, (n_groups + 1) * sizeof *start);
+    for (size_t i = 0; i < n; i++) {
+        start[group[i]]++;
+    }
+    for (size_t g = 0, first = 0; g <= n_groups; g++) {
+        size_t count = g < n_groups ? start[g] : 0;
+        start[g] = first;
+        first += count;
+    }
+    for (size_t i = 0; i < n; i++) {
+        order[start[group[i]]++] = i;
+    }
+    memmove(start + 1, start, n_groups * sizeof *start); /* each is now where the next begins */
+    start[0] = 0;
+}
+
+/* The logarithm of a Gamma draw, as stn_rng_gamma makes it: the draw itself is below every double for a small shape. */
+static double log_gamma(struct stn_rng *rng, double shape)
+{
+    if (shape >= 1) {
+        return log(stn_rng_gamma(rng, shape));
+    }
+    double u = 1.0 - stn_rng_unit(rng);
+    return log(stn_rng_gamma(rng, shape + 1)) + log(u) / shape;
+}
+
+/* Cumulated weights of a draw of Dirichlet(alpha), times a factor that leaves the largest 1. Returns their sum. */
+static double draw_weights(struct stn_rng *rng, double alpha, size_t n, double *weights)
+{
+    double most = -INFINITY, sum = 0;
+    for (size_t k = 0; k < n; k++) {
+        weights[k] = log_gamma(rng, alpha);
+        most = fmax(most, weights[k]);
+    }
+    for (size_t k = 0; k < n; k++) {
+        sum += exp(weights[k] - most);
+        weights[k] = sum;
+    }
+    return sum;
+}
+
+/* Those of class c are order[start[c]] to order[start[c + 1] - 1]. */
+struct classes {
+    size_t n, *start, *order;
+};
+
+static void share_out(struct stn_rng *rng, const struct classes *classes, double alpha, size_t n_clients, double *weights,
+                      size_t *owner)
+{
+    for (size_t c = 0; c < classes->n; c++) {
+        double sum = draw_weights(rng, alpha, n_clients, weights);
+        for (size_t i = classes->start[c]; i < classes->start[c + 1]; i++) {
+            double u = stn_rng_unit(rng) * sum;
+            size_t k = 0;
+            while (k + 1 < n_clients && u >= weights[k]) {
+                k++;
             }
+            owner[classes->order[i]] = k;
         }
     }
 }
@@ -122,33 +165,72 @@ static const char *class_field(const struct stn_dataset *dataset)
     return "label";
 }
 
+static enum stn_code by_dirichlet(const struct stn_partition *partition, const struct stn_dataset *dataset, struct stn_rng *rng,
+                                  size_t n_clients, size_t *owner, struct stn_err *err)
+{
+    const size_t n = dataset->n_examples;
+    struct classes classes = {.start = stn_mem_new(n + 1, sizeof *classes.start), .order = stn_mem_new(n, sizeof *classes.order)};
+    size_t *counts = stn_mem_new(n_clients, sizeof *counts);
+    double *weights = stn_mem_new(n_clients, sizeof *weights);
+    enum stn_code code = STN_OK;
+    if (classes.start == NULL || classes.order == NULL || counts == NULL || weights == NULL) {
+        code = stn_err_set(err, STN_MEMORY, "no memory to partition %zu examples", n);
+        goto out;
+    }
+    code = classes_of(dataset, class_field(dataset), owner, &classes.n, err);
+    if (code == STN_OK) {
+        stn_partition_list(owner, n, classes.n, classes.start, classes.order);
+        share_out(rng, &classes, partition->alpha, n_clients, weights, owner);
+        leave_none_empty(n, n_clients, counts, owner);
+    }
+out:
+    stn_mem_free(classes.start);
+    stn_mem_free(classes.order);
+    stn_mem_free(counts);
+    stn_mem_free(weights);
+    return code;
+}
+
+static enum stn_code by_field(const struct stn_partition *partition, const struct stn_dataset *dataset, size_t *n_clients,
+                              size_t *owner, struct stn_err *err)
+{
+    size_t n = 0;
+    enum stn_code code = classes_of(dataset, partition->field, owner, &n, err);
+    if (code != STN_OK) {
+        return code;
+    }
+    if (n > STN_PARTITION_CLIENTS_MAX) {
+        return stn_err_set(err, STN_LIMIT, "%s has %zu values, each a client: at most %d", partition->field, n,
+                           STN_PARTITION_CLIENTS_MAX);
+    }
+    *n_clients = n;
+    return STN_OK;
+}
+
+static enum stn_code evenly(size_t n, struct stn_rng *rng, size_t n_clients, size_t *owner, struct stn_err *err)
+{
+    size_t *order = stn_mem_new(n, sizeof *order);
+    if (order == NULL) {
+        return stn_err_set(err, STN_MEMORY, "no memory to partition %zu examples", n);
+    }
+    deal(rng, n, n_clients, order, owner);
+    stn_mem_free(order);
+    return STN_OK;
+}
+
 enum stn_code stn_partition_make(const struct stn_partition *partition, const struct stn_dataset *dataset, uint64_t seed,
                                  size_t *n_clients, size_t *owner, struct stn_err *err)
 {
     const size_t n = dataset->n_examples;
-    if (partition->kind != STN_PARTITION_BY && n < *n_clients) {
-        return stn_err_set(err, STN_INVALID, "%zu examples are too few for %zu clients", n, *n_clients);
-    }
     struct stn_rng rng;
     stn_rng_fork(&rng, seed, "partition", 0);
-    size_t n_classes = 0, *scratch = stn_mem_new(n > *n_clients ? n : *n_clients, sizeof *scratch);
-    double *weights = stn_mem_new(*n_clients + 1, sizeof *weights);
-    enum stn_code code = STN_OK;
-    if (scratch == NULL || weights == NULL) {
-        code = stn_err_set(err, STN_MEMORY, "no memory to partition %zu examples", n);
-    } else if (partition->kind == STN_PARTITION_IID) {
-        deal(&rng, n, *n_clients, scratch, owner);
-    } else if (partition->kind == STN_PARTITION_BY) {
-        code = classes_of(dataset, partition->field, owner, n_clients, err);
-    } else {
-        code = classes_of(dataset, class_field(dataset), scratch, &n_classes, err);
-        if (code == STN_OK) {
-            share_out(&rng, scratch, n, n_classes, partition->alpha, *n_clients, weights, owner);
-            memset(scratch, 0, (n > *n_clients ? n : *n_clients) * sizeof *scratch);
-            leave_none_empty(n, *n_clients, scratch, owner);
-        }
+    if (partition->kind == STN_PARTITION_BY) {
+        return by_field(partition, dataset, n_clients, owner, err);
     }
-    stn_mem_free(scratch);
-    stn_mem_free(weights);
-    return code;
+    assert(*n_clients > 0 && *n_clients <= STN_PARTITION_CLIENTS_MAX);
+    if (n < *n_clients) {
+        return stn_err_set(err, STN_INVALID, "%zu examples are too few for %zu clients", n, *n_clients);
+    }
+    return partition->kind == STN_PARTITION_IID ? evenly(n, &rng, *n_clients, owner, err)
+                                                : by_dirichlet(partition, dataset, &rng, *n_clients, owner, err);
 }
