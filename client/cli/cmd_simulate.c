@@ -43,10 +43,10 @@ static const struct stn_option options[] = {
     {"model", 'm', STN_OPTION_STR, AT(model), "MODEL", "the base model, GGUF (the built-in home-base)"},
     {"data", 'd', STN_OPTION_STR, AT(data), "DATA", "all clients' examples, JSONL (the built-in homes)"},
     {"eval", 0, STN_OPTION_STR, AT(eval), "DATA", "what to test on (a held-out tenth; the homes' own test set)"},
-    {"clients", 0, STN_OPTION_U64, AT(clients), "N", "devices (20)", 2, 10000},
+    {"clients", 0, STN_OPTION_U64, AT(clients), "N", "devices (20)", 2, STN_PARTITION_CLIENTS_MAX},
     {"rounds", 0, STN_OPTION_U64, AT(rounds), "N", "merged versions to make (24)", 1, 1000000},
     {"partition", 0, STN_OPTION_STR, AT(partition), "HOW", "iid, dirichlet:ALPHA or by:FIELD (by:home; iid for your data)"},
-    {"cohort", 0, STN_OPTION_U64, AT(cohort), "N", "devices of a round (all)", 1, 10000},
+    {"cohort", 0, STN_OPTION_U64, AT(cohort), "N", "devices of a round (all)", 1, STN_PARTITION_CLIENTS_MAX},
     {"secure", 0, STN_OPTION_WORD, AT(secure), "on|off", "secure aggregation (on)", .words = switches},
     {"dropout", 0, STN_OPTION_F64, AT(dropout), "P", "chance that a device vanishes in a round (0)", 0, 0.99},
     {"lora", 0, STN_OPTION_WORD, AT(lora), "both|ffa|alternate", "which LoRA factors train (ffa)", .words = loras},
@@ -75,6 +75,7 @@ struct job {
     const struct options *options;
     bool is_json;
     char model_path[PATH_MAX];
+    const char *model; /* what the result calls it */
     struct stn_task_file task;
     struct stn_lab lab;
     struct stn_result result;
@@ -216,6 +217,7 @@ static enum stn_code open_lab(struct job *job, struct stn_err *err)
                                     .train = job->task.spec.train, .backward = STN_BACKWARD_INT8};
     enum stn_code code = STN_OK;
     config.model = o->model != NULL ? o->model : job->task.base[0] != '\0' ? job->task.base : NULL;
+    job->model = config.model != NULL ? config.model : "home-base";
     if (config.model == NULL) {
         code = stn_builtin_model(job->model_path, sizeof job->model_path, err);
         config.model = job->model_path;
@@ -263,7 +265,7 @@ static enum stn_code simulate(struct job *job, struct stn_err *err)
         return code;
     }
     const struct stn_network *network = stn_lab_network(&job->lab, 0);
-    job->result = (struct stn_result){.model = o->model == NULL ? "home-base" : o->model, .n_clients = job->lab.n_clients,
+    job->result = (struct stn_result){.model = job->model, .n_clients = job->lab.n_clients,
                                       .seed = o->seed, .backend = stn_network_backend(network),
                                       .kernel = stn_network_kernel(network), .n_values = job->lab.n_values,
                                       .n_examples = job->lab.pooled->n_examples, .n_test = job->lab.test->n_examples, .secure = job->task.spec.secure,

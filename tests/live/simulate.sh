@@ -81,6 +81,8 @@ print(0.4 < ffa / both < 0.6, 0.4 < alternate / both < 0.6)' "$dir")"
 printf '[task]\nname = t\n[model]\nbase = %s\nhalvings = 2\n[train]\nlocal_steps = 2\n[cohort]\ntarget = 4\nn_min = 3\nsecure = no\nstaleness = 2
 [merge]\nlora = alternate\n' "$top/deploy/models/home-base.gguf" > "$dir/mixed.ini"
 twice "mixed ranks, factors in turn, stale deltas: the same numbers again" mixed --task "$dir/mixed.ini" --clients 8 --rounds 4 --latency 500
+same "the result names the model of the task, or the built-in one" "$top/deploy/models/home-base.gguf home-base" "$(python3 -c 'import json, sys
+print(*(json.load(open(f))["model"] for f in sys.argv[1:]))' "$dir/mixed" "$dir/1")"
 sed 's/staleness = 2/delta = 0.1/; s/n_min = 3/n_min = 5/; s/target = 4/target = 8/; s/halvings = 2/halvings = 1/' "$dir/mixed.ini" > "$dir/two.ini"
 for secure in on off; do
     run two-$secure --task "$dir/two.ini" --clients 8 --rounds 2 --secure $secure
