@@ -63,15 +63,28 @@ static void print_help(const char *program, const struct stn_command *command)
     (void)printf("\nExample:\n  %s\n", command->example);
 }
 
+static bool is_in(const struct stn_command *command, const char *group)
+{
+    size_t n = strlen(group);
+    return n == 0 || (strncmp(command->name, group, n) == 0 && (command->name[n] == ' ' || command->name[n] == '\0'));
+}
+
 static void print_list(const char *program, const char *summary, const struct stn_command *commands,
                        const char *group, FILE *out)
 {
-    size_t n = strlen(group);
-    (void)fprintf(out, "Usage: %s %s%sCOMMAND [options]\n\n%s\n\nCommands:\n", program, group,
-                  n == 0 ? "" : " ", summary);
+    const bool is_all = group[0] == '\0';
+    for (const struct stn_command *c = commands; c->name != NULL && !is_all; c++) {
+        summary = c->run == NULL && strcmp(c->name, group) == 0 ? c->summary : summary;
+    }
+    (void)fprintf(out, "Usage: %s %s%sCOMMAND [options]\n\n%s\n", program, group, is_all ? "" : " ", summary);
+    if (!is_all || commands->run != NULL) {
+        (void)fprintf(out, "\nCommands:\n");
+    }
     for (const struct stn_command *c = commands; c->name != NULL; c++) {
-        if (n == 0 || (strncmp(c->name, group, n) == 0 && (c->name[n] == ' ' || c->name[n] == '\0'))) {
+        if (c->run != NULL && is_in(c, group)) {
             (void)fprintf(out, "  %-18s %s\n", c->name, c->summary);
+        } else if (c->run == NULL && c->name[0] == '\0' && is_all) {
+            (void)fprintf(out, "\n%s:\n", c->summary);
         }
     }
     (void)fprintf(out, "\n%s COMMAND --help says more about one; %s --version prints the version.\n",
@@ -90,7 +103,7 @@ static const struct stn_command *find(const struct stn_command *commands, int ar
             continue;
         }
         for (const struct stn_command *c = commands; c->name != NULL; c++) {
-            if (strcmp(c->name, name) == 0) {
+            if (c->run != NULL && strcmp(c->name, name) == 0) {
                 *ret_words = words;
                 return c;
             }

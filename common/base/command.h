@@ -54,6 +54,10 @@ struct stn_command {
     enum stn_code (*run)(const void *options, const struct stn_command_line *line, struct stn_err *err);
 };
 
+/* Rows that are no command: what stands above those which follow in the list of all, and what a group is. */
+#define STN_COMMAND_HEADING(text) {.name = "", .summary = (text)}
+#define STN_COMMAND_GROUP(group, text) {.name = (group), .summary = (text)}
+
 /* The whole of main: finds the subcommand, parses, runs, prints errors. commands end with a row whose name is NULL.
  * "help train" is "train --help". Returns the exit code. */
 int stn_command_main(const char *program, const char *summary, const struct stn_command *commands,
