@@ -273,6 +273,9 @@ static const char settings_text[] =
     "# model = base.gguf\n"
     "# upload rate in kbit/s, at most; 0: as fast as it goes\n"
     "# upload_kbps = 0\n"
+    "# how long to wait before what failed is tried again, in milliseconds: the first time, and at most\n"
+    "# retry_ms = 2000\n"
+    "# retry_most_ms = 900000\n"
     "\n"
     "# Your consent, task by task: the examples to learn from (JSONL). They never leave this device.\n"
     "# No line, no part.\n"
@@ -304,6 +307,8 @@ enum stn_code stn_owner_write(struct stn_buf *buf, const char *url, const uint8_
                          "# the coordinator's key, and that of the directory which enrols devices: pinned when it joined\n"
                          "key = %s\n"
                          "directory = %s\n"
+                         "# PEM file of the authorities to believe, where url begins with tls+tcp:// or wss://\n"
+                         "# tls_ca = PATH\n"
                          "\n"
                          "[agent]\n"
                          "# where the agent keeps its identity, models and adapters\n",

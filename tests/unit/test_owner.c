@@ -107,6 +107,27 @@ START_TEST(what_join_writes_is_what_run_reads)
 }
 END_TEST
 
+START_TEST(what_join_writes_names_every_setting)
+{
+    static const char *const settings[] = {
+        "url", "key", "directory", "tls_ca", "dir", "n_min", "allow_plain", "threads", "memory", "rank", "backend", "model",
+        "upload_kbps", "retry_ms", "retry_most_ms", "require_ac", "allow_metered", "max_temp_c", "max_load", "min_battery",
+        "idle_s", "hours"};
+    struct stn_buf text = {0};
+    uint8_t key[32] = {1};
+    ck_assert_int_eq(stn_owner_write(&text, "tcp://fleet:7740", key, key, NULL, &err), STN_OK);
+    (void)stn_buf_add_u8(&text, 0);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        char said[64], commented[64];
+        (void)snprintf(said, sizeof said, "\n%s = ", settings[i]);
+        (void)snprintf(commented, sizeof commented, "\n# %s = ", settings[i]);
+        ck_assert_msg(strstr((char *)text.data, said) != NULL || strstr((char *)text.data, commented) != NULL, "%s is not there",
+                      settings[i]);
+    }
+    stn_buf_fini(&text);
+}
+END_TEST
+
 START_TEST(examples_are_lines_that_are_not_blank)
 {
     char path[STN_FILE_PATH_MAX];
@@ -214,6 +235,7 @@ Suite *suite(void)
     tcase_add_test(c, what_the_owner_says_is_read_and_what_not_has_its_default);
     tcase_add_test(c, what_is_wrong_is_named);
     tcase_add_test(c, what_join_writes_is_what_run_reads);
+    tcase_add_test(c, what_join_writes_names_every_setting);
     tcase_add_test(c, examples_are_lines_that_are_not_blank);
     tcase_add_test(c, a_machine_without_sensors_may_work);
     tcase_add_test(c, power_and_battery_are_as_the_owner_wants_them);
