@@ -1,6 +1,7 @@
 #include "server/shell/directory.h"
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,7 +345,7 @@ static void close_doors(struct stn_directory *directory)
 static void on_signal(void *user, int number)
 {
     struct stn_directory *directory = user;
-    if (directory->doors[0].local != NULL) {
+    if (number != SIGHUP && directory->doors[0].local != NULL) {
         stn_log(STN_LOG_INFO, "stopping", "signal=%d", number);
         close_doors(directory);
     }

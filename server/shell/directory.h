@@ -34,7 +34,7 @@ enum stn_directory_door { STN_DIRECTORY_COORDINATOR, STN_DIRECTORY_OPERATOR, STN
 void stn_directory_answer(struct stn_directory *directory, enum stn_directory_door door, const char *text, size_t size,
                           uint64_t now_s, struct stn_buf *reply);
 
-/* The process: serves both sockets of a config until SIGTERM or SIGINT. */
+/* The process: serves both sockets of a config until SIGTERM or SIGINT; SIGHUP changes nothing. */
 enum stn_code stn_directory_run(const char *config, struct stn_err *err) STN_CHECKED;
 
 #endif

@@ -10,68 +10,24 @@
 #include "crypto/entropy.h"
 #include "server/shell/inbox.h"
 
-/* ---- a question and its answer ---- */
-
-struct asking {
+struct enrolment {
     struct stn_job job;
     struct stn_service *service;
-    stn_enrol_told *told;
-    void *user;
-    char *text;
+    struct stn_link_request *request;
+    uint64_t number;
+    struct stn_id device;
+    char question[256];
     struct stn_buf reply;
     enum stn_code code;
     struct stn_err err;
 };
 
-static void run(struct stn_job *job)
+static void ask(struct stn_job *job)
 {
-    struct asking *asking = STN_LIST_OF(job, struct asking, job);
-    asking->code = stn_local_ask(asking->service->settings.directory, asking->text, strlen(asking->text),
-                                 STN_SERVICE_ASK_MS, &asking->reply, &asking->err);
+    struct enrolment *enrolment = STN_LIST_OF(job, struct enrolment, job);
+    enrolment->code = stn_local_ask(enrolment->service->settings.directory, enrolment->question, strlen(enrolment->question),
+                                    STN_SERVICE_ASK_MS, &enrolment->reply, &enrolment->err);
 }
-
-static void done(struct stn_job *job)
-{
-    struct asking *asking = STN_LIST_OF(job, struct asking, job);
-    if (!job->ran) {
-        asking->code = stn_err_set(&asking->err, STN_CANCELLED, "the coordinator stops");
-    }
-    asking->told(asking->user, asking->code, (const char *)asking->reply.data, asking->reply.size, &asking->err);
-    if (asking->reply.data != NULL) {
-        stn_entropy_wipe(asking->reply.data, asking->reply.size);
-    }
-    stn_buf_fini(&asking->reply);
-    stn_mem_free(asking->text);
-    stn_mem_free(asking);
-}
-
-enum stn_code stn_enrol_ask(struct stn_service *service, const char *text, stn_enrol_told *told, void *user,
-                            struct stn_err *err)
-{
-    struct asking *asking = stn_mem_new(1, sizeof *asking);
-    char *copy = stn_mem_str(text);
-    if (asking == NULL || copy == NULL) {
-        stn_mem_free(asking);
-        stn_mem_free(copy);
-        return stn_err_set(err, STN_MEMORY, "no memory to ask the directory");
-    }
-    asking->service = service;
-    asking->told = told;
-    asking->user = user;
-    asking->text = copy;
-    asking->job = (struct stn_job){.run = run, .done = done};
-    stn_worker_submit(service->asker, &asking->job);
-    return STN_OK;
-}
-
-/* ---- enrolments ---- */
-
-struct enrolment {
-    struct stn_service *service;
-    struct stn_link_request *request;
-    uint64_t number;
-    struct stn_id device;
-};
 
 static enum stn_code code_of(const char *name)
 {
@@ -84,12 +40,12 @@ static enum stn_code code_of(const char *name)
 }
 
 /* The directory's word is believed only with its signature under it. */
-static enum stn_code read_reply(const struct enrolment *enrolment, const char *text, size_t size, uint8_t psk[static 32],
-                                struct stn_ident_cert *cert, struct stn_err *err)
+static enum stn_code read_reply(const struct enrolment *enrolment, uint8_t psk[static 32], struct stn_ident_cert *cert,
+                                struct stn_err *err)
 {
     uint8_t bytes[STN_IDENT_CERT];
     const char *psk_text = NULL, *cert_text = NULL, *code = NULL, *why = NULL;
-    json_t *root = json_loadb(text, size, 0, NULL);
+    json_t *root = json_loadb((const char *)enrolment->reply.data, enrolment->reply.size, 0, NULL);
     enum stn_code ret = STN_OK;
     if (json_unpack(root, "{s{ss ss}}", "error", "code", &code, "text", &why) == 0) {
         ret = stn_err_set(err, code_of(code), "the directory: %.200s", why);
@@ -130,23 +86,14 @@ static enum stn_code add_device(struct stn_service *service, const struct stn_id
     return STN_OK;
 }
 
-static void told(void *user, enum stn_code code, const char *reply, size_t size, const struct stn_err *asked)
+static void answer(struct enrolment *enrolment)
 {
-    struct enrolment *enrolment = user;
     struct stn_service *service = enrolment->service;
     uint8_t psk[32] = {0};
     struct stn_ident_cert cert;
-    struct stn_err err = *asked;
+    struct stn_err err = enrolment->err;
     struct stn_buf answer = {0};
-    if (service->is_stopping) {
-        stn_mem_free(enrolment);
-        return;
-    }
-    if (code != STN_OK) {
-        code = STN_AGAIN;
-    } else {
-        code = read_reply(enrolment, reply, size, psk, &cert, &err);
-    }
+    enum stn_code code = enrolment->code == STN_OK ? read_reply(enrolment, psk, &cert, &err) : STN_AGAIN;
     if (code == STN_OK) {
         code = add_device(service, &cert, &err);
     }
@@ -161,24 +108,41 @@ static void told(void *user, enum stn_code code, const char *reply, size_t size,
     stn_entropy_wipe(psk, sizeof psk);
     stn_inbox_send(service, enrolment->request, &answer);
     stn_buf_fini(&answer);
+}
+
+static void asked(struct stn_job *job)
+{
+    struct enrolment *enrolment = STN_LIST_OF(job, struct enrolment, job);
+    if (job->ran && !enrolment->service->is_stopping) {
+        answer(enrolment);
+    }
+    if (enrolment->reply.data != NULL) {
+        stn_entropy_wipe(enrolment->reply.data, enrolment->reply.size);
+    }
+    stn_buf_fini(&enrolment->reply);
     stn_mem_free(enrolment);
 }
 
+/* Anybody may say hello with a token; whoever waits here holds a request, and the directory may be slow. */
 void stn_enrol_start(struct stn_service *service, struct stn_link_request *request, uint64_t number,
                      const struct stn_id *device, const struct stn_digest *token)
 {
-    char text[256], token_text[STN_DIGEST_TEXT], device_text[2 * sizeof device->bytes + 1];
-    struct enrolment *enrolment = stn_mem_new(1, sizeof *enrolment);
-    stn_digest_put_text(token, token_text);
-    stn_hex_put(device_text, device->bytes, sizeof device->bytes);
-    (void)snprintf(text, sizeof text, "{\"command\":\"enrol\",\"token\":\"%s\",\"device\":\"%s\"}", token_text, device_text);
-    if (enrolment != NULL) {
-        *enrolment = (struct enrolment){service, request, number, *device};
-    }
-    if (enrolment == NULL || stn_enrol_ask(service, text, told, enrolment, NULL) != STN_OK) {
+    char token_text[STN_DIGEST_TEXT], device_text[2 * sizeof device->bytes + 1];
+    bool is_room = stn_worker_n_jobs(service->asker) < STN_ENROL_JOBS;
+    struct enrolment *enrolment = is_room ? stn_mem_new(1, sizeof *enrolment) : NULL;
+    if (enrolment == NULL) {
         struct stn_buf answer = {0};
+        stn_log(STN_LOG_DEBUG, "enrolment_later", "waiting=%zu", stn_worker_n_jobs(service->asker));
         stn_channel_server_refuse(service->channel, number, STN_AGAIN, &answer);
         stn_inbox_send(service, request, &answer);
-        stn_mem_free(enrolment);
+        stn_buf_fini(&answer);
+        return;
     }
+    *enrolment = (struct enrolment){.job = {.run = ask, .done = asked}, .service = service, .request = request,
+                                    .number = number, .device = *device};
+    stn_digest_put_text(token, token_text);
+    stn_hex_put(device_text, device->bytes, sizeof device->bytes);
+    (void)snprintf(enrolment->question, sizeof enrolment->question,
+                   "{\"command\":\"enrol\",\"token\":\"%s\",\"device\":\"%s\"}", token_text, device_text);
+    stn_worker_submit(service->asker, &enrolment->job);
 }

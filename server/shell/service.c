@@ -1,5 +1,6 @@
 #include "server/shell/service.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,11 +11,12 @@
 #include "io/fd.h"
 #include "server/shell/admin.h"
 #include "server/shell/apply.h"
+#include "server/shell/enrol.h"
 #include "server/shell/inbox.h"
 #include "server/shell/keys.h"
 
 #define HALF_OPEN 1024  /* handshakes whose device has not said anything yet */
-#define ENROLMENTS 256  /* under way at once */
+#define ENROLMENTS 256  /* under way at once: more than may wait for the directory, so that none of those is pushed out */
 #define FILES_OWN 64    /* open when nobody is connected, the operators' connections, and some that are being refused */
 #define FILES_A_THREAD 4
 #define PEERS_LEAST 16
@@ -36,8 +38,7 @@ static enum stn_code open_store(const struct stn_settings *settings, struct stn_
     char path[STN_FILE_PATH_MAX];
     enum stn_code code = stn_settings_path(settings, "state.db", path, err);
     if (code == STN_OK && !stn_file_exists(path)) {
-        return stn_err_set(err, STN_NOT_FOUND, "%s: there is no state here: sternad init makes a folder, restore brings one back",
-                           path);
+        return stn_err_set(err, STN_NOT_FOUND, "%s: there is no state here: sternad init makes a folder", path);
     }
     return code == STN_OK ? stn_store_open(ret, path, err) : code;
 }
@@ -132,6 +133,8 @@ static enum stn_code listen_on(struct stn_service *service, struct stn_err *err)
                           : code;
 }
 
+_Static_assert(ENROLMENTS > STN_ENROL_JOBS, "who waits for the directory is not pushed out");
+
 static enum stn_code open_channel(struct stn_service *service, struct stn_err *err)
 {
     const struct stn_channel_server_config config = {
@@ -193,6 +196,9 @@ static void stop(struct stn_service *service)
 static void on_signal(void *user, int number)
 {
     struct stn_service *service = user;
+    if (number == SIGHUP) {
+        return; /* a terminal that closes, a reload: what it says goes to stderr, and its config is read at its start */
+    }
     if (!service->is_stopping) {
         stn_log(STN_LOG_INFO, "stopping", "signal=%d", number);
         stop(service);

@@ -115,6 +115,31 @@ check "who is in no quarantine is not let out of it" fails 1 "device $id is not 
 check "what is no device is said" fails 1 "64 hex digits" "$sterna" device release 0123 --dir "$fleet"
 check "adapters are listed" ok "$sterna" adapter list home --dir "$fleet"
 
+kill -HUP "$coordinator" "$directory"
+check "SIGHUP ends neither" ok "$sterna" status --dir "$fleet"
+check "... nor the directory" ok "$sterna" invite --dir "$fleet"
+
+# a directory that does not answer, and strangers who ask for it
+sed 's/token=......../token=00000000/' "$dir/out" >"$dir/strange"
+sed -i 's/^level = info/level = debug/' "$fleet/sternad.conf"
+check "SIGTERM ends the coordinator" ends_well "$coordinator"
+"$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+coordinator=$!
+pids="$directory $coordinator"
+check "it is there again" wait_for_socket "$fleet/operator.sock"
+kill -STOP "$directory"
+strangers=
+for i in $(seq 40); do
+    "$sterna" join "$(cat "$dir/strange")" --dir "$dir/stranger-$i" --timeout 2 2>"$dir/strangers" &
+    strangers="$strangers $!"
+done
+check "they do not take every request" until_true 30 grep -q "event=enrolment_later waiting=32" "$dir/log"
+for i in $strangers; do
+    wait "$i" || true
+done
+kill -CONT "$directory"
+check "a device that is invited joins behind them" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/invited" --timeout 60
+
 kill -9 "$coordinator"
 wait "$coordinator" 2>/dev/null || true
 "$sternad" run --config "$fleet/sternad.conf" 2>>"$dir/log" &
