@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 
 struct deltas { /* one round's */
     uint32_t n, room;
@@ -18,6 +19,7 @@ struct deltas { /* one round's */
 struct round {
     struct deltas sum,
         candidate; /* what is in the accumulator, and what was in it when it was merged */
+    char task[STN_MSG_NAME];
     bool was_merged, is_released, is_void;
 };
 
@@ -37,6 +39,15 @@ static struct key key_of(const struct stn_round_id *round, const struct stn_id *
     struct key key = {.size = 0};
     add(&key, round, sizeof *round);
     add(&key, device, sizeof *device);
+    return key;
+}
+
+static struct key key_of_delta(const char *task, const struct delta *delta)
+{
+    struct key key = {.size = 0};
+    add(&key, task, strlen(task));
+    add(&key, &delta->device, sizeof delta->device);
+    add(&key, &delta->lease, sizeof delta->lease);
     return key;
 }
 
@@ -123,7 +134,13 @@ void stn_promises_add(struct stn_promises *promises, const struct stn_server_upl
             upload->device.bytes[0]);
     promise(promises, !round->is_released && !round->is_void,
             "device %u is added to a round that is over", upload->device.bytes[0]);
-    append(&round->sum, &(struct delta){.device = upload->device, .lease = to_number(lease)});
+    struct delta delta = {.device = upload->device, .lease = to_number(lease)};
+    append(&round->sum, &delta);
+    struct key in = key_of_delta(round->task, &delta);
+    const struct round *before = get(&promises->summed, &in);
+    promise(promises, before == NULL || before == round, "device %u, lease %llu is in two sums",
+            upload->device.bytes[0], (unsigned long long)delta.lease);
+    set(&promises->summed, &in, round);
 }
 
 void stn_promises_lose(struct stn_promises *promises)
@@ -173,9 +190,7 @@ static void released(struct stn_promises *promises, const struct stn_version_rec
     round->is_released = true;
     for (uint32_t i = 0; i < round->candidate.n; i++) {
         const struct delta *delta = &round->candidate.items[i];
-        struct key key = task;
-        add(&key, &delta->device, sizeof delta->device);
-        add(&key, &delta->lease, sizeof delta->lease);
+        struct key key = key_of_delta(record->task, delta);
         promise(promises, get(&promises->merged, &key) == NULL,
                 "device %u, lease %llu is in two versions", delta->device.bytes[0],
                 (unsigned long long)delta->lease);
@@ -190,8 +205,10 @@ void stn_promises_committed(struct stn_promises *promises, const struct stn_reco
     } else if (record->type == STN_RECORD_MEMBER && record->member.state == STN_MEMBER_UPLOADED) {
         struct key key = key_of(&record->member.round, &record->member.device);
         set(&promises->leases, &key, from_number(record->member.lease));
-    } else if (record->type == STN_RECORD_ROUND && record->round.state == STN_ROUND_VOID) {
-        round_of(promises, &record->round.round)->is_void = true;
+    } else if (record->type == STN_RECORD_ROUND) {
+        struct round *round = round_of(promises, &record->round.round);
+        (void)stn_str_copy(round->task, sizeof round->task, record->round.task);
+        round->is_void = round->is_void || record->round.state == STN_ROUND_VOID;
     }
 }
 
@@ -244,6 +261,7 @@ void stn_promises_fini(struct stn_promises *promises)
     }
     stn_map_fini(&promises->leases);
     stn_map_fini(&promises->rounds);
+    stn_map_fini(&promises->summed);
     stn_map_fini(&promises->merged);
     stn_map_fini(&promises->installed);
     stn_map_fini(&promises->versions);

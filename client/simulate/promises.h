@@ -2,7 +2,8 @@
  * can hide in a total. A host tells it what happens; the first promise that is broken is kept in
  * words.
  *
- *   a delta (a device's lease) is in at most one released version, and once in it;
+ *   a delta (a device's lease) is in the sum of at most one round, whatever becomes of the round, and once in it: a sum may
+ *   be seen though no version is made of it;
  *   nothing is added that is not on disk as uploaded; a merge made again has the same deltas in it;
  *   no version is made of fewer than n_min;
  *   an upload that a device heard to be accepted is in its round's version, or its round is void;
@@ -17,7 +18,8 @@
 struct stn_promises {
     struct stn_map leases;    /* round, device -> the lease of an upload that is on disk */
     struct stn_map rounds;    /* round -> what is in it */
-    struct stn_map merged;    /* task, device, lease -> the version it went into */
+    struct stn_map summed;    /* task, device, lease -> the round whose sum it is in */
+    struct stn_map merged;    /* the same -> the version it went into */
     struct stn_map installed; /* device, task -> version */
     struct stn_map versions;  /* task -> the released one */
     struct stn_map accepted;  /* round, device -> something */

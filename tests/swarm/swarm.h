@@ -2,6 +2,7 @@
  * an accumulator is their sum. Promises are checked after every step:
  *
  *   those of simulate/promises.h;
+ *   a delta leaves its device once, whatever becomes of it;
  *   what is merged is the sum of the deltas that count, masks or not;
  *   nobody's self seed goes into two vectors;
  *   of no device are both secrets opened, by whomever;
@@ -22,6 +23,8 @@ struct stn_swarm_plants {
     bool forgets_to_lose; /* an accumulator outlives the crash, and ADD comes again */
     bool repeats_adds;    /* a retransmission is added again */
     bool forgets_masks;   /* one mask stays on a sum */
+    bool forgets_journal; /* a device trains, and sends, what it has sent before it crashed */
+    bool spends_nothing;  /* nor does the coordinator know that a lease's delta has been uploaded */
     bool keeps_ranks;     /* a device leaves in its delta what the round has too few members for */
 };
 

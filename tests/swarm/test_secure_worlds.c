@@ -124,6 +124,15 @@ START_TEST(what_is_planted_is_caught)
 }
 END_TEST
 
+START_TEST(a_delta_that_leaves_twice_is_caught_before_and_after_it_is_added)
+{
+    ck_assert_uint_gt(stn_swarm_n_caught(&secure, 20, &(struct stn_swarm_plants){.forgets_journal = true},
+                                         "leaves its device twice"), 0);
+    ck_assert_uint_gt(stn_swarm_n_caught(&secure, 20, &(struct stn_swarm_plants){.spends_nothing = true},
+                                         "is in two sums"), 3);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("secure worlds");
@@ -132,6 +141,7 @@ Suite *suite(void)
     tcase_add_test(t, every_secure_world_keeps_every_promise_and_comes_to_its_end);
     tcase_add_test(t, a_seed_run_twice_gives_the_same_transcript);
     tcase_add_test(t, what_is_planted_is_caught);
+    tcase_add_test(t, a_delta_that_leaves_twice_is_caught_before_and_after_it_is_added);
     suite_add_tcase(s, t);
     return s;
 }

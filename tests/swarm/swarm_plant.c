@@ -1,0 +1,37 @@
+#include <string.h>
+
+#include "client/core/state.h"
+#include "server/core/coordinator_state.h"
+#include "server/core/task.h"
+#include "tests/swarm/swarm_state.h"
+
+/* The cores are opened here, as no shell may. */
+static struct stn_agent *agent_of(const struct stn_swarm *swarm, uint32_t device)
+{
+    return (struct stn_agent *)stn_world_agent(swarm->world, device);
+}
+
+static void forget_what_is_spent(const struct stn_swarm *swarm)
+{
+    const struct stn_coordinator *core = stn_world_coordinator(swarm->world);
+    for (size_t i = 0; core != NULL && i < core->tasks.n; i++) {
+        struct stn_task *task = core->tasks.entries[i].value;
+        for (struct stn_list *link = task->leases.by_number.next; link != &task->leases.by_number; link = link->next) {
+            struct stn_lease *lease = STN_LIST_OF(link, struct stn_lease, link);
+            task->n_live += lease->record.spent && lease->record.version == task->record.version;
+            lease->record.spent = false;
+        }
+    }
+}
+
+void stn_swarm_plant(struct stn_swarm *swarm, uint32_t n_devices)
+{
+    for (uint32_t i = 0; i < n_devices && (swarm->plants.forgets_journal || swarm->plants.spends_nothing); i++) {
+        if (agent_of(swarm, i) != NULL) {
+            memset(&agent_of(swarm, i)->spent, 0, sizeof agent_of(swarm, i)->spent);
+        }
+    }
+    if (swarm->plants.spends_nothing) {
+        forget_what_is_spent(swarm);
+    }
+}
