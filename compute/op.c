@@ -253,33 +253,9 @@ static void back_loss(struct stn_grad *grad, const struct stn_node *node)
     stn_grad_pass_on(grad, node->in[0], node->out[2]);
 }
 
-static const struct stn_op_row rows[STN_N_OPS] = {
-    [STN_OP_EMBED] = {"embed", 2, 1, 0, false, shape_embed, NULL},
-    [STN_OP_NORM] = {"norm", 2, 1, 0, false, shape_norm, back_norm},
-    [STN_OP_NORM_BACK] = {"norm_back", 3, 1, 0, false, shape_norm, NULL},
-    [STN_OP_QUANTISE] = {"quantise", 1, 1, 0, true, shape_quantise, NULL},
-    [STN_OP_QUANTISE_RANDOM] = {"quantise_random", 2, 1, 0, false, shape_quantise, NULL},
-    [STN_OP_TERNARY] = {"ternary", 2, 1, 0, false, shape_product, back_ternary},
-    [STN_OP_TERNARY_BACK] = {"ternary_back", 2, 1, 0, false, shape_product_back, NULL},
-    [STN_OP_LINEAR] = {"linear", 2, 1, 0, false, shape_product, back_linear},
-    [STN_OP_LINEAR_BACK_X] = {"linear_back_x", 2, 1, 0, false, shape_product_back, NULL},
-    [STN_OP_LINEAR_BACK_W] = {"linear_back_w", 2, 1, 0, false, shape_outer, NULL},
-    [STN_OP_ROPE] = {"rope", 2, 1, 1, false, shape_rope, back_rope},
-    [STN_OP_ATTENTION] = {"attention", 5, 2, 0, false, shape_attention, back_attention},
-    [STN_OP_ATTENTION_BACK] = {"attention_back", 8, 3, 0, false, shape_attention_back, NULL},
-    [STN_OP_GATE] = {"gate", 2, 1, 0, false, shape_as_two, back_gate},
-    [STN_OP_GATE_BACK] = {"gate_back", 3, 2, 0, false, shape_as_two, NULL},
-    [STN_OP_DROPOUT] = {"dropout", 2, 1, 0, false, shape_as_first, back_dropout},
-    [STN_OP_ADD] = {"add", 2, 1, 0, false, shape_as_two, back_add},
-    [STN_OP_COPY] = {"copy", 1, 1, 0, false, shape_as_first, NULL},
-    [STN_OP_GATHER] = {"gather", 2, 1, 0, false, shape_gather, back_gather},
-    [STN_OP_SCATTER] = {"scatter", 2, 1, 1, false, shape_scatter, NULL},
-    [STN_OP_STORE] = {"store", 2, 1, 1, false, shape_in_place, NULL},
-    [STN_OP_SCORE] = {"score", 3, 2, 0, false, shape_loss, NULL},
-    [STN_OP_LOSS] = {"loss", 4, 3, 0, false, shape_loss, back_loss},
-    [STN_OP_SQUARES] = {"squares", 3, 1, 0, false, shape_squares, NULL},
-    [STN_OP_ADAMW] = {"adamw", 5, 4, 4, false, shape_in_place, NULL},
-};
+#define ROW(NAME, name, n_inputs, n_outputs, n_in_place, straight, shape, backward, ...)                                \
+    [STN_OP_##NAME] = {name, n_inputs, n_outputs, n_in_place, straight, shape, backward},
+static const struct stn_op_row rows[STN_N_OPS] = {STN_OP_ROWS(ROW)};
 
 const struct stn_op_row *stn_op_row(enum stn_op op)
 {

@@ -1,6 +1,6 @@
-/* op: everything a graph can do, one row each: its name, how many tensors it reads and writes, what shape it writes,
- * and how its gradient is made of other ops. A backend has one kernel for each row; the plain C kernels in
- * compute/cpu are the definition. To add an op: a row here, a kernel there, a test in tests/compute/test_ops.c.
+/* op: everything a graph can do, one row each (op_rows.h): its name, how many tensors it reads and writes, what shape it writes,
+ * how its gradient is made of other ops, and its kernel in plain C in compute/cpu, which is the definition. Other backends have
+ * theirs. To add an op: docs/compute.md.
  *
  * Rows are tokens (or targets); x: (T, n) means T rows of n columns. Thread: the table is read only. */
 #ifndef STN_COMPUTE_OP_H
@@ -10,38 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "compute/op_rows.h"
+
 struct stn_graph;
 struct stn_grad;
 struct stn_shape;
 
-enum stn_op {
-    STN_OP_EMBED,           /* tokens (T), table (V, n)                      -> x (T, n) */
-    STN_OP_NORM,            /* x (T, n), gain (1, n)                         -> y (T, n)       root mean square */
-    STN_OP_NORM_BACK,       /* x, gain, dy                                   -> dx */
-    STN_OP_QUANTISE,        /* x (T, n)                                      -> xq (T, n)      int8 per row */
-    STN_OP_QUANTISE_RANDOM, /* dy (T, n), seed (1, 2)                        -> dyq (T, n)     stochastic rounding */
-    STN_OP_TERNARY,         /* xq or x (T, n), W (m, n)                      -> y (T, m) */
-    STN_OP_TERNARY_BACK,    /* dyq or dy (T, m), W (m, n)                    -> dx (T, n) */
-    STN_OP_LINEAR,          /* x (T, n), W (m, n)                            -> y (T, m)       y = scale x W^T */
-    STN_OP_LINEAR_BACK_X,   /* dy (T, m), W (m, n)                           -> dx (T, n) */
-    STN_OP_LINEAR_BACK_W,   /* dy (T, m), x (T, n)                           -> dW (m, n) */
-    STN_OP_ROPE,            /* positions (T), table (context, d)             -> x (T, heads d) in place */
-    STN_OP_ATTENTION,       /* q (T, H d), k, v (S, K d), starts, positions (T) -> o (T, H d), lse (T, H) */
-    STN_OP_ATTENTION_BACK,  /* q, k, v, starts, positions, o, lse, do        -> dq, dk, dv */
-    STN_OP_GATE,            /* g, u (T, n)                                   -> a (T, n)       SwiGLU or squared ReLU */
-    STN_OP_GATE_BACK,       /* g, u, da                                      -> dg, du */
-    STN_OP_DROPOUT,         /* x (T, n), seed (1, 2)                         -> y (T, n)       0 by chance, else scaled up */
-    STN_OP_ADD,             /* a, b (T, n)                                   -> c (T, n) */
-    STN_OP_COPY,            /* a (T, n)                                      -> b (T, n) */
-    STN_OP_GATHER,          /* x (T, n), rows (M)                            -> y (M, n) */
-    STN_OP_SCATTER,         /* dy (M, n), rows (M)                           -> dx (T, n)      zero elsewhere */
-    STN_OP_STORE,           /* x (T, n), rows (T)                            -> cache (context, n), rows written in place */
-    STN_OP_SCORE,           /* y (M, n), table (V, n), labels (M)            -> losses, guesses (M): the forward half of loss */
-    STN_OP_LOSS,            /* y, table, labels, weights (M)                 -> losses, guesses (M), dy (M, n) of the weighted sum */
-    STN_OP_SQUARES,         /* g (1, N), spans (1, P + 1), trains (1, P)     -> s (1, P)       sum of squares of each span */
-    STN_OP_ADAMW,           /* g (1, N), spans, trains, s, settings (1, 8)   -> values, m, v, g in place */
-    STN_N_OPS
-};
+#define STN_OP_NUMBER(NAME, ...) STN_OP_##NAME,
+enum stn_op { STN_OP_ROWS(STN_OP_NUMBER) STN_N_OPS };
+#undef STN_OP_NUMBER
 
 #define STN_OP_INPUTS 8
 #define STN_OP_OUTPUTS 4

@@ -220,7 +220,7 @@ static size_t scratch_of(const struct recording *recording)
     size_t most = 0;
     for (size_t n = 0; n < recording->n_calls; n++) {
         const struct stn_kernel *kernel = stn_kernel_row(recording->calls[n].node->op);
-        size_t size = kernel->scratch == NULL ? 0 : kernel->scratch(&recording->calls[n]);
+        size_t size = kernel->scratch(&recording->calls[n]);
         most = size > most ? size : most;
     }
     return (most + STN_MEM_ALIGN - 1) / STN_MEM_ALIGN * STN_MEM_ALIGN;
@@ -446,7 +446,7 @@ static size_t cpu_scratch(const struct stn_graph *graph, size_t pass, unsigned n
         for (size_t i = 0; i < row->n_outputs; i++) {
             call.out[i] = shape_of(graph, node->out[i]);
         }
-        size_t size = kernel->scratch == NULL ? 0 : kernel->scratch(&call);
+        size_t size = kernel->scratch(&call);
         most = size > most ? size : most;
         raise_room(&room, &call);
     }

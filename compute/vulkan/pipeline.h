@@ -1,8 +1,7 @@
 /* pipeline: the table of what the device runs, and the compiled shaders. ONE table: a row for each op and variant says which
  * shader does it, what it needs, which tensors it sees and how it is cut in work groups. Of the rows of one op and step, the
  * first whose needs are met is taken: the best come first, the plain one, which every device runs, last.
- * To add an op: a row here, a shader in shaders/, a line in meson.build, a test. What drivers compile is kept in a file for each
- * device and driver. Thread: that of the device. */
+ * To add an op: docs/vulkan.md. What drivers compile is kept in a file for each device and driver. Thread: that of the device. */
 #ifndef STN_COMPUTE_VULKAN_PIPELINE_H
 #define STN_COMPUTE_VULKAN_PIPELINE_H
 

@@ -4,32 +4,13 @@
 
 #include "base/mem.h"
 #include "compute/vulkan/tape.h"
+#include "all_spv.h"
 
 #define LONG 0.02          /* seconds of a loop that is measured */
 #define TURNS 3            /* of which the best counts */
 #define MOST_ROUNDS (1u << 20)
 #define GROUPS 8192        /* of 64 invocations */
 #define MATRIX_GROUPS 512  /* of four subgroups */
-
-static const uint32_t speed_f32_code[] = {
-#include "speed_f32_spv.h"
-};
-static const uint32_t speed_bytes_code[] = {
-#include "speed_bytes_spv.h"
-};
-#ifdef STN_HAS_SHADER_DOT8
-static const uint32_t speed_dot8_code[] = {
-#include "speed_dot8_spv.h"
-};
-#endif
-#ifdef STN_HAS_SHADER_MATRIX
-static const uint32_t speed_matrix_i8_code[] = {
-#include "speed_matrix_i8_spv.h"
-};
-static const uint32_t speed_matrix_f16_code[] = {
-#include "speed_matrix_f16_spv.h"
-};
-#endif
 
 #define LOOP(shader) .name = #shader, .code = shader##_code, .size = sizeof shader##_code, .bindings = {STN_PIPELINE_OUT(0), STN_PIPELINE_END}
 
