@@ -25,9 +25,9 @@ check() { # what is claimed, then a command
     n_checks=$((n_checks + 1))
 }
 
-same() { # what is claimed, what is expected, what came
+same() { # what is claimed, what is expected, what came: two nothings are not the same
     [ "$2" = "$3" ] || echo "expected \"$2\", got \"$3\""
-    check "$1" [ "$2" = "$3" ]
+    check "$1" [ -n "$2" -a "$2" = "$3" ]
 }
 
 passed() {

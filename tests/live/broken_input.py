@@ -90,8 +90,14 @@ def full_disk(data):
         r = run(sterna, "train", "-m", base, "-d", data, "-o", mount + "/a.gguf", "--backend", "cpu", "--steps", "1", "--batch-tokens", "64", "--ctx", "64")
         check("a full disk is one error", r.returncode == 1 and r.stderr.count("error: ") == 1 and "No space left" in r.stderr, r.stderr)
         check("nothing is left behind on a full disk", os.listdir(mount) == [], str(os.listdir(mount)))
-        r = run(sternad, "init", mount + "/fleet")
-        check("a coordinator says that there is no room", one_error(r) or r.returncode == 0, r.stderr)
+        for size in ("16k", "64k", "128k", "4m"):
+            subprocess.run(["mount", "-o", f"remount,size={size}", mount], check=True)
+            made = run(sternad, "init", mount + "/fleet")
+            r = run(sternad, "check", "--config", mount + "/fleet/sternad.conf")
+            if made.returncode == 0:
+                check(f"a coordinator that is made in {size} is whole", r.returncode == 0, r.stderr)
+            else:
+                check(f"a coordinator says that {size} are too little", one_error(made) and size != "4m", made.stderr)
     finally:
         subprocess.run(["umount", mount])
 
