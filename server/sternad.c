@@ -22,7 +22,7 @@ static const struct stn_option init_options[] = {
     {"listen", 0, STN_OPTION_STR, offsetof(struct options, listen), "URL",
      "where devices connect (default " STN_SETTINGS_LISTEN ")"},
     {"address", 0, STN_OPTION_STR, offsetof(struct options, address), "HOST:PORT",
-     "what join URLs tell devices (default " STN_SETTINGS_ADDRESS ")"},
+     "what join URLs tell devices, over what listen says, or with wss:// and the like (default " STN_SETTINGS_ADDRESS ")"},
     {"directory", 0, STN_OPTION_STR, offsetof(struct options, directory), "DIR2",
      "the directory's folder (default DIR/directory, which is a link to any other)"},
     {"group", 0, STN_OPTION_STR, offsetof(struct options, group), "GROUP",

@@ -9,7 +9,7 @@
 #include "crypto/entropy.h"
 
 struct options {
-    const char *dir, *config;
+    const char *dir, *config, *tls_ca;
     uint64_t timeout_s;
 };
 
@@ -20,6 +20,7 @@ static const struct options defaults = {.timeout_s = 15};
 static const struct stn_option options[] = {
     {"dir", 0, STN_OPTION_STR, AT(dir), "DIR", "the agent's folder ($XDG_STATE_HOME/sterna)"},
     {"config", 'c', STN_OPTION_STR, AT(config), "FILE", "its agent.conf (DIR/agent.conf or $XDG_CONFIG_HOME/sterna/agent.conf)"},
+    {"tls-ca", 0, STN_OPTION_STR, AT(tls_ca), "FILE", "the authorities to believe, PEM, of a URL over TLS (the system's)"},
     {"timeout", 0, STN_OPTION_U64, AT(timeout_s), "SECONDS", "how long to wait for the coordinator (15)", 1, 3600},
     {0},
 };
@@ -38,7 +39,7 @@ static enum stn_code join(const void *parsed, const struct stn_command_line *lin
     const struct options *o = parsed;
     char device[65];
     struct stn_joining_result result;
-    const struct stn_joining joining = {.url = line->args[0], .dir = o->dir, .config = o->config,
+    const struct stn_joining joining = {.url = line->args[0], .dir = o->dir, .config = o->config, .tls_ca = o->tls_ca,
                                         .timeout_ms = (uint32_t)(o->timeout_s * 1000), .stopping = stn_command_stopping};
     enum stn_code code = stn_joining_run(&joining, &result, err);
     if (code != STN_OK) {

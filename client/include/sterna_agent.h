@@ -78,7 +78,7 @@ struct sterna_agent_options {
 };
 
 /* Enrols this device; blocks for at most timeout_ms. dir and config may be NULL: the XDG places. The same URL may be
- * tried again after an interruption. */
+ * tried again after an interruption. Over TLS the system's authorities are believed (/etc/ssl/certs/ca-certificates.crt). */
 STERNA_AGENT_API int sterna_agent_join(const char *url, const char *dir, const char *config, uint32_t timeout_ms,
                                        char *error, size_t error_size);
 

@@ -15,6 +15,12 @@
 #include "io/mailbox.h"
 
 #define TICK_MS 100
+#define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
+
+struct way { /* to the coordinator */
+    char url[STN_URL_LINK];
+    char tls_ca[STN_OWNER_TEXT]; /* "": none */
+};
 
 struct talk { /* one try on a loop of its own */
     struct stn_loop *loop;
@@ -73,12 +79,12 @@ static void on_tick(struct stn_timer *timer)
     }
 }
 
-static enum stn_code enrol(const struct stn_joining *joining, const struct stn_url *url, const char *link_url,
+static enum stn_code enrol(const struct stn_joining *joining, const struct stn_url *url, const struct way *way,
                            const struct stn_ident *device, struct talk *talk, struct stn_err *err)
 {
     enum stn_code code = stn_loop_open(&talk->loop, err);
     code = code == STN_OK ? stn_mailbox_open(&talk->mailbox, talk->loop, err) : code;
-    const struct stn_dialog_config config = {.loop = talk->loop, .mailbox = talk->mailbox, .url = link_url, .tls_ca = "",
+    const struct stn_dialog_config config = {.loop = talk->loop, .mailbox = talk->mailbox, .url = way->url, .tls_ca = way->tls_ca,
                                              .device = device, .key = url->key, .directory = url->directory,
                                              .token = url->token, .greeted = on_greeted, .user = talk};
     code = code == STN_OK ? stn_dialog_open(&talk->dialog, &config, err) : code;
@@ -118,7 +124,8 @@ static enum stn_code explain(enum stn_code code, const struct stn_url *url, stru
     case STN_AGAIN:
     case STN_NOT_FOUND:
         return stn_err_set(err, STN_IO, "%s:%u does not answer with the key of this URL: is it the right address, is sternad "
-                                        "running there, is its directory?", url->host, url->port);
+                                        "running there, is its directory%s?", url->host, url->port,
+                           stn_url_is_tls(url) ? ", does --tls-ca vouch for it" : "");
     default:
         return stn_err_set(err, code, "%s:%u: the handshake failed: %s", url->host, url->port, stn_err_name(code));
     }
@@ -153,6 +160,21 @@ static enum stn_code paths(const struct stn_joining *joining, struct stn_joining
                                 : stn_owner_default_config(ret->config, err);
 }
 
+/* Absolute, because agent.conf names it. */
+static enum stn_code find_way(const struct stn_joining *joining, const struct stn_url *url, struct way *ret, struct stn_err *err)
+{
+    const char *tls_ca = joining->tls_ca == NULL ? SYSTEM_CA : joining->tls_ca;
+    stn_url_put_link(url, ret->url);
+    ret->tls_ca[0] = '\0';
+    if (!stn_url_is_tls(url)) {
+        return joining->tls_ca == NULL ? STN_OK : stn_err_set(err, STN_INVALID, "--tls-ca: this URL is not over TLS");
+    }
+    char *whole = realpath(tls_ca, NULL);
+    bool ok = whole != NULL && stn_str_copy(ret->tls_ca, sizeof ret->tls_ca, whole);
+    free(whole);
+    return ok ? STN_OK : stn_err_set(err, STN_NOT_FOUND, "%.200s: no file of authorities there: say --tls-ca FILE", tls_ca);
+}
+
 /* An agent.conf that is there is the owner's: it may only be of the same fleet. */
 static enum stn_code check_config(const struct stn_joining_result *result, const struct stn_url *url, struct stn_err *err)
 {
@@ -167,12 +189,12 @@ static enum stn_code check_config(const struct stn_joining_result *result, const
 }
 
 static enum stn_code write_config(const struct stn_joining *joining, const struct stn_joining_result *result,
-                                  const struct stn_url *url, const char *link_url, struct stn_err *err)
+                                  const struct stn_url *url, const struct way *way, struct stn_err *err)
 {
     struct stn_buf text = {0};
     char folder[STN_FILE_PATH_MAX];
     const char *slash = strrchr(result->config, '/');
-    enum stn_code code = stn_owner_write(&text, link_url, url->key, url->directory,
+    enum stn_code code = stn_owner_write(&text, way->url, way->tls_ca, url->key, url->directory,
                                          joining->dir == NULL ? NULL : result->folder, err);
     if (code == STN_OK && slash != NULL && slash != result->config) {
         (void)snprintf(folder, sizeof folder, "%.*s", (int)(slash - result->config), result->config);
@@ -183,7 +205,7 @@ static enum stn_code write_config(const struct stn_joining *joining, const struc
     return code;
 }
 
-static enum stn_code join_place(const struct stn_joining *joining, const struct stn_url *url, const char *link_url,
+static enum stn_code join_place(const struct stn_joining *joining, const struct stn_url *url, const struct way *way,
                                 const struct stn_place *place, struct stn_joining_result *result, struct stn_err *err)
 {
     struct talk talk = {0};
@@ -194,7 +216,7 @@ static enum stn_code join_place(const struct stn_joining *joining, const struct 
         code = stn_err_set(err, STN_EXISTS, "%s: this folder's device belongs to another fleet: name another --dir",
                            place->folder);
     }
-    code = code == STN_OK ? enrol(joining, url, link_url, &identity, &talk, err) : code;
+    code = code == STN_OK ? enrol(joining, url, way, &identity, &talk, err) : code;
     code = code == STN_OK ? explain(talk.code, url, err) : code;
     code = code == STN_OK ? stn_place_keep_certificate(place, &talk.certificate, err) : code;
     if (code == STN_OK) {
@@ -209,17 +231,18 @@ enum stn_code stn_joining_run(const struct stn_joining *joining, struct stn_join
     struct stn_url url;
     struct stn_place place;
     struct stn_joining_result result = {0};
-    char link_url[STN_URL_HOST + 32], path[STN_FILE_PATH_MAX];
+    struct way way;
+    char path[STN_FILE_PATH_MAX];
     int lock = -1;
     enum stn_code code = stn_url_get(&url, joining->url, err);
     if (code == STN_OK && !url.has_token) {
         code = stn_err_set(err, STN_INVALID, "the URL has no token: a device joins with the whole URL of an invite");
     }
+    code = code == STN_OK ? find_way(joining, &url, &way, err) : code;
     code = code == STN_OK ? paths(joining, &result, err) : code;
     if (code != STN_OK) {
         goto out;
     }
-    (void)snprintf(link_url, sizeof link_url, "tcp://%s:%u", url.host, url.port);
     result.kept_config = stn_file_exists(result.config);
     code = result.kept_config ? check_config(&result, &url, err) : STN_OK;
     code = code == STN_OK ? stn_place_open(&place, result.folder, err) : code;
@@ -227,8 +250,8 @@ enum stn_code stn_joining_run(const struct stn_joining *joining, struct stn_join
         stn_place_path(&place, "lock", path);
         code = stn_file_lock(&lock, path, err);
     }
-    code = code == STN_OK ? join_place(joining, &url, link_url, &place, &result, err) : code;
-    code = code == STN_OK && !result.kept_config ? write_config(joining, &result, &url, link_url, err) : code;
+    code = code == STN_OK ? join_place(joining, &url, &way, &place, &result, err) : code;
+    code = code == STN_OK && !result.kept_config ? write_config(joining, &result, &url, &way, err) : code;
     stn_file_close(lock);
 out:
     stn_entropy_wipe(&url, sizeof url);

@@ -17,6 +17,7 @@ struct stn_joining {
     const char *url;    /* sterna://... */
     const char *dir;    /* the agent's folder; NULL: the default one */
     const char *config; /* agent.conf; NULL: in dir, or the default one */
+    const char *tls_ca; /* PEM file of the authorities to believe, where the URL is over TLS; NULL: the system's */
     uint32_t timeout_ms;
     bool (*stopping)(void); /* NULL: never */
 };
@@ -27,7 +28,7 @@ struct stn_joining_result {
     bool kept_config; /* there was an agent.conf already: it was not touched */
 };
 
-/* STN_INVALID: the URL; STN_DENIED: the token is spent, unknown or another device's, or a key is wrong; STN_IO: nobody
+/* STN_INVALID: the URL, or a tls_ca that is not for it; STN_DENIED: the token is spent, unknown or another device's, or a key is wrong; STN_IO: nobody
  * answers there; STN_EXISTS: the folder belongs to another fleet. */
 enum stn_code stn_joining_run(const struct stn_joining *joining, struct stn_joining_result *ret, struct stn_err *err) STN_CHECKED;
 

@@ -292,7 +292,7 @@ static const char settings_text[] =
     "# allow_metered = no\n"
     "# hours = 22-6\n";
 
-enum stn_code stn_owner_write(struct stn_buf *buf, const char *url, const uint8_t key[static 32],
+enum stn_code stn_owner_write(struct stn_buf *buf, const char *url, const char *tls_ca, const uint8_t key[static 32],
                               const uint8_t directory[static 32], const char *dir, struct stn_err *err)
 {
     char key_text[65], directory_text[65];
@@ -308,11 +308,11 @@ enum stn_code stn_owner_write(struct stn_buf *buf, const char *url, const uint8_
                          "key = %s\n"
                          "directory = %s\n"
                          "# PEM file of the authorities to believe, where url begins with tls+tcp:// or wss://\n"
-                         "# tls_ca = PATH\n"
+                         "%stls_ca = %s\n"
                          "\n"
                          "[agent]\n"
                          "# where the agent keeps its identity, models and adapters\n",
-                         url, key_text, directory_text);
+                         url, key_text, directory_text, tls_ca[0] == '\0' ? "# " : "", tls_ca[0] == '\0' ? "PATH" : tls_ca);
     (void)(dir == NULL ? stn_buf_add_str(buf, "# dir = PATH\n") : stn_buf_printf(buf, "dir = %s\n", dir));
     (void)stn_buf_add_str(buf, settings_text);
     return buf->failed ? stn_err_set(err, STN_MEMORY, "no memory for agent.conf") : STN_OK;

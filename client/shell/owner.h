@@ -71,9 +71,9 @@ enum stn_code stn_owner_count(const char *path, uint64_t *ret, struct stn_err *e
 enum stn_code stn_owner_default_config(char ret[static STN_FILE_PATH_MAX], struct stn_err *err) STN_CHECKED;
 enum stn_code stn_owner_default_folder(char ret[static STN_FILE_PATH_MAX], struct stn_err *err) STN_CHECKED;
 
-/* Appends an agent.conf with a comment on each setting, for a device that has just joined. dir may be NULL: the default
- * folder. */
-enum stn_code stn_owner_write(struct stn_buf *buf, const char *url, const uint8_t key[static 32],
+/* Appends an agent.conf with a comment on each setting, for a device that has just joined. tls_ca "": none. dir may be
+ * NULL: the default folder. */
+enum stn_code stn_owner_write(struct stn_buf *buf, const char *url, const char *tls_ca, const uint8_t key[static 32],
                               const uint8_t directory[static 32], const char *dir, struct stn_err *err) STN_CHECKED;
 
 #endif

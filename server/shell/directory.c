@@ -2,7 +2,6 @@
 
 #include <jansson.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,11 +62,10 @@ static enum stn_code open_all(struct stn_directory *directory, const char *folde
 static enum stn_code make_url(struct stn_directory *directory, const struct stn_settings_directory *settings,
                               struct stn_err *err)
 {
-    char text[STN_URL_TEXT], key[2 * STN_IDENT_PUBLIC + 1];
-    stn_hex_put(key, directory->key.pub, STN_IDENT_PUBLIC);
-    int n = snprintf(text, sizeof text, "sterna://%s/?key=%s&dir=%s", settings->address, settings->coordinator, key);
-    return n > 0 && (size_t)n < sizeof text ? stn_url_get(&directory->url, text, err)
-                                            : stn_err_set(err, STN_LIMIT, "an address of %zu bytes", strlen(settings->address));
+    memcpy(directory->url.directory, directory->key.pub, sizeof directory->url.directory);
+    return stn_hex_get(directory->url.key, sizeof directory->url.key, settings->coordinator)
+               ? stn_url_get_place(&directory->url, settings->address, err)
+               : stn_err_set(err, STN_INVALID, "the coordinator's key is no key");
 }
 
 enum stn_code stn_directory_open(struct stn_directory **ret, const struct stn_settings_directory *settings,

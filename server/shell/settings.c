@@ -98,15 +98,27 @@ static enum stn_code check_listen(const char *listen, struct stn_err *err)
 
 static enum stn_code check_address(const char *address, struct stn_err *err)
 {
-    static const char digits[] = "0000000000000000000000000000000000000000000000000000000000000000";
-    char text[STN_URL_TEXT];
     struct stn_url url;
-    int n = snprintf(text, sizeof text, "sterna://%s/?key=%s&dir=%s", address, digits, digits);
-    if (n < 0 || (size_t)n >= sizeof text || strlen(address) >= sizeof((struct stn_settings_directory *)0)->address ||
-        stn_url_get(&url, text, NULL) != STN_OK) {
-        return stn_err_set(err, STN_INVALID, "address is \"%.100s\", expected HOST:PORT as devices reach it", address);
+    if (strlen(address) >= sizeof((struct stn_settings_directory *)0)->address ||
+        stn_url_get_place(&url, address, NULL) != STN_OK) {
+        return stn_err_set(err, STN_INVALID, "address is \"%.100s\", expected HOST:PORT as devices reach it, or so with "
+                           "tls+tcp://, ws:// or wss://", address);
     }
     return STN_OK;
+}
+
+/* What was not said of the way is as where the coordinator listens. */
+static void put_address(const struct stn_settings_new *settings, char ret[static STN_SETTINGS_URL])
+{
+    static const char *const ways[] = {"tls+tcp://", "ws://", "wss://"};
+    const char *way = "", *path = NULL;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && strstr(settings->address, "://") == NULL; i++) {
+        if (strncmp(settings->listen, ways[i], strlen(ways[i])) == 0) {
+            way = ways[i];
+            path = strchr(settings->listen + strlen(way), '/');
+        }
+    }
+    (void)snprintf(ret, STN_SETTINGS_URL, "%s%s%s", way, settings->address, path == NULL ? "" : path);
 }
 
 /* A name, or the number itself. */
@@ -126,8 +138,10 @@ static enum stn_code group_of(const char *name, int64_t *ret, struct stn_err *er
 enum stn_code stn_settings_check(const struct stn_settings_new *settings, struct stn_err *err)
 {
     int64_t group = 0;
+    char address[STN_SETTINGS_URL];
     enum stn_code code = check_listen(settings->listen, err);
-    code = code == STN_OK ? check_address(settings->address, err) : code;
+    put_address(settings, address);
+    code = code == STN_OK ? check_address(address, err) : code;
     if (code == STN_OK && settings->group != NULL) {
         code = settings->directory == NULL
                    ? stn_err_set(err, STN_INVALID, "a group is for a directory in a folder of its own, outside of the coordinator's")
@@ -150,7 +164,11 @@ enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, stru
         code = resolve(settings.folder, settings.tls_cert_key, sizeof settings.tls_cert_key, err);
     }
     if (code == STN_OK) {
+        bool is_tls = strncmp(settings.listen, "tls+tcp://", 10) == 0 || strncmp(settings.listen, "wss://", 6) == 0;
         code = check_listen(settings.listen, err);
+        if (code == STN_OK && is_tls && settings.tls_cert_key[0] == '\0') {
+            code = stn_err_set(err, STN_INVALID, "listen is \"%.80s\", which needs tls_cert_key", settings.listen);
+        }
         code = code == STN_OK ? code : stn_err_prefix(err, "%s, [server]", path);
     }
     if (code == STN_OK) {
@@ -196,7 +214,7 @@ static const char server_conf[] =
     "# Paths are relative to this file's folder.\n"
     "\n"
     "[server]\n"
-    "# where devices connect: tcp://, tls+tcp://, ws://, wss://, ipc://\n"
+    "# where devices connect: tcp://, tls+tcp://, ws://, wss:// (or ipc://, where something else takes them there)\n"
     "listen = %s\n"
     "# the socket of `sternad directory`, which signs enrolments\n"
     "directory = directory/directory.sock\n"
@@ -233,7 +251,8 @@ static const char directory_conf[] =
     "invites = invite.sock\n"
     "# days for which an invite is good\n"
     "token_days = 14\n"
-    "# what join URLs say: HOST:PORT as devices reach the coordinator, and its key\n"
+    "# what join URLs say: HOST:PORT as devices reach the coordinator, over TCP or with tls+tcp://, ws:// or wss://, and\n"
+    "# its key\n"
     "address = %s\n"
     "coordinator = %s\n";
 
@@ -314,12 +333,13 @@ static enum stn_code make_state(const char *folder, struct stn_err *err)
 static enum stn_code make_configs(const struct stn_settings_new *settings, const uint8_t key[static 32], struct stn_err *err)
 {
     struct stn_buf server = {0}, directory = {0};
-    char hex[65];
+    char hex[65], address[STN_SETTINGS_URL];
     stn_hex_put(hex, key, 32);
+    put_address(settings, address);
     (void)stn_buf_printf(&server, server_conf, settings->listen);
     (void)stn_buf_add_u8(&server, 0);
     (void)stn_buf_printf(&directory, directory_conf, settings->group == NULL ? "# " : "",
-                         settings->group == NULL ? "sterna" : settings->group, settings->address, hex);
+                         settings->group == NULL ? "sterna" : settings->group, address, hex);
     (void)stn_buf_add_u8(&directory, 0);
     enum stn_code code = server.failed || directory.failed
                              ? stn_err_set(err, STN_MEMORY, "no memory for a config")

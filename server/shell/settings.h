@@ -39,7 +39,7 @@ struct stn_settings_directory {
     char group_name[64];
     int64_t group;                   /* whose members may open socket; STN_LOCAL_OWNER: its owner alone */
     uint64_t token_days;             /* how long an invite is good for */
-    char address[256];               /* HOST:PORT of join URLs */
+    char address[256];               /* of join URLs: as stn_url_get_place takes it */
     char coordinator[65];            /* whose key they have: hexadecimal */
 };
 
@@ -52,7 +52,7 @@ enum stn_code stn_settings_read_directory(struct stn_settings_directory *ret, co
 struct stn_settings_new {
     const char *folder;
     const char *listen;
-    const char *address;
+    const char *address;   /* HOST:PORT, over what listen says, or with tcp://, tls+tcp://, ws:// or wss:// */
     const char *directory; /* the directory's folder; NULL: FOLDER/directory, else that is a link to it */
     const char *group;     /* that the coordinator's user is in, when the directory is another user's; else NULL */
 };

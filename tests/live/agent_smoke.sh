@@ -147,4 +147,52 @@ check "... and waits for it" status_has '"connected": false'
 check "SIGTERM ends it well, alone" ends_well "$pid"
 check "SIGTERM ends the directory well" ends_well "$directory"
 pids=
+
+# -- other ways than TCP --
+comes_over() { # what to listen on; a file for the coordinator, and options of join
+    way=$1 pem=$2
+    shift 2
+    rm -rf "$dir/way" "$dir/b"
+    check "a coordinator at $way" ok "$sternad" init "$dir/way" --listen "$way" --address "127.0.0.1:$port"
+    if [ -n "$pem" ]; then
+        check "... wants a certificate" fails 1 "needs tls_cert_key" "$sternad" check --config "$dir/way/sternad.conf"
+        sed -i "s|^# tls_cert_key = .*|tls_cert_key = $pem|" "$dir/way/sternad.conf"
+    fi
+    "$sternad" directory --config "$dir/way/directory/directory.conf" 2>"$dir/dir.log" &
+    daemons=$!
+    "$sternad" run --config "$dir/way/sternad.conf" 2>"$dir/log" &
+    daemons="$daemons $!"
+    pids=$daemons
+    check "... answers" until_true 30 test -S "$dir/way/operator.sock"
+    check "... and its directory" until_true 30 test -S "$dir/way/directory/invite.sock"
+    check "... invites" ok "$sterna" invite --dir "$dir/way"
+    check "... over ${way%%:*}" grep -q "&via=${way%%:*}&" "$dir/out"
+    if [ -n "$pem" ]; then
+        check "... nobody who does not believe it" fails 1 "does --tls-ca vouch" "$sterna" join "$(cat "$dir/out")" --dir "$dir/b" \
+            --tls-ca "$dir/other.crt" --timeout 1
+        check "... invites again" ok "$sterna" invite --dir "$dir/way"
+    fi
+    check "... a device, which joins" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/b" "$@"
+    sed -i "s|^# data.TASK = PATH|data.long = $dir/data/home-00.jsonl|" "$dir/b/agent.conf"
+    "$agent" run --dir "$dir/b" 2>"$dir/b/log" &
+    pid=$!
+    pids="$daemons $pid"
+    check "... and comes" until_true 30 grep -q "event=connected server=$way" "$dir/b/log"
+    for p in $pid $daemons; do
+        check "... until it is told to go" ends_well "$p"
+    done
+    pids=
+}
+
+comes_over "ws://127.0.0.1:$port/fleet" ""
+if command -v openssl >/dev/null; then
+    for name in fleet other; do
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout "$dir/$name.key" -out "$dir/$name.crt" 2>/dev/null
+    done
+    cat "$dir/fleet.crt" "$dir/fleet.key" >"$dir/fleet.pem"
+    comes_over "tls+tcp://127.0.0.1:$port" "$dir/fleet.pem" --tls-ca "$dir/fleet.crt"
+    comes_over "wss://127.0.0.1:$port/fleet" "$dir/fleet.pem" --tls-ca "$dir/fleet.crt"
+else
+    echo "skipped: TLS (no openssl command to make certificates with)"
+fi
 passed

@@ -133,7 +133,7 @@ START_TEST(the_owner_sees_it_and_what_does_not_hold)
     char out[8192], conf[STN_FILE_PATH_MAX];
     struct stn_buf text = {0};
     struct stn_secagg_client_evidence rosters = make(true), survivors = make(false);
-    ck_assert_int_eq(stn_owner_write(&text, "tcp://127.0.0.1:1", coordinator.pub, coordinator.pub, folder, &err), STN_OK);
+    ck_assert_int_eq(stn_owner_write(&text, "tcp://127.0.0.1:1", "", coordinator.pub, coordinator.pub, folder, &err), STN_OK);
     stn_place_path(&place, "agent.conf", conf);
     ck_assert_int_eq(stn_file_replace(conf, text.data, text.size, 0600, &err), STN_OK);
     stn_buf_fini(&text);

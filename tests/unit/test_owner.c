@@ -95,10 +95,11 @@ START_TEST(what_join_writes_is_what_run_reads)
 {
     struct stn_buf text = {0};
     uint8_t key[32] = {1}, directory[32] = {2};
-    ck_assert_int_eq(stn_owner_write(&text, "tcp://fleet:7740", key, directory, "/some/where", &err), STN_OK);
+    ck_assert_int_eq(stn_owner_write(&text, "tls+tcp://fleet:7740", "/some/ca.pem", key, directory, "/some/where", &err), STN_OK);
     (void)stn_buf_add_u8(&text, 0);
     ck_assert_int_eq(read_conf((const char *)text.data), STN_OK);
-    ck_assert_str_eq(owner.url, "tcp://fleet:7740");
+    ck_assert_str_eq(owner.url, "tls+tcp://fleet:7740");
+    ck_assert_str_eq(owner.tls_ca, "/some/ca.pem");
     ck_assert_mem_eq(owner.key, key, 32);
     ck_assert_mem_eq(owner.directory, directory, 32);
     ck_assert_str_eq(owner.folder, "/some/where");
@@ -115,7 +116,7 @@ START_TEST(what_join_writes_names_every_setting)
         "idle_s", "hours"};
     struct stn_buf text = {0};
     uint8_t key[32] = {1};
-    ck_assert_int_eq(stn_owner_write(&text, "tcp://fleet:7740", key, key, NULL, &err), STN_OK);
+    ck_assert_int_eq(stn_owner_write(&text, "tcp://fleet:7740", "", key, key, NULL, &err), STN_OK);
     (void)stn_buf_add_u8(&text, 0);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         char said[64], commented[64];

@@ -15,6 +15,9 @@ START_TEST(a_url_comes_back_as_it_went)
         "sterna://home.example:7740/?key=" KEY "&dir=" DIR "&token=" TOKEN,
         "sterna://192.168.1.2:1/?key=" KEY "&dir=" DIR,
         "sterna://[2001:db8::1]:65535/?key=" KEY "&dir=" DIR "&token=" TOKEN,
+        "sterna://a:1/?key=" KEY "&dir=" DIR "&via=tls+tcp&token=" TOKEN,
+        "sterna://a:1/?key=" KEY "&dir=" DIR "&via=ws",
+        "sterna://a:1/?key=" KEY "&dir=" DIR "&via=wss&path=/sterna/x&token=" TOKEN,
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct stn_url url;
@@ -65,6 +68,11 @@ START_TEST(a_wrong_url_is_refused_and_says_what_is_wrong)
         {"sterna://a:1/?key=" KEY "&dir=" DIR "&token=0" TOKEN, "needs token="},
         {"sterna://a:1/?key=" KEY "&dir=" DIR "&key=" KEY, "once"},
         {"sterna://a:1/?key=" KEY "&dir=g" DIR, "needs dir="},
+        {"sterna://a:1/?key=" KEY "&dir=" DIR "&via=ipc", "via="},
+        {"sterna://a:1/?key=" KEY "&dir=" DIR "&via=ws&via=wss", "once"},
+        {"sterna://a:1/?key=" KEY "&dir=" DIR "&via=ws&path=x", "begins with a /"},
+        {"sterna://a:1/?key=" KEY "&dir=" DIR "&via=ws&path=/a?b", "begins with a /"},
+        {"sterna://a:1/?key=" KEY "&dir=" DIR "&path=/x", "is for via=ws"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct stn_url url = {.port = 9};
@@ -95,6 +103,34 @@ START_TEST(a_host_has_a_most)
 }
 END_TEST
 
+START_TEST(a_place_has_a_way_and_is_a_link)
+{
+    static const struct {
+        const char *place, *link;
+        bool is_tls;
+    } rows[] = {{"home.example:7740", "tcp://home.example:7740", false},
+                {"tcp://[::1]:1", "tcp://[::1]:1", false},
+                {"tls+tcp://a:7740", "tls+tcp://a:7740", true},
+                {"ws://a:80", "ws://a:80", false},
+                {"wss://a:443/sterna", "wss://a:443/sterna", true}};
+    static const char *const wrong[] = {"",          "a",        "a:0",          "ipc:///tmp/a", "http://a:1",
+                                        "a:1/",      "a:1/path", "tls+tcp://a:1/x", "ws://a:80x",   "tcp://a:1?",
+                                        "ws://a:1/ "};
+    struct stn_url url = {.key = {7}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char link[STN_URL_LINK];
+        ck_assert_int_eq(stn_url_get_place(&url, rows[i].place, NULL), STN_OK);
+        stn_url_put_link(&url, link);
+        ck_assert_str_eq(link, rows[i].link);
+        ck_assert_int_eq(stn_url_is_tls(&url), rows[i].is_tls);
+        ck_assert_uint_eq(url.key[0], 7);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_assert_msg(stn_url_get_place(&url, wrong[i], NULL) == STN_INVALID, "%s", wrong[i]);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("url");
@@ -103,6 +139,7 @@ Suite *suite(void)
     tcase_add_test(t, the_parts_are_found_in_any_order);
     tcase_add_test(t, a_wrong_url_is_refused_and_says_what_is_wrong);
     tcase_add_test(t, a_host_has_a_most);
+    tcase_add_test(t, a_place_has_a_way_and_is_a_link);
     suite_add_tcase(s, t);
     return s;
 }
