@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 
+/* A port that is free, as tests/lib/port.py finds one: below those that the system gives to clients. */
+unsigned stn_raw_free_port(void);
+
 /* The caller closes it. A connection that cannot be had ends the test. */
 int stn_raw_connect(unsigned port);
 

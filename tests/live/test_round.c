@@ -1,3 +1,4 @@
+#include "tests/lib/raw.h"
 #include "tests/lib/run.h"
 
 #include <jansson.h>
@@ -132,7 +133,7 @@ static void make_folder(void)
     int status;
     (void)snprintf(folder, sizeof folder, "/tmp/sterna-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
-    (void)snprintf(url, sizeof url, "tcp://127.0.0.1:%d", 20000 + (int)getpid() % 20000);
+    (void)snprintf(url, sizeof url, "tcp://127.0.0.1:%u", stn_raw_free_port());
     (void)snprintf(listen, sizeof listen, "%s", url);
     ok(stn_file_join(program, STN_RUN_BUILD, "server/sternad", &err));
     char a[] = "init", b[] = "--listen", c[] = "--address", d[] = "--json";
