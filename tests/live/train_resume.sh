@@ -11,36 +11,50 @@ while [ $i -lt 48 ]; do
     i=$((i + 1))
 done >"$dir/data.jsonl"
 
-train() { # an adapter's name, then more options
+command_of() { # an adapter's name, then more options: the whole command, put in its place
     out=$1
     shift
-    "$sterna" train -m "$top/deploy/models/home-base.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 --backend cpu \
+    exec "$sterna" train -m "$top/deploy/models/home-base.gguf" -d "$dir/data.jsonl" -o "$dir/$out" --seed 3 --threads 1 --backend cpu \
         --lr 1e-3 --epochs 20 --batch-tokens 128 --dropout 0.1 --validation-share 0.1 --validation-steps 7 --patience 1000 \
         --metrics "$dir/$out.metrics" "$@" >"$dir/log" 2>&1
 }
 
-wait_for() { # a file, or the end of the run
+train() {
+    (command_of "$@")
+}
+
+start() {
+    command_of "$@" &
+    pid=$! pids=$!
+}
+
+# The process goes on for a moment at a time until the command is true, and stands still then: what is done to it next finds
+# it there, however fast or loaded the machine is.
+stands_when() {
     n=0
-    while [ ! -e "$1" ] && kill -0 "$pid" 2>/dev/null && [ $n -lt 600 ]; do
-        sleep 0.05
+    kill -STOP "$pid"
+    while ! "$@" && [ $n -lt 3000 ]; do
+        kill -CONT "$pid" 2>/dev/null || return 1
+        sleep 0.01
+        kill -STOP "$pid" 2>/dev/null || return 1
         n=$((n + 1))
     done
+    [ $n -lt 3000 ]
+}
+
+has_steps() { # of them, at least, and a checkpoint
+    [ -e "$dir/kept/checkpoint" ] && [ "$(wc -l <"$dir/killed.gguf.metrics")" -ge "$1" ]
 }
 
 check "a whole run ends well" train whole.gguf
 
 # killed again and again, each time a little later
-for delay in 0 0.1 0.3; do
+for steps in 1 20 60; do
     if [ -e "$dir/kept/checkpoint" ]; then resume="--resume $dir/kept"; else resume=; fi
     # shellcheck disable=SC2086
-    train killed.gguf --checkpoint "$dir/kept" --checkpoint-steps 1 $resume &
-    pid=$! pids=$!
-    wait_for "$dir/kept/checkpoint"
-    sleep $delay
-    # the shell that waits for sterna is $pid; sterna is its child
-    child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null || true)
-    [ -z "$child" ] || kill -9 $child 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
+    start killed.gguf --checkpoint "$dir/kept" --checkpoint-steps 1 $resume
+    check "a run comes to step $steps" stands_when has_steps $steps
+    killed "$pid"
     pids=
 done
 check "a killed run has left a checkpoint" test -e "$dir/kept/checkpoint"
@@ -51,11 +65,10 @@ for name in whole killed; do sed 's/, "wall_s.*//' "$dir/$name.gguf.metrics" >"$
 check "with every step in its metrics once" cmp "$dir/whole.steps" "$dir/killed.steps"
 
 # stopped by a signal: a clean end that keeps what was done
-train stopped.gguf --checkpoint "$dir/stop" --checkpoint-steps 1 &
-pid=$! pids=$!
-wait_for "$dir/stop/checkpoint"
-child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null || true)
-[ -z "$child" ] || kill -INT $child 2>/dev/null || true
+start stopped.gguf --checkpoint "$dir/stop" --checkpoint-steps 1
+check "a run writes a checkpoint" stands_when [ -e "$dir/stop/checkpoint" ]
+kill -INT "$pid"
+kill -CONT "$pid"
 code=0
 wait "$pid" || code=$?
 pids=
