@@ -13,7 +13,11 @@ at_end() {
 }
 
 wait_for_socket() {
-    until_true 10 [ -S "$1" ]
+    until_true 30 [ -S "$1" ]
+}
+
+answers() { # a coordinator: its socket may be an earlier one's that was killed
+    until_true 30 ok "$sterna" status --dir "$1"
 }
 
 fleet=$dir/fleet
@@ -42,7 +46,7 @@ directory=$!
 "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
 coordinator=$!
 pids="$directory $coordinator"
-check "the coordinator answers" wait_for_socket "$fleet/operator.sock"
+check "the coordinator answers" answers "$fleet"
 check "the directory answers" wait_for_socket "$fleet/directory/directory.sock"
 check "their sockets are their owner's alone" [ "$(stat -c %a "$fleet/operator.sock" "$fleet/directory/directory.sock" \
     "$fleet/directory/invite.sock" | tr '\n' ' ')" = "600 600 600 " ]
@@ -126,7 +130,7 @@ check "SIGTERM ends the coordinator" ends_well "$coordinator"
 "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
 coordinator=$!
 pids="$directory $coordinator"
-check "it is there again" wait_for_socket "$fleet/operator.sock"
+check "it is there again" answers "$fleet"
 kill -STOP "$directory"
 strangers=
 for i in $(seq 40); do
@@ -145,8 +149,7 @@ wait "$coordinator" 2>/dev/null || true
 "$sternad" run --config "$fleet/sternad.conf" 2>>"$dir/log" &
 coordinator=$!
 pids="$directory $coordinator"
-sleep 0.3
-check "after a crash the coordinator answers" wait_for_socket "$fleet/operator.sock"
+check "after a crash the coordinator answers" answers "$fleet"
 check "... the status" ok "$sterna" status --dir "$fleet"
 check "... and the task is as it was" says "home: paused, version 0 of 3"
 check "SIGTERM ends the directory well" ends_well "$directory"
@@ -164,7 +167,7 @@ directory=$!
 (ulimit -n 256; exec "$sternad" run --config "$fleet/sternad.conf") 2>"$dir/log" &
 coordinator=$!
 pids="$directory $coordinator"
-check "a coordinator with few descriptors answers" wait_for_socket "$fleet/operator.sock"
+check "a coordinator with few descriptors answers" answers "$fleet"
 check "... and the directory" wait_for_socket "$fleet/directory/invite.sock"
 check "... a line says that they are few" grep -q "event=few_files files=256 connections=1" "$dir/log"
 check "a device is invited" ok "$sterna" invite --dir "$fleet"
@@ -204,7 +207,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     coordinator=$!
     pids="$directory $coordinator"
     check "the directory answers as another user" wait_for_socket "$apart/directory.sock"
-    check "... and the coordinator" wait_for_socket "$fleet/operator.sock"
+    check "... and the coordinator" answers "$fleet"
     check "the coordinator's user gets no invite" fails 1 "invite.sock: Permission denied" \
         "$as" $coordinators "$dir/sterna" invite --socket "$apart/invite.sock"
     check "... not the way round either" fails 1 "invite.sock" "$as" $coordinators "$dir/sterna" invite --dir "$fleet"
@@ -233,7 +236,7 @@ if mount -t tmpfs -o size=4m tmpfs "$dir/small" 2>/dev/null; then
     "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
     coordinator=$!
     pids=$coordinator
-    check "its coordinator answers" wait_for_socket "$fleet/operator.sock"
+    check "its coordinator answers" answers "$fleet"
     dd if=/dev/zero of="$dir/small/fill" bs=1k count=3000 2>/dev/null
     check "a model that does not fit is refused" fails 1 "No space left" "$sterna" task create "$dir/home.ini" --dir "$fleet"
     rm "$dir/small/fill"
@@ -242,8 +245,7 @@ if mount -t tmpfs -o size=4m tmpfs "$dir/small" 2>/dev/null; then
     "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
     coordinator=$!
     pids=$coordinator
-    sleep 0.3
-    check "it starts again" wait_for_socket "$fleet/operator.sock"
+    check "it starts again" answers "$fleet"
     dd if=/dev/zero of="$dir/small/fill" bs=1k 2>/dev/null || true
     check "what cannot be written is not promised" fails 1 "" timeout 20 "$sterna" task pause home --dir "$fleet"
     code=0
@@ -255,8 +257,7 @@ if mount -t tmpfs -o size=4m tmpfs "$dir/small" 2>/dev/null; then
     "$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
     coordinator=$!
     pids=$coordinator
-    sleep 0.3
-    check "with room it runs again" wait_for_socket "$fleet/operator.sock"
+    check "with room it runs again" answers "$fleet"
     check "... and the task is as it was" sh -c '"$1" task list --dir "$2" | grep -q "home .*running"' - "$sterna" "$fleet"
     check "SIGTERM ends it well" ends_well "$coordinator"
     pids=
