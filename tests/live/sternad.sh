@@ -17,7 +17,7 @@ wait_for_socket() {
 }
 
 answers() { # a coordinator: its socket may be an earlier one's that was killed
-    until_true 30 ok "$sterna" status --dir "$1"
+    until_true 30 "$sterna" status --dir "$1" >"$dir/status"
 }
 
 fleet=$dir/fleet
