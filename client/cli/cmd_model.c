@@ -404,7 +404,10 @@ static const char *const type_words[] = {"tq2_0", "tq1_0", NULL};
 static const struct stn_option convert_options[] = {
     {"type", 0, STN_OPTION_WORD, offsetof(struct convert_options, type), "tq2_0|tq1_0", "the format of the weights (tq2_0)",
      .words = type_words},
-    STN_SESSION_READING(offsetof(struct convert_options, reading)),
+    {"ternarise", 0, STN_OPTION_FLAG, offsetof(struct convert_options, reading.ternarise), NULL,
+     "make float weights ternary by their mean magnitude; without, they must be so, or be meant so by config.json"},
+    {"i2s", 0, STN_OPTION_WORD, offsetof(struct convert_options, reading.i2_s), "x86|arm",
+     "for which kernels a GGUF's I2_S weights were packed: no file says so (x86)", .words = stn_session_packings},
     {"output", 'o', STN_OPTION_STR, offsetof(struct convert_options, out), "MODEL.gguf", "the file to write", .required = true},
     {0},
 };
