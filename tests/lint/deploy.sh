@@ -1,5 +1,5 @@
 #!/bin/sh
-# deploy/build.sh on a tree of one option. Argument: the source's top.
+# deploy/build.sh on a tree of one option, deploy/packages.sh on a machine of pretence. Argument: the source's top.
 . "$(dirname "$0")/../lib/live.sh"
 top=$1
 
@@ -26,4 +26,47 @@ check "the same ones again" build build -Dwerror=true
 same "change nothing" "$made" "$(stat -c %Y "$dir/tree/build/meson-private/coredata.dat" && stat -c %i "$dir/tree/build/meson-private/coredata.dat")"
 check "others stay" has bench false
 check "an option that is none is an error" ends 1 bash "$dir/tree/deploy/build.sh" build -Dno_such=1
+
+# a machine: what it has is in has, what it is told to install in told
+mkdir "$dir/bin"
+for program in bash grep paste env; do ln -s "$(command -v $program)" "$dir/bin/$program"; done
+pretend() { # a program, its lines
+    program=$dir/bin/$1
+    shift
+    printf '%s\n' '#!/bin/sh' "$@" >"$program"
+    chmod +x "$program"
+}
+pretend dpkg 'echo amd64'
+pretend dpkg-query 'for p in "$@"; do :; done' "grep -qx -e \"\$p\" '$dir/has' && echo installed amd64"
+pretend apt-get '[ "$1" != update ] || exit 0' 'bad=0' 'for p in "$@"; do case $p in' "-*|install) ;; *) if grep -qx -e \"\$p\" '$dir/unknown'; then bad=1; fi ;;" \
+    'esac; done' '[ $bad = 0 ] || exit 100' 'for p in "$@"; do case $p in' "-*|install) ;; *) echo \"\$p\" >>'$dir/told' ;;" 'esac; done'
+packages() { # a user's number
+    pretend id "echo $1"
+    : >"$dir/told"
+    ok env PATH="$dir/bin" bash "$top/deploy/packages.sh"
+}
+: >"$dir/has"
+: >"$dir/unknown"
+check "root has all of it installed" packages 0
+check "... what is needed" grep -qx libuv1-dev "$dir/told"
+check "... and what is wanted" grep -qx glslc "$dir/told"
+cp "$dir/told" "$dir/all"
+pretend id "echo 7"
+check "who may not install is told what to run" fails 1 "only root installs them: apt-get install gcc .*glslc" env PATH="$dir/bin" bash "$top/deploy/packages.sh"
+grep -vx -e glslc -e python3-numpy "$dir/all" >"$dir/has"
+check "what is only wanted is done without" packages 7
+check "... which is said in a line" grep -q "^warning: not installed, done without: glslc python3-numpy (as root: apt-get install glslc python3-numpy)$" "$dir/err"
+check "... and one line it is" [ "$(wc -l <"$dir/err")" = 1 ]
+check "root has the rest installed" packages 0
+same "... and that alone" "glslc python3-numpy" "$(tr '\n' ' ' <"$dir/told" | sed 's/ $//')"
+: >"$dir/has"
+echo glslc >"$dir/unknown"
+check "a system without one that is wanted gets what is needed" packages 0
+check "... all of it" grep -qx libsubunit-dev "$dir/told"
+check "... and hears of the rest" grep -q "^warning: cannot be installed, done without: .*glslc" "$dir/err"
+echo gcc >"$dir/unknown"
+check "without one that is needed it fails" ends 100 env PATH="$dir/bin" bash "$top/deploy/packages.sh"
+cp "$dir/all" "$dir/has"
+check "where all is there nothing is done" packages 7
+check "... and nothing said" [ ! -s "$dir/err" ]
 passed
