@@ -156,12 +156,22 @@ START_TEST(a_task_that_is_not_secure_wants_the_owners_leave)
     fetched(30, 'a', STN_OK);
     trained(100, 1, STN_OK);
     agent_config.allows_plain = false; /* since then the owner has changed its mind */
+    stn_buf_clear(&text);
     restart(110);
+    ck_assert_uint_eq(stn_agent_record(agent)->phase, STN_AGENT_IDLE);
+    ck_assert(!was_said("join") && was_said("discard 1"));
+}
+END_TEST
+
+START_TEST(a_round_that_is_not_secure_is_none_for_a_secure_lease)
+{
+    until_config();
     struct stn_msg plain = secure_config();
     plain.round_config.secure = false;
     stn_buf_clear(&text);
     hears_signed(120, plain, 1);
-    ck_assert(!was_said("advertise") && was_said("discard 1"));
+    ck_assert(!was_said("advertise") && !was_said("encode"));
+    ck_assert_uint_lt(stn_agent_record(agent)->phase, STN_AGENT_JOINED);
 }
 END_TEST
 
@@ -204,6 +214,7 @@ Suite *suite(void)
     tcase_add_test(t, a_roster_that_lies_is_answered_with_nothing_but_a_leave);
     tcase_add_test(t, no_part_in_a_round_that_asks_for_less_than_the_owner);
     tcase_add_test(t, a_task_that_is_not_secure_wants_the_owners_leave);
+    tcase_add_test(t, a_round_that_is_not_secure_is_none_for_a_secure_lease);
     tcase_add_test(t, a_cohort_is_left_before_the_roster_and_seen_through_after_it);
     tcase_add_loop_test(t, a_consent_that_is_withdrawn_ends_the_round_at_once, STN_STAGE_ADVERTISE,
                         STN_STAGE_DONE);
