@@ -9,8 +9,8 @@
 #include "proto/frame.h"
 #include "update/pack.h"
 #include "update/round.h"
+#include "update/unmask.h"
 
-#define STRIDE (4 * (size_t)STN_MASK_TILE) /* elements that a thread masks at a time */
 
 const char *const stn_bench_device_parts[STN_BENCH_DEVICE_PARTS] = {
     [STN_BENCH_DEVICE_KEYS] = "keys_s",     [STN_BENCH_DEVICE_SHARE] = "share_s", [STN_BENCH_DEVICE_OPEN] = "open_s",
@@ -120,7 +120,7 @@ struct job {
 static void mask(void *user, unsigned member, size_t first, size_t n)
 {
     const struct job *job = user;
-    size_t from = first * STRIDE, to = (first + n) * STRIDE;
+    size_t from = first * STN_UNMASK_STRIDE, to = (first + n) * STN_UNMASK_STRIDE;
     (void)member;
     to = to < job->length ? to : job->length;
     stn_mask_apply(job->device->vector + from, to - from, from / STN_MASK_SUPERBLOCK, job->masks, job->n_masks);
@@ -150,7 +150,7 @@ static enum stn_code put(struct stn_bench_device *device, const struct stn_secag
     if (code != STN_OK) {
         return code;
     }
-    stn_team_run(device->team, mask, &job, (job.length + STRIDE - 1) / STRIDE);
+    stn_team_run(device->team, mask, &job, (job.length + STN_UNMASK_STRIDE - 1) / STN_UNMASK_STRIDE);
     lap(device, STN_BENCH_DEVICE_MASK, &from_s);
     stn_pack_put(device->packed, device->vector, job.length, encoding->bits);
     *ret = stn_digest_blob(device->packed, stn_round_upload_size(encoding));

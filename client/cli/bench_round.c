@@ -4,8 +4,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/command.h"
 #include "base/mem.h"
@@ -15,7 +13,6 @@
 #include "update/round.h"
 #include "update/unmask.h"
 
-#define STRIDE (4 * (size_t)STN_MASK_TILE) /* elements that a thread takes at a time */
 #define RATE_MASKS 64
 #define RATE_LEAST_S 0.25
 
@@ -24,20 +21,12 @@
 /* The highest so far is forgotten, where the system allows it; returns what is there now. */
 static uint64_t begin_rss(void)
 {
-    unsigned long long size, resident = 0;
     FILE *file = fopen("/proc/self/clear_refs", "w");
     if (file != NULL) {
         (void)fputs("5", file);
         (void)fclose(file);
     }
-    file = fopen("/proc/self/statm", "r");
-    if (file != NULL) {
-        if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
-            resident = 0;
-        }
-        (void)fclose(file);
-    }
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    return stn_session_rss();
 }
 
 static size_t length_of(const struct stn_bench_round *round)
@@ -103,14 +92,14 @@ struct job {
 
 static size_t end_of(const struct job *job, size_t unit)
 {
-    size_t end = unit * STRIDE, length = length_of(job->round);
+    size_t end = unit * STN_UNMASK_STRIDE, length = length_of(job->round);
     return end < length ? end : length;
 }
 
 static void run(struct stn_bench_round *round, stn_team_work *work, struct job *job)
 {
     job->round = round;
-    stn_team_run(round->team, work, job, (length_of(round) + STRIDE - 1) / STRIDE);
+    stn_team_run(round->team, work, job, (length_of(round) + STN_UNMASK_STRIDE - 1) / STN_UNMASK_STRIDE);
 }
 
 /* As the coordinator's workers do it. */
@@ -133,7 +122,7 @@ static void add(void *user, unsigned member, size_t first, size_t n)
 {
     const struct job *job = user;
     unsigned bits = job->round->fleet.encoding.bits;
-    size_t from = first * STRIDE;
+    size_t from = first * STN_UNMASK_STRIDE;
     (void)member;
     stn_pack_add(job->round->sum + from, job->round->upload + from * bits / 8, end_of(job, first + n) - from, bits);
 }
@@ -145,7 +134,7 @@ static void make(void *user, unsigned member, size_t first, size_t n)
     unsigned bits = job->round->fleet.encoding.bits;
     uint32_t tile[STN_MASK_TILE];
     (void)member;
-    for (size_t at = first * STRIDE, end = end_of(job, first + n); at < end; at += STN_MASK_TILE) {
+    for (size_t at = first * STN_UNMASK_STRIDE, end = end_of(job, first + n); at < end; at += STN_MASK_TILE) {
         size_t n_tile = end - at < STN_MASK_TILE ? end - at : STN_MASK_TILE;
         memcpy(tile, job->vector + at, n_tile * sizeof *tile);
         stn_mask_apply(tile, n_tile, at / STN_MASK_SUPERBLOCK, job->masks, job->n_masks);
@@ -208,13 +197,6 @@ static void lap(double *part, double *from_s)
     *from_s = now_s;
 }
 
-static double cpu_s(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* One step and what it asks for; *again when it wants to hear that masks are off. */
 static enum stn_code step(struct stn_bench_round *round, const struct stn_secagg_server_event *event, bool *again,
                           struct stn_err *err)
@@ -257,11 +239,11 @@ static enum stn_code tell(struct stn_bench_round *round, struct stn_secagg_serve
     enum stn_code code = STN_OK;
     event.now_ms = round->now_ms;
     while (again && code == STN_OK) {
-        double from_s = cpu_s();
+        double from_s = stn_session_cpu_s();
         again = false;
         code = step(round, &event, &again, err);
         if (stn_secagg_server_view(round->server).stage == STN_STAGE_DONE) {
-            round->result.unmask_cpu_s += cpu_s() - from_s;
+            round->result.unmask_cpu_s += stn_session_cpu_s() - from_s;
         }
         event = (struct stn_secagg_server_event){.type = STN_SECAGG_SERVER_MASKED, .now_ms = round->now_ms};
         if (code == STN_OK && stn_command_stopping()) {

@@ -1,7 +1,5 @@
 #include "update/unmask.h"
 
-#define STRIDE (4 * (size_t)STN_MASK_TILE) /* elements that a thread takes at a time */
-
 void stn_unmask_init(struct stn_unmask *unmask, uint32_t *sum, size_t length, const struct stn_mask *masks,
                      size_t n_masks)
 {
@@ -15,9 +13,9 @@ void stn_unmask_init(struct stn_unmask *unmask, uint32_t *sum, size_t length, co
 void stn_unmask_help(struct stn_unmask *unmask)
 {
     size_t from;
-    while ((from = atomic_fetch_add_explicit(&unmask->next, STRIDE, memory_order_relaxed)) < unmask->length) {
+    while ((from = atomic_fetch_add_explicit(&unmask->next, STN_UNMASK_STRIDE, memory_order_relaxed)) < unmask->length) {
         size_t left = unmask->length - from;
-        stn_mask_apply(unmask->sum + from, left < STRIDE ? left : STRIDE, from / STN_MASK_SUPERBLOCK, unmask->masks,
+        stn_mask_apply(unmask->sum + from, left < STN_UNMASK_STRIDE ? left : STN_UNMASK_STRIDE, from / STN_MASK_SUPERBLOCK, unmask->masks,
                        unmask->n_masks);
     }
 }

@@ -9,6 +9,8 @@
 
 #include "crypto/mask.h"
 
+#define STN_UNMASK_STRIDE (4 * (size_t)STN_MASK_TILE) /* elements that a thread takes at a time */
+
 struct stn_unmask {
     uint32_t *sum; /* (length) */
     size_t length;
