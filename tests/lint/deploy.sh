@@ -1,5 +1,6 @@
 #!/bin/sh
-# deploy/build.sh on a tree of one option, deploy/packages.sh on a machine of pretence. Argument: the source's top.
+# deploy/build.sh on a tree of one option, deploy/packages.sh on a machine of pretence, and the units.
+#   deploy.sh TOP
 . "$(dirname "$0")/../lib/live.sh"
 top=$1
 
@@ -69,4 +70,18 @@ check "without one that is needed it fails" ends 100 env PATH="$dir/bin" bash "$
 cp "$dir/all" "$dir/has"
 check "where all is there nothing is done" packages 7
 check "... and nothing said" [ ! -s "$dir/err" ]
+
+# units, as systemd reads them: it has nothing to say
+if command -v systemd-analyze >/dev/null; then
+    mkdir -m 700 "$dir/units"
+    for unit in sternad sternad-directory sterna-agent; do
+        sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' "$top/deploy/systemd/$unit.service.in" >"$dir/units/$unit.service"
+        user=
+        [ $unit != sterna-agent ] || user=--user
+        check "$unit.service is read" ok env XDG_RUNTIME_DIR="$dir/units" systemd-analyze $user verify "$dir/units/$unit.service"
+        check "... without a word" [ ! -s "$dir/err" -a ! -s "$dir/out" ]
+    done
+else
+    echo "skipped: units (no systemd)"
+fi
 passed

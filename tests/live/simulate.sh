@@ -119,5 +119,8 @@ refused 1 'all.jsonl.*181' -d "$dir/all.jsonl"
 
 check "it is installed" ok meson install -C "$STERNA_BUILD" --no-rebuild --destdir "$dir/installed"
 check "and finds its model there" ok env -u STERNA_MODELS "$(find "$dir/installed" -path '*/bin/sterna')" simulate --clients 5 --rounds 1 --local-steps 1
+for unit in sternad sternad-directory sterna-agent; do
+    check "$unit.service starts what is installed" test -x "$dir/installed$(sed -n 's/^ExecStart=\([^ ]*\) .*/\1/p' "$(find "$dir/installed" -name $unit.service)")"
+done
 
 passed
