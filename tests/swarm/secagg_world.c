@@ -130,14 +130,48 @@ static enum stn_code tell(struct stn_secagg_server_event event)
     return answer;
 }
 
-/* What an honest device never lets happen, seen from outside: both shares of one neighbour, and a
- * seed in two vectors. */
-static void look_at_unmask(struct stn_world_device *device, const struct stn_msg_unmask *unmask)
+/* ---- what an honest device never lets happen, seen from outside ---- */
+
+/* 1: the key opens the holder's share of the owner's b, 2: of its mseed. */
+static uint8_t share_of(const struct stn_world_device *holder, uint32_t owner_index, const struct stn_world_device *owner,
+                        const uint8_t *key)
 {
+    const struct stn_secagg_client *client = holder->client;
+    const struct stn_share_place place = {owner_index, client->index,
+                                          stn_harary_slot(&client->graph, owner_index, client->index)};
+    const struct stn_sealed *sealed = &owner->dealt[place.slot];
+    struct stn_shamir_share share;
+    bool is_self = stn_share_open(&share, STN_SHARE_OF_SELF, key, &place, sealed) == STN_OK;
+    bool is_mask = stn_share_open(&share, STN_SHARE_OF_MASK, key, &place, sealed) == STN_OK;
+    ck_assert(is_self != is_mask);
+    return is_self ? 1 : 2;
+}
+
+static uint32_t n_shown(const struct stn_world_device *owner, uint8_t what)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < stn_world.n; i++) {
+        n += (owner->shown[i] & what) == what;
+    }
+    return n;
+}
+
+static void look_at_unmask(const struct stn_world_device *holder, const struct stn_msg_unmask *unmask)
+{
+    uint32_t t = holder->client->bound.t;
     for (uint32_t i = 0; i < unmask->n_slots; i++) {
-        uint32_t slot = unmask->slots[i];
-        device->shown[slot] |= device->client->neighbours[slot].survived ? 1 : 2;
-        stn_world.n_breaks += device->shown[slot] == 3;
+        const struct stn_secagg_client_neighbour *of = &holder->client->neighbours[unmask->slots[i]];
+        struct stn_world_device *owner = device_of((const struct stn_id *)of->advert.id);
+        uint8_t *shown = &owner->shown[holder - stn_world.devices];
+        uint8_t what = share_of(holder, of->index, owner, unmask->opened[i].key);
+        if ((*shown & what) == 0) {
+            bool was_rebuilt = n_shown(owner, 1) >= t && n_shown(owner, 2) >= t;
+            bool was_mixed = n_shown(owner, 1) > 0 && n_shown(owner, 2) > 0;
+            *shown |= what;
+            stn_world.n_breaks += *shown == 3;
+            stn_world.n_breaks += !was_rebuilt && n_shown(owner, 1) >= t && n_shown(owner, 2) >= t;
+            stn_world.n_mixed += !was_mixed && n_shown(owner, 1) > 0 && n_shown(owner, 2) > 0;
+        }
     }
 }
 
@@ -167,7 +201,9 @@ static void step(struct stn_world_device *device, struct stn_secagg_client_event
             ck_assert(!device->is_over);
             device->sent = effect->msg;
             device->n_sent[effect->msg.type]++;
-            if (effect->msg.type == STN_MSG_UNMASK) {
+            if (effect->msg.type == STN_MSG_SHARE) {
+                memcpy(device->dealt, effect->msg.share.sealed, effect->msg.share.n_sealed * sizeof *device->dealt);
+            } else if (effect->msg.type == STN_MSG_UNMASK) {
                 look_at_unmask(device, &effect->msg.unmask);
             }
             break;

@@ -1,6 +1,6 @@
 /* secagg_world: both sides of SA1 in one process, with vectors of a few numbers: the shell that the
  * cores do without. Everything a coordinator is told is looked at: what would let it open a device
- * is counted as a break of the promise. */
+ * is counted as a break of the promise. Which secret a share is of says the box that the shown key opens, not the device. */
 #ifndef STN_TESTS_SECAGG_WORLD_H
 #define STN_TESTS_SECAGG_WORLD_H
 
@@ -25,7 +25,8 @@ struct stn_world_device {
     enum stn_code over;
     struct stn_msg sent;              /* the last; points into the client */
     uint32_t n_sent[64];              /* by type */
-    uint8_t shown[STN_WORLD_DEVICES]; /* by slot: 1 a share of b, 2 of mseed, 3 both: a break */
+    struct stn_sealed dealt[STN_WORLD_DEVICES]; /* its shares, by slot, as it sealed them */
+    uint8_t shown[STN_WORLD_DEVICES]; /* of its secrets, by the number of the holder: 1 a share of b, 2 of mseed */
     struct stn_digest seeds[4];       /* of every self seed that went into a vector */
     uint32_t n_seeds;
     uint32_t tier; /* of its ranks */
@@ -50,7 +51,9 @@ struct stn_world {
     enum stn_code why_void;
     uint32_t n_clear, n_disputes, n_named;
     bool stops_under_masks; /* the coordinator hears of no mask that is off: until a crash */
-    uint32_t n_breaks; /* of what is promised to a device, as a coordinator would profit by them */
+    uint32_t n_breaks; /* of what is promised to a device, as a coordinator would profit by them: a holder shows both its
+                          shares of a member, t holders show either secret's, a self seed is in two vectors */
+    uint32_t n_mixed;  /* members of whom any two show shares of both: an honest coordinator brings nobody to it */
     struct stn_world_record { /* the coordinator's disk */
         uint32_t kind, index;
         uint8_t *data;

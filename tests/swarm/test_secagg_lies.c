@@ -310,18 +310,49 @@ START_TEST(planted_a_device_that_forgets_its_disk_uses_a_seed_twice)
 }
 END_TEST
 
-START_TEST(planted_a_device_that_forgets_what_it_said_shows_both_shares)
+/* It says again what it has said, and that device 7 is lost. */
+static void show_both(uint32_t number, const struct stn_msg *acks)
+{
+    struct stn_secagg_client *client = stn_world.devices[number].client;
+    struct stn_secagg_client_neighbour before[STN_FORGE_DEVICES - 1];
+    memcpy(before, client->neighbours, sizeof before);
+    stn_world_hear(number, acks);
+    memcpy(client->neighbours, before, sizeof before);
+    client->stage = STN_STAGE_ACK;
+    for (uint32_t slot = 0; slot < STN_FORGE_DEVICES - 1; slot++) {
+        if (memcmp(client->neighbours[slot].advert.id, &stn_world.devices[7].id, 32) == 0) {
+            client->neighbours[slot].survived = false;
+        }
+    }
+    stn_world_hear(number, acks);
+}
+
+START_TEST(planted_devices_that_forget_what_they_said_show_both_shares)
+{
+    uint32_t t = 5;
+    struct stn_msg msg = stn_forge_run_to(STN_STAGE_ACK);
+    ck_assert_uint_eq(victim->client->bound.t, t);
+    show_both(0, &msg);
+    ck_assert_uint_eq(stn_world.n_breaks, 1);
+    for (uint32_t i = 1; i < t; i++) {
+        ck_assert_int_eq(stn_secagg_server_answer(stn_world.server, &stn_world.devices[i].id, STN_STAGE_ACK, &msg), STN_OK);
+        show_both(i, &msg);
+    }
+    ck_assert_uint_eq(stn_world.n_breaks, t + 1); /* and both secrets are there */
+    ck_assert_uint_eq(stn_world.n_mixed, 1);
+    stn_world_end();
+}
+END_TEST
+
+START_TEST(planted_a_device_that_shows_another_key_than_it_says_is_seen_among_others)
 {
     struct stn_msg msg = stn_forge_run_to(STN_STAGE_ACK);
-    struct stn_secagg_client_neighbour before[7];
-    memcpy(before, victim->client->neighbours, sizeof before);
+    memcpy(victim->client->neighbours[3].keys[STN_SHARE_OF_SELF], victim->client->neighbours[3].keys[STN_SHARE_OF_MASK], 32);
     stn_world_hear(0, &msg);
-    ck_assert_uint_eq(stn_world.n_breaks, 0);
-    memcpy(victim->client->neighbours, before, sizeof before);
-    victim->client->stage = STN_STAGE_ACK;
-    victim->client->neighbours[3].survived = false;
-    stn_world_hear(0, &msg);
-    ck_assert_uint_eq(stn_world.n_breaks, 1);
+    ck_assert_uint_eq(stn_world.n_mixed, 0); /* nobody else has shown anything */
+    ck_assert_int_eq(stn_world_poll(victim->client->neighbours[3].index == stn_world.devices[1].client->index ? 2 : 1, STN_STAGE_ACK), STN_OK);
+    ck_assert_uint_eq(stn_world.n_mixed, 1);
+    ck_assert_uint_eq(stn_world.n_breaks, 0); /* one share is no secret */
     stn_world_end();
 }
 END_TEST
@@ -346,7 +377,8 @@ Suite *suite(void)
     tcase_add_loop_test(tc, a_device_gives_up_when_nothing_comes, STN_STAGE_ADVERTISE,
                         STN_STAGE_UNMASK);
     tcase_add_test(tc, planted_a_device_that_forgets_its_disk_uses_a_seed_twice);
-    tcase_add_test(tc, planted_a_device_that_forgets_what_it_said_shows_both_shares);
+    tcase_add_test(tc, planted_devices_that_forget_what_they_said_show_both_shares);
+    tcase_add_test(tc, planted_a_device_that_shows_another_key_than_it_says_is_seen_among_others);
     suite_add_tcase(s, tc);
     return s;
 }
