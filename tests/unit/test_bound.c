@@ -1,5 +1,7 @@
 #include "tests/lib/run.h"
 
+#include <math.h>
+
 #include "base/err.h"
 #include "secagg/bound.h"
 
@@ -59,7 +61,26 @@ START_TEST(the_defaults_give_the_known_graphs)
 }
 END_TEST
 
-START_TEST(no_two_disjoint_quorums_exist_for_any_size)
+static double log_choose(uint32_t n, uint32_t k)
+{
+    return lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0);
+}
+
+/* t1 = min{x : Pr[Hyp(n, A, k) > x] <= 2^-(sigma + 1) / n}, summed from the far end. */
+static uint32_t most_adverse(uint32_t n, uint32_t a, uint32_t k, double sigma)
+{
+    uint32_t x = a < k ? a : k;
+    for (double tail = 0; x > 0; x--) {
+        tail += exp(log_choose(a, x) + log_choose(n - a, k - x) - log_choose(n, k));
+        if (tail > exp2(-(sigma + 1)) / n) {
+            break;
+        }
+    }
+    return x;
+}
+
+/* The adversary's may stand in both: of the complete graph A, of another t1 of a member's neighbours. */
+START_TEST(no_two_quorums_share_but_adversaries_for_any_size)
 {
     struct stn_bound_params params = STN_BOUND_DEFAULTS;
     for (uint32_t n = 5; n < 700; n++) {
@@ -67,7 +88,9 @@ START_TEST(no_two_disjoint_quorums_exist_for_any_size)
         ck_assert_int_eq(stn_bound_for(n, &params, &bound, NULL), STN_OK);
         ck_assert_uint_lt(bound.k, n);
         ck_assert_uint_le(bound.t, bound.k);
-        ck_assert_uint_gt(2 * bound.t, bound.k);
+        uint32_t a = n / 10, t1 = n < STN_BOUND_COMPLETE ? a : most_adverse(n, a, bound.k, params.sigma);
+        ck_assert_uint_le(bound.most, t1);
+        ck_assert_uint_gt(2 * bound.t, bound.k + t1);
         if (n < STN_BOUND_COMPLETE) {
             ck_assert_uint_gt(2 * bound.t, n + n / 10 - 1); /* honest ones would be in two */
         }
@@ -103,7 +126,7 @@ Suite *suite(void)
     tcase_add_test(tc, the_known_graphs_against_an_honest_server_are_found);
     tcase_add_test(tc, the_known_graphs_against_a_lying_server_are_found);
     tcase_add_test(tc, the_defaults_give_the_known_graphs);
-    tcase_add_test(tc, no_two_disjoint_quorums_exist_for_any_size);
+    tcase_add_test(tc, no_two_quorums_share_but_adversaries_for_any_size);
     tcase_add_test(tc, parameters_that_make_no_sense_are_refused);
     suite_add_tcase(s, tc);
     return s;
