@@ -47,6 +47,33 @@ START_TEST(a_second_vector_never_leaves)
 }
 END_TEST
 
+/* Other masks over the same delta would show the difference of two sums of masks. */
+START_TEST(a_second_delivery_changes_nothing)
+{
+    struct stn_msg msg = stn_forge_run_to(STN_STAGE_SHARE), again = msg;
+    uint32_t slots[6];
+    memcpy(slots, msg.deliver.slots, sizeof slots);
+    again.deliver.n_slots = 6; /* t are 5 */
+    again.deliver.slots = slots;
+    for (uint32_t stage = STN_STAGE_UPLOAD; stage <= STN_STAGE_UNMASK; stage++) {
+        stn_world_stage((enum stn_stage)stage, stn_forge_everybody);
+        struct stn_msg said = victim->sent;
+        uint8_t y[sizeof victim->y];
+        memcpy(y, victim->y, sizeof y);
+        stn_world_hear(0, &again);
+        ck_assert(!victim->is_over && !victim->has_evidence);
+        ck_assert_uint_eq(victim->n_seeds, 1);
+        ck_assert_uint_eq(victim->n_sent[STN_MSG_PUT_END], 1);
+        ck_assert_int_eq(victim->sent.type, said.type);
+        ck_assert_mem_eq(victim->y, y, sizeof y);
+        ck_assert(victim->client->neighbours[6].has_shared);
+    }
+    ck_assert(stn_world.is_clear);
+    ck_assert_uint_eq(stn_world.n_breaks, 0);
+    stn_world_end();
+}
+END_TEST
+
 /* ---- survivors ---- */
 
 static struct stn_forge_survivors other;
@@ -365,6 +392,7 @@ Suite *suite(void)
     tcase_add_test(tc, no_vector_leaves_for_fewer_than_t_neighbours);
     tcase_add_loop_test(tc, no_vector_leaves_when_a_neighbour_is_counted_twice, 0, 2);
     tcase_add_test(tc, a_second_vector_never_leaves);
+    tcase_add_test(tc, a_second_delivery_changes_nothing);
     tcase_add_loop_test(tc, no_acknowledgement_of_false_survivors, 0, 14);
     tcase_add_loop_test(tc, no_bit_of_the_survivors_can_be_changed, 0, 60);
     tcase_add_loop_test(tc, no_bit_of_the_roster_can_be_changed, 0, 60);
