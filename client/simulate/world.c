@@ -119,8 +119,7 @@ static bool has_pointers(const struct stn_msg *msg)
     }
 }
 
-size_t stn_world_carry(const struct stn_world *world, struct stn_world_letter *to,
-                       const struct stn_msg *from)
+static size_t copy_msg(const struct stn_world *world, struct stn_world_letter *to, const struct stn_msg *from)
 {
     if (!world->config.is_encoded && !has_pointers(from)) {
         to->msg = *from;
@@ -134,6 +133,17 @@ size_t stn_world_carry(const struct stn_world *world, struct stn_world_letter *t
     assert(code == STN_OK); /* the cores say nothing that the codec does not know */
     size_t size = buf.size + RECORD_BYTES;
     stn_buf_fini(&buf);
+    return size;
+}
+
+size_t stn_world_carry(const struct stn_world *world, struct stn_world_letter *to,
+                       const struct stn_msg *from)
+{
+    size_t size = copy_msg(world, to, from);
+    if (world->host.carried != NULL) {
+        bool is_up = to->type == STN_WORLD_REQUEST;
+        world->host.carried(world->host.context, is_up ? to->from.device : to->device, is_up, &to->msg, &to->arena);
+    }
     return size;
 }
 

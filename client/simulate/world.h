@@ -9,6 +9,7 @@
 #ifndef STN_CLIENT_SIMULATE_WORLD_H
 #define STN_CLIENT_SIMULATE_WORLD_H
 
+#include "base/arena.h"
 #include "client/core/agent.h"
 #include "client/simulate/faults.h"
 #include "client/simulate/wire.h"
@@ -17,7 +18,7 @@
 #define STN_WORLD_START_MS 1767225600000ull /* where the virtual clock begins */
 #define STN_WORLD_COORDINATOR UINT32_MAX    /* who speaks, in traces */
 
-/* Bytes, and what is made of them. Every member is set; device counts from 0. */
+/* Bytes, and what is made of them. Every member but carried is set; device counts from 0. */
 struct stn_world_host {
     void *context;
     /* Begin to train; how long it takes in virtual time. After that trained is asked for what came
@@ -45,6 +46,9 @@ struct stn_world_host {
     void (*committed)(void *context, const struct stn_record *record);
     /* A device says something, for the first time or again. */
     void (*said)(void *context, uint32_t device, const struct stn_msg *msg);
+    /* May be NULL. A message is on its way, from the device (is_up) or to it, and may be changed, as one would who holds
+     * the sender's keys. What it points to lies in the arena, and may be written to. */
+    void (*carried)(void *context, uint32_t device, bool is_up, struct stn_msg *msg, struct stn_arena *arena);
     /* A device has heard that its upload counts. */
     void (*acknowledged)(void *context, uint32_t device, const struct stn_round_id *round,
                          const struct stn_digest *upload);

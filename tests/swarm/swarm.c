@@ -158,6 +158,7 @@ struct stn_swarm_outcome stn_swarm_run(const struct stn_swarm_kind *kind, uint64
     stn_swarm_free_values(&swarm.vectors);
     stn_swarm_free_values(&swarm.sums);
     stn_swarm_free_values(&swarm.seeds);
+    stn_swarm_free_values(&swarm.dealt);
     stn_swarm_free_values(&swarm.survivors);
     stn_map_fini(&swarm.opened);
     return swarm.outcome;

@@ -25,6 +25,10 @@ struct stn_swarm_plants {
     bool forgets_masks;   /* one mask stays on a sum */
     bool forgets_journal; /* a device trains, and sends, what it has sent before it crashed */
     bool spends_nothing;  /* nor does the coordinator know that a lease's delta has been uploaded */
+    bool repeats_secrets; /* a device draws the secrets of its rounds from a generator that begins anew */
+    bool opens_both;      /* a device shows one key that it should not, whatever it says */
+    bool equivocates;     /* the coordinator tells some devices of other survivors */
+    bool sleeps;          /* the coordinator never hears that time has come */
     bool keeps_ranks;     /* a device leaves in its delta what the round has too few members for */
 };
 

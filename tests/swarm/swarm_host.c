@@ -257,6 +257,14 @@ static void said(void *context, uint32_t device, const struct stn_msg *msg)
     stn_swarm_watch(context, device, msg);
 }
 
+static void carried(void *context, uint32_t device, bool is_up, struct stn_msg *msg, struct stn_arena *arena)
+{
+    (void)arena;
+    if (!is_up) {
+        stn_swarm_lie(context, device, msg);
+    }
+}
+
 const struct stn_world_host stn_swarm_host = {
     .train = train,
     .trained = trained,
@@ -270,5 +278,6 @@ const struct stn_world_host stn_swarm_host = {
     .lose = lose,
     .committed = committed,
     .said = said,
+    .carried = carried,
     .acknowledged = acknowledged,
     .trace = trace};

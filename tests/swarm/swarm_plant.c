@@ -1,6 +1,8 @@
 #include <string.h>
 
+#include "client/core/secagg_client_state.h"
 #include "client/core/state.h"
+#include "client/simulate/world_state.h"
 #include "server/core/coordinator_state.h"
 #include "server/core/task.h"
 #include "tests/swarm/swarm_state.h"
@@ -24,14 +26,30 @@ static void forget_what_is_spent(const struct stn_swarm *swarm)
     }
 }
 
+static void plant_in_device(const struct stn_swarm *swarm, uint32_t device)
+{
+    struct stn_agent *agent = agent_of(swarm, device);
+    if (swarm->plants.repeats_secrets) {
+        stn_rng_fork(&swarm->world->devices[device].entropy, device, "again", 0);
+    }
+    if (agent != NULL && (swarm->plants.forgets_journal || swarm->plants.spends_nothing)) {
+        memset(&agent->spent, 0, sizeof agent->spent);
+    }
+    if (agent != NULL && swarm->plants.opens_both && agent->secure != NULL && agent->secure->stage == STN_STAGE_ACK) {
+        struct stn_secagg_client_neighbour *of = &agent->secure->neighbours[0];
+        memcpy(of->keys[STN_SHARE_OF_SELF], of->keys[STN_SHARE_OF_MASK], sizeof of->keys[0]);
+    }
+}
+
 void stn_swarm_plant(struct stn_swarm *swarm, uint32_t n_devices)
 {
-    for (uint32_t i = 0; i < n_devices && (swarm->plants.forgets_journal || swarm->plants.spends_nothing); i++) {
-        if (agent_of(swarm, i) != NULL) {
-            memset(&agent_of(swarm, i)->spent, 0, sizeof agent_of(swarm, i)->spent);
-        }
+    for (uint32_t i = 0; i < n_devices; i++) {
+        plant_in_device(swarm, i);
     }
     if (swarm->plants.spends_nothing) {
         forget_what_is_spent(swarm);
+    }
+    if (swarm->plants.sleeps) {
+        swarm->world->central.n_wakes++; /* what is on its way is not for it */
     }
 }

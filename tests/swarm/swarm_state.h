@@ -1,5 +1,5 @@
 /* swarm_state: the inside of a swarm's world. swarm.c runs it, swarm_host.c keeps its symbols, swarm_watch.c looks at
- * what leaves the devices, and swarm_plant.c makes mistakes in it on purpose. */
+ * what leaves the devices, swarm_plant.c makes mistakes in it on purpose, and swarm_lie.c is a coordinator that lies. */
 #ifndef STN_TESTS_SWARM_SWARM_STATE_H
 #define STN_TESTS_SWARM_SWARM_STATE_H
 
@@ -7,6 +7,7 @@
 #include "tests/swarm/swarm.h"
 
 #define STN_SWARM_VALUES 16
+#define STN_SWARM_DEVICES 16 /* at most */
 
 struct stn_swarm {
     struct stn_swarm_plants plants;
@@ -18,6 +19,7 @@ struct stn_swarm {
     struct stn_map vectors;   /* struct stn_swarm_key -> a delta as it is uploaded */
     struct stn_map sums;      /* round -> the uploads that are added up */
     struct stn_map seeds;     /* digest of a self seed -> the struct stn_swarm_key that had it */
+    struct stn_map dealt;     /* struct stn_swarm_key -> the shares of its secrets, by slot, as it sealed them */
     struct stn_map opened;    /* struct stn_swarm_key, of whom -> bits: 1 a share of b, 2 of mseed */
     struct stn_map survivors; /* round -> the root that is acknowledged */
     struct stn_swarm_outcome outcome;
@@ -39,6 +41,9 @@ extern const struct stn_world_host stn_swarm_host;
 
 /* After each step of the world: what is planted happens to it. */
 void stn_swarm_plant(struct stn_swarm *swarm, uint32_t n_devices);
+
+/* The coordinator's message to a device may become a lie. */
+void stn_swarm_lie(struct stn_swarm *swarm, uint32_t device, struct stn_msg *msg);
 
 /* A device says something. */
 void stn_swarm_watch(struct stn_swarm *swarm, uint32_t device, const struct stn_msg *msg);
