@@ -48,7 +48,7 @@ static enum stn_code bad_value(const struct stn_conf_row *row, const char *value
     }
     enum stn_code code =
         stn_err_set(err, STN_INVALID, "%s is \"%.60s\", expected %s%s%s", row->key, value,
-                    expected[row->type], range, words.data == NULL ? "" : (const char *)words.data);
+                    value[0] == '\0' && row->type == STN_CONF_STR ? "some text" : expected[row->type], range, words.data == NULL ? "" : (const char *)words.data);
     stn_buf_fini(&words);
     return code;
 }
@@ -73,7 +73,7 @@ static enum stn_code take(const struct stn_conf_row *row, void *to, const char *
     bool ok = false;
     switch (row->type) {
     case STN_CONF_STR:
-        ok = stn_str_copy(at, row->size, value);
+        ok = !(row->required && value[0] == '\0') && stn_str_copy(at, row->size, value);
         break;
     case STN_CONF_U64:
     case STN_CONF_SIZE:

@@ -33,7 +33,7 @@ struct stn_conf_row {
     size_t size;              /* of a STR's array */
     double min, max;          /* of numbers; both 0: any */
     const char *const *words; /* of a WORD, ended by NULL */
-    bool required;
+    bool required;            /* in the file, and a STR has some text in it */
     /* of an EACH: the rest of the key, its value, the struct */
     enum stn_code (*each)(void *to, const char *rest, const char *value, struct stn_err *err);
 };

@@ -92,6 +92,7 @@ START_TEST(what_is_wrong_is_named)
         {LEAST "rank = many\n", "t.ini line 5: rank is \"many\", expected a whole number"},
         {LEAST "rank = 1000\n", "from 1 to 256"},
         {LEAST "targets = q,z\n", "targets in [model]"},
+        {"[task]\nname = a\n[model]\nbase =\n", "base is \"\", expected some text"},
         {LEAST "[cohort]\ntarget = 3\nn_min = 4\n", "n_min in [cohort] is 4"},
         {LEAST "[train]\nlocal_steps = 3\nlocal_epochs = 2\n", "one of local_steps and local_epochs"},
         {LEAST "[merge]\nouter = sgd\n", "expected one of avg, nesterov, momentum, adam, yogi"},
