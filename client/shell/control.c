@@ -177,23 +177,33 @@ static json_t *answer(struct stn_device *device, const char *command, struct stn
     return NULL;
 }
 
+void stn_control_answer(struct stn_device *device, const char *text, size_t size, struct stn_buf *reply, bool *ret_stops)
+{
+    struct stn_err err = {.code = STN_MEMORY, .text = "no memory for an answer"};
+    json_t *question = size <= TEXT_MAX ? json_loadb(text, size, 0, NULL) : NULL;
+    const char *command = json_string_value(json_object_get(question, "command"));
+    bool stops = command != NULL && strcmp(command, "stop") == 0;
+    json_t *object = answer(device, command, &err);
+    if (object == NULL) {
+        object = json_pack("{s{ss ss}}", "error", "code", stn_err_name(err.code), "text", err.text);
+    }
+    char *line = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+    (void)stn_buf_add_str(reply, line == NULL ? "{}" : line);
+    free(line);
+    json_decref(object);
+    json_decref(question);
+    *ret_stops = stops;
+}
+
 void stn_control_take(void *user, struct stn_local_request *request)
 {
     struct stn_device *device = user;
-    struct stn_err err = {.code = STN_MEMORY, .text = "no memory for an answer"};
-    json_t *question = request->size <= TEXT_MAX ? json_loadb(request->text, request->size, 0, NULL) : NULL;
-    const char *command = json_string_value(json_object_get(question, "command"));
-    bool is_stop = command != NULL && strcmp(command, "stop") == 0;
-    json_t *reply = answer(device, command, &err);
-    if (reply == NULL) {
-        reply = json_pack("{s{ss ss}}", "error", "code", stn_err_name(err.code), "text", err.text);
-    }
-    char *text = reply == NULL ? NULL : json_dumps(reply, JSON_COMPACT);
-    stn_local_reply(request, text == NULL ? "{}" : text, text == NULL ? 2 : strlen(text));
-    free(text);
-    json_decref(reply);
-    json_decref(question);
-    if (is_stop) {
+    struct stn_buf reply = {0};
+    bool stops = false;
+    stn_control_answer(device, request->text, request->size, &reply, &stops);
+    stn_local_reply(request, reply.failed ? "{}" : (const char *)reply.data, reply.failed ? 2 : reply.size);
+    stn_buf_fini(&reply);
+    if (stops) {
         stn_device_stop_soon(device);
     }
 }

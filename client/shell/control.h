@@ -11,6 +11,9 @@
 
 #include "client/shell/device.h"
 
+/* One line to its answer, which is appended to reply. *ret_stops: the device is to stop once the answer has left. */
+void stn_control_answer(struct stn_device *device, const char *text, size_t size, struct stn_buf *reply, bool *ret_stops);
+
 /* For stn_local_listen, with the device as user. */
 void stn_control_take(void *user, struct stn_local_request *request);
 
