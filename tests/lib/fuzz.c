@@ -1,6 +1,7 @@
 /* The main of a fuzz target in an ordinary build: a bounded, seeded run. Every file of the corpus folders given
  * as arguments is tried as it is, cut short, with bits flipped, and with pieces of another file in it: so many times
- * as STERNA_FUZZ_RUNS says, or -runs=N of a target that takes its time. With
+ * as STERNA_FUZZ_RUNS says, or -runs=N of a target that takes its time. With -text, for doors that read a language, every
+ * other time it is words that become other words. With
  * clang's libFuzzer (-Dfuzz=true) this file is left out and the target runs for as long as one likes. */
 #include "tests/lib/fuzz.h"
 
@@ -104,8 +105,81 @@ static void mutate(struct stn_rng *rng, struct stn_buf *buf)
     }
 }
 
+/* The next word of a text: a string in quotes, or what stands between blanks and the signs of JSON, INI and URLs. Returns its size. */
+static size_t next_word(const struct stn_buf *text, size_t from, size_t *ret_at)
+{
+    static const char between[] = " \t\r\n{}[],:=&?/";
+    size_t at = from, n = 1;
+    while (at < text->size && memchr(between, text->data[at], sizeof between - 1) != NULL) {
+        at++;
+    }
+    if (at == text->size) {
+        return 0;
+    }
+    *ret_at = at;
+    if (text->data[at] == '"') {
+        const uint8_t *end = memchr(text->data + at + 1, '"', text->size - at - 1);
+        return end == NULL ? 1 : (size_t)(end - (text->data + at)) + 1;
+    }
+    while (at + n < text->size && memchr(between, text->data[at + n], sizeof between - 1) == NULL) {
+        n++;
+    }
+    return n;
+}
+
+/* Any word of it; 0: it has none. */
+static size_t draw_word(struct stn_rng *rng, const struct stn_buf *text, size_t *ret_at)
+{
+    size_t at = 0, size = 0;
+    uint64_t n_words = 0;
+    for (size_t from = 0; (size = next_word(text, from, &at)) > 0; from = at + size) {
+        n_words++;
+    }
+    at = 0;
+    for (uint64_t k = n_words == 0 ? 0 : 1 + stn_rng_below(rng, n_words); k > 0; k--) {
+        size = next_word(text, at + size, &at);
+    }
+    *ret_at = at;
+    return size;
+}
+
+/* A word becomes one of another text, or one that is seldom thought of. */
+static void change_word(struct stn_rng *rng, struct stn_buf *buf)
+{
+    static const char *const odd[] = {"", "0", "-1", "1", "0.5", "1e999", "18446744073709551616", "9223372036854775807", "4294967296", "2147483648",
+                                      "null", "true", "[]", "{}", "\"\"", "\"\\u0000\"", "[[[[[[[[]]]]]]]]", "\"..\"", "no", "nan", "\"%s%n\""};
+    const struct stn_buf *other = &files[stn_rng_below(rng, n_files)];
+    struct stn_buf made = {0};
+    size_t at = 0, with_at = 0, n = draw_word(rng, buf, &at);
+    if (n == 0) {
+        return;
+    }
+    (void)stn_buf_add(&made, buf->data, at);
+    if (stn_rng_below(rng, 2) == 0) {
+        (void)stn_buf_add_str(&made, odd[stn_rng_below(rng, sizeof odd / sizeof *odd)]);
+    } else if (stn_rng_below(rng, 16) == 0) {
+        for (int i = 0; i < 3000; i++) {
+            (void)stn_buf_add_u8(&made, 'a');
+        }
+    } else {
+        size_t m = draw_word(rng, other, &with_at);
+        (void)stn_buf_add(&made, other->data + with_at, m);
+    }
+    (void)stn_buf_add(&made, buf->data + at + n, buf->size - at - n);
+    stn_buf_fini(buf);
+    *buf = made;
+}
+
+static void change_words(struct stn_rng *rng, struct stn_buf *buf)
+{
+    for (uint64_t n = 1 + stn_rng_below(rng, 3); n > 0; n--) {
+        change_word(rng, buf);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    bool is_text = false;
     uint64_t n_runs = 2000, seed = 1;
     const char *text = getenv("STERNA_FUZZ_RUNS");
     if (text != NULL && !stn_str_u64(text, &n_runs)) {
@@ -118,7 +192,8 @@ int main(int argc, char **argv)
             (void)fprintf(stderr, "error: no number: %s\n", argv[i]);
             return 2;
         }
-        if (!is_option) {
+        is_text = is_text || strcmp(argv[i], "-text") == 0;
+        if (!is_option && strcmp(argv[i], "-text") != 0) {
             read_folder(argv[i]);
         }
     }
@@ -140,7 +215,7 @@ int main(int argc, char **argv)
                 to[i] = (uint8_t)stn_rng_u64(&rng);
             }
         }
-        mutate(&rng, &buf);
+        (is_text && run % 2 == 0 ? change_words : mutate)(&rng, &buf);
         try_bytes(buf.data, buf.size);
         stn_buf_fini(&buf);
     }
