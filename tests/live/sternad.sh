@@ -120,8 +120,11 @@ check "what is no device is said" fails 1 "64 hex digits" "$sterna" device relea
 check "adapters are listed" ok "$sterna" adapter list home --dir "$fleet"
 
 kill -HUP "$coordinator" "$directory"
-check "SIGHUP ends neither" ok "$sterna" status --dir "$fleet"
-check "... nor the directory" ok "$sterna" invite --dir "$fleet"
+check "SIGHUP: the coordinator answers" ok "$sterna" status --dir "$fleet"
+sleep 0.2
+check "... a while later too" ok "$sterna" status --dir "$fleet"
+check "... and the directory" ok "$sterna" invite --dir "$fleet"
+check "... it ends neither" sh -c '! grep -q "event=stopping" "$@"' - "$dir/log" "$dir/dir.log"
 
 # a directory that does not answer, and strangers who ask for it
 sed 's/token=......../token=00000000/' "$dir/out" >"$dir/strange"
@@ -161,6 +164,7 @@ check "its socket is gone" [ ! -e "$fleet/operator.sock" ]
 # a crowd that takes every descriptor
 fleet=$dir/crowded
 check "a folder for a crowd" ok "$sternad" init "$fleet" --listen "tcp://127.0.0.1:$port" --address "127.0.0.1:$port"
+sed -i 's/^# threads = 0/threads = 2/' "$fleet/sternad.conf" # each has descriptors of its own
 check "too few descriptors for a start are said" fails 1 "may hold 64 files open" sh -c 'ulimit -n 64; exec "$@"' - "$sternad" run --config "$fleet/sternad.conf"
 "$sternad" directory --config "$fleet/directory/directory.conf" 2>"$dir/dir.log" &
 directory=$!
