@@ -1,5 +1,6 @@
 #include "client/cli/operator.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +9,17 @@
 #include "io/file.h"
 #include "io/local.h"
 
-/* The first of names that is there; the last, if none is. */
-static enum stn_code socket_of(const struct stn_operator *to, const char *const *names, char ret[static STN_FILE_PATH_MAX],
+struct door {
+    const char *names[3]; /* of its socket in the folder, the usual one first, NULL after the last */
+    const char *who, *start;
+    bool own; /* a folder may be another user's, who could answer there himself: only --socket is taken at its word */
+};
+
+/* The first of the names that is there, or the usual one. */
+static enum stn_code socket_of(const struct stn_operator *to, const struct door *door, char ret[static STN_FILE_PATH_MAX],
                                struct stn_err *err)
 {
     const char *dir = to->dir;
-    enum stn_code code = STN_OK;
     if (to->socket != NULL) {
         int n = snprintf(ret, STN_FILE_PATH_MAX, "%s", to->socket);
         return n < STN_FILE_PATH_MAX ? STN_OK : stn_err_set(err, STN_LIMIT, "--socket is too long");
@@ -21,10 +27,14 @@ static enum stn_code socket_of(const struct stn_operator *to, const char *const 
     if (dir == NULL) {
         dir = getenv("STERNA_DIR");
     }
-    for (size_t i = 0; names[i] != NULL && code == STN_OK && (i == 0 || !stn_file_exists(ret)); i++) {
-        code = stn_file_join(ret, dir == NULL || dir[0] == '\0' ? STN_OPERATOR_DIR : dir, names[i], err);
+    dir = dir == NULL || dir[0] == '\0' ? STN_OPERATOR_DIR : dir;
+    for (size_t i = 0; door->names[i] != NULL; i++) {
+        enum stn_code code = stn_file_join(ret, dir, door->names[i], err);
+        if (code != STN_OK || stn_file_exists(ret)) {
+            return code;
+        }
     }
-    return code;
+    return stn_file_join(ret, dir, door->names[0], err);
 }
 
 static enum stn_code code_of(const char *name)
@@ -37,7 +47,7 @@ static enum stn_code code_of(const char *name)
     return STN_IO;
 }
 
-static enum stn_code read_reply(const struct stn_buf *bytes, json_t **ret, struct stn_err *err)
+static enum stn_code read_reply(const struct stn_buf *bytes, const char *who, json_t **ret, struct stn_err *err)
 {
     const char *code = NULL, *text = NULL;
     json_t *root = json_loadb((const char *)bytes->data, bytes->size, 0, NULL);
@@ -45,7 +55,7 @@ static enum stn_code read_reply(const struct stn_buf *bytes, json_t **ret, struc
     if (json_unpack(root, "{s{ss ss}}", "error", "code", &code, "text", &text) == 0) {
         failed = stn_err_set(err, code_of(code), "%s", text);
     } else if (!json_is_true(json_object_get(root, "ok"))) {
-        failed = stn_err_set(err, STN_CORRUPT, "the coordinator answered what is no JSON object of ours");
+        failed = stn_err_set(err, STN_CORRUPT, "the %s answered what is no JSON object of ours", who);
     }
     if (failed == STN_OK) {
         *ret = root;
@@ -55,8 +65,8 @@ static enum stn_code read_reply(const struct stn_buf *bytes, json_t **ret, struc
     return failed;
 }
 
-static enum stn_code ask(const struct stn_operator *to, const char *const *names, const char *nobody, json_t *request,
-                         uint32_t timeout_ms, json_t **ret, struct stn_err *err)
+static enum stn_code ask(const struct stn_operator *to, const struct door *door, json_t *request, uint32_t timeout_ms,
+                         json_t **ret, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
     struct stn_buf reply = {0};
@@ -65,15 +75,19 @@ static enum stn_code ask(const struct stn_operator *to, const char *const *names
     if (text == NULL) {
         return stn_err_set(err, STN_MEMORY, "no memory for a question");
     }
-    enum stn_code code = socket_of(to, names, path, err);
+    const bool own = door->own && to->socket == NULL;
+    enum stn_code code = socket_of(to, door, path, err);
     if (code == STN_OK) {
-        code = stn_local_ask(path, text, strlen(text), timeout_ms, &reply, err);
+        code = (own ? stn_local_ask_own : stn_local_ask)(path, text, strlen(text), timeout_ms, &reply, err);
         if (code == STN_NOT_FOUND) {
-            code = stn_err_set(err, STN_NOT_FOUND, "%s: %s", path, nobody);
+            code = stn_err_set(err, STN_NOT_FOUND, "%s: no %s answers there: start `%s`, or say --dir", path, door->who,
+                               door->start);
+        } else if (code == STN_DENIED && own) {
+            code = stn_err_prefix(err, "ask as the %s's user, or name its --socket", door->who);
         }
     }
     free(text);
-    code = code == STN_OK ? read_reply(&reply, ret, err) : code;
+    code = code == STN_OK ? read_reply(&reply, door->who, ret, err) : code;
     stn_buf_fini(&reply);
     return code;
 }
@@ -81,15 +95,16 @@ static enum stn_code ask(const struct stn_operator *to, const char *const *names
 enum stn_code stn_operator_ask(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
                                struct stn_err *err)
 {
-    static const char *const names[] = {"operator.sock", NULL};
-    return ask(to, names, "no coordinator answers there: start `sternad run`, or say --dir", request, timeout_ms, ret, err);
+    static const struct door door = {.names = {"operator.sock"}, .who = "coordinator", .start = "sternad run"};
+    return ask(to, &door, request, timeout_ms, ret, err);
 }
 
 enum stn_code stn_operator_ask_directory(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
                                          struct stn_err *err)
 {
-    static const char *const names[] = {"invite.sock", "directory/invite.sock", NULL};
-    return ask(to, names, "no directory answers there: start `sternad directory`, or say --dir", request, timeout_ms, ret, err);
+    static const struct door door = {.names = {"invite.sock", "directory/invite.sock"}, .who = "directory",
+                                     .start = "sternad directory", .own = true};
+    return ask(to, &door, request, timeout_ms, ret, err);
 }
 
 const char *stn_operator_text(const json_t *object, const char *key)

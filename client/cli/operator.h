@@ -34,7 +34,8 @@ enum stn_code stn_operator_ask(const struct stn_operator *to, json_t *request, u
                                struct stn_err *err) STN_CHECKED;
 
 /* As stn_operator_ask, of the directory: dir is its folder, or the coordinator's with directory/ in it, and the socket is
- * invite.sock there. */
+ * invite.sock there. Who answers with join URLs names the keys that devices will believe, and the coordinator's user could
+ * answer in his folder: STN_DENIED when it is another user than ours, unless socket names the path. */
 enum stn_code stn_operator_ask_directory(const struct stn_operator *to, json_t *request, uint32_t timeout_ms, json_t **ret,
                                          struct stn_err *err) STN_CHECKED;
 

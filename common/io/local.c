@@ -419,8 +419,21 @@ static enum stn_code receive_line(int fd, struct stn_buf *reply, uint64_t deadli
                        STN_LOCAL_LINE_MAX);
 }
 
-static enum stn_code ask(int fd, const struct sockaddr_un *address, const char *text, size_t size,
-                         uint64_t deadline_ms, struct stn_buf *reply, struct stn_err *err)
+/* Who bound the socket file: the kernel says so, not its name. */
+static enum stn_code check_peer(int fd, const char *path, struct stn_err *err)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        return stn_err_errno(err, errno, "%s", path);
+    }
+    return peer.uid == geteuid() ? STN_OK
+                                 : stn_err_set(err, STN_DENIED, "%s: user %lu answers there, and user %lu asks", path,
+                                               (unsigned long)peer.uid, (unsigned long)geteuid());
+}
+
+static enum stn_code ask(int fd, const struct sockaddr_un *address, bool own, const char *text,
+                         size_t size, uint64_t deadline_ms, struct stn_buf *reply, struct stn_err *err)
 {
     const char *path = address->sun_path;
     while (connect(fd, (const struct sockaddr *)address, sizeof *address) != 0) {
@@ -436,15 +449,18 @@ static enum stn_code ask(int fd, const struct sockaddr_un *address, const char *
         }
         (void)poll(NULL, 0, 10); /* a full backlog cannot be waited for */
     }
-    enum stn_code code = send_all(fd, text, size, deadline_ms, path, err);
+    enum stn_code code = own ? check_peer(fd, path, err) : STN_OK;
+    if (code == STN_OK) {
+        code = send_all(fd, text, size, deadline_ms, path, err);
+    }
     if (code == STN_OK) {
         code = send_all(fd, "\n", 1, deadline_ms, path, err);
     }
     return code == STN_OK ? receive_line(fd, reply, deadline_ms, path, err) : code;
 }
 
-enum stn_code stn_local_ask(const char *path, const char *text, size_t size, uint32_t timeout_ms,
-                            struct stn_buf *reply, struct stn_err *err)
+static enum stn_code ask_at(const char *path, bool own, const char *text, size_t size,
+                            uint32_t timeout_ms, struct stn_buf *reply, struct stn_err *err)
 {
     assert(size <= STN_LOCAL_LINE_MAX && (size == 0 || memchr(text, '\n', size) == NULL));
     struct sockaddr_un address;
@@ -457,10 +473,22 @@ enum stn_code stn_local_ask(const char *path, const char *text, size_t size, uin
         return stn_err_errno(err, errno, "%s", path);
     }
     size_t before = reply->size;
-    code = ask(fd, &address, text, size, stn_loop_clock_ms() + timeout_ms, reply, err);
+    code = ask(fd, &address, own, text, size, stn_loop_clock_ms() + timeout_ms, reply, err);
     if (code != STN_OK) {
         reply->size = before;
     }
     (void)close(fd);
     return code;
+}
+
+enum stn_code stn_local_ask(const char *path, const char *text, size_t size, uint32_t timeout_ms,
+                            struct stn_buf *reply, struct stn_err *err)
+{
+    return ask_at(path, false, text, size, timeout_ms, reply, err);
+}
+
+enum stn_code stn_local_ask_own(const char *path, const char *text, size_t size,
+                                uint32_t timeout_ms, struct stn_buf *reply, struct stn_err *err)
+{
+    return ask_at(path, true, text, size, timeout_ms, reply, err);
 }

@@ -56,4 +56,9 @@ void stn_local_close(struct stn_local *local, void (*on_closed)(void *user), voi
 enum stn_code stn_local_ask(const char *path, const char *text, size_t size, uint32_t timeout_ms,
                             struct stn_buf *reply, struct stn_err *err) STN_CHECKED;
 
+/* As stn_local_ask, of a process of this very user: STN_DENIED, and nothing was said to it, when another user's answers
+ * there. For a path that others could have put there. */
+enum stn_code stn_local_ask_own(const char *path, const char *text, size_t size,
+                                uint32_t timeout_ms, struct stn_buf *reply, struct stn_err *err) STN_CHECKED;
+
 #endif

@@ -156,7 +156,8 @@ check "after a crash the coordinator answers" answers "$fleet"
 check "... the status" ok "$sterna" status --dir "$fleet"
 check "... and the task is as it was" says "home: paused, version 0 of 3"
 check "SIGTERM ends the directory well" ends_well "$directory"
-check "without the directory an invite says so" fails 1 "start .sternad directory." "$sterna" invite --dir "$fleet"
+check "without the directory an invite says so" fails 1 "$fleet/invite.sock: no directory answers there: start .sternad directory." "$sterna" invite --dir "$fleet"
+check "... and names its own folder" fails 1 "$fleet/directory/invite.sock: no directory" "$sterna" invite --dir "$fleet/directory"
 check "SIGTERM ends the coordinator well" ends_well "$coordinator"
 pids=
 check "its socket is gone" [ ! -e "$fleet/operator.sock" ]
@@ -223,9 +224,26 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     check "what the coordinator can do is said" ok "$sterna" privacy --dir "$fleet"
     check "... it cannot read the key" says "its key cannot be read"
     check "... nor make invites" says "the coordinator cannot mint them"
-    check "root finds the directory from the coordinator's folder" ok "$sterna" invite --dir "$fleet"
+    check "no other user's directory is believed, root's is none" fails 1 "user $directorys answers there, and user 0 asks" "$sterna" invite --dir "$fleet"
+    check "... neither in the directory's folder" fails 1 "ask as the directory's user, or name its --socket" "$sterna" invite --dir "$apart"
+    check "... but where it is named" ok "$sterna" invite --socket "$apart/invite.sock"
     check "SIGTERM ends both well" ends_well "$coordinator"
     check "... the directory too" ends_well "$directory"
+    python3 -c 'import os, socket, sys
+os.setgid(int(sys.argv[3]))
+os.setuid(int(sys.argv[3]))
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+asked = s.accept()[0].makefile("rw")
+print(asked.readline(), file=open(sys.argv[2], "w"), end="")
+asked.write("""{"ok":true,"urls":["sterna://mallory"]}\n""")' "$fleet/invite.sock" "$fleet/asked" $coordinators &
+    mallory=$!
+    pids=$mallory
+    check "the coordinator's user plays the directory in his folder" wait_for_socket "$fleet/invite.sock"
+    check "... and is not asked" fails 1 "user $coordinators answers there" "$sterna" invite --dir "$fleet"
+    check "... nor told a word" until_true 10 [ -e "$fleet/asked" -a ! -s "$fleet/asked" ]
+    wait "$mallory" || true
     pids=
 else
     echo "skipped: two users (no right to be another)"
