@@ -82,6 +82,9 @@ static enum stn_code code_of_errno(int number)
         return STN_DENIED;
     case EEXIST:
         return STN_EXISTS;
+    case EMFILE:
+    case ENFILE:
+        return STN_AGAIN;
     default:
         return STN_IO;
     }

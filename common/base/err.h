@@ -43,7 +43,8 @@ enum stn_code stn_err_set(struct stn_err *err, enum stn_code code, const char *f
 enum stn_code stn_err_prefix(struct stn_err *err, const char *format, ...) STN_PRINTF(2, 3);
 
 /* The error of a failed system call from errno, "WHAT: reason". ENOSPC and EDQUOT are STN_FULL, ENOENT
- * STN_NOT_FOUND, ENOMEM STN_MEMORY, EACCES and EPERM STN_DENIED, the rest STN_IO. */
+ * STN_NOT_FOUND, ENOMEM STN_MEMORY, EACCES and EPERM STN_DENIED, EEXIST STN_EXISTS,
+ * EMFILE and ENFILE STN_AGAIN, the rest STN_IO. */
 enum stn_code stn_err_errno(struct stn_err *err, int number, const char *format, ...)
     STN_PRINTF(3, 4);
 

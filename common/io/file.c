@@ -55,6 +55,10 @@ static enum stn_code sync_folder_of(const char *path, struct stn_err *err)
     char folder[STN_FILE_PATH_MAX];
     folder_of(folder, path);
     int fd = stn_fd_open(folder, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        sync(); /* of everything: it needs no descriptor, and what was renamed cannot be asked to wait for one */
+        return STN_OK;
+    }
     if (fd < 0) {
         return stn_err_errno(err, errno, "%s", folder);
     }
@@ -63,7 +67,7 @@ static enum stn_code sync_folder_of(const char *path, struct stn_err *err)
     if (sync_with(fsync, fd) != 0 && errno != EINVAL) {
         code = stn_err_errno(err, errno, "%s", folder);
     }
-    (void)close(fd);
+    (void)stn_fd_close(fd);
     return code;
 }
 
@@ -92,7 +96,7 @@ enum stn_code stn_file_open(int *ret, const char *path, enum stn_file_how how, u
 void stn_file_close(int fd)
 {
     if (fd >= 0) {
-        (void)close(fd); /* what must not be lost was synced */
+        (void)stn_fd_close(fd); /* what must not be lost was synced */
     }
 }
 
@@ -222,7 +226,7 @@ enum stn_code stn_file_draft_keep(struct stn_file_draft *draft, struct stn_err *
     if (sync_with(fsync, draft->fd) != 0) {
         code = stn_err_errno(err, errno, "%s", draft->path);
     }
-    int rc = close(draft->fd);
+    int rc = stn_fd_close(draft->fd);
     draft->fd = -1;
     if (code == STN_OK && rc != 0) {
         code = stn_err_errno(err, errno, "%s", draft->path);
@@ -240,7 +244,7 @@ enum stn_code stn_file_draft_keep(struct stn_file_draft *draft, struct stn_err *
 void stn_file_draft_drop(struct stn_file_draft *draft)
 {
     if (draft->fd >= 0) {
-        (void)close(draft->fd);
+        (void)stn_fd_close(draft->fd);
         (void)unlink(draft->temporary);
         draft->fd = -1;
     }
@@ -358,7 +362,7 @@ enum stn_code stn_file_read(const char *path, size_t limit, struct stn_buf *buf,
     if (code != STN_OK) {
         buf->size = before;
     }
-    (void)close(fd);
+    (void)stn_fd_close(fd);
     return code;
 }
 
@@ -394,7 +398,7 @@ enum stn_code stn_file_map(struct stn_file_map *ret, const char *path, enum stn_
             *ret = (struct stn_file_map){.data = p, .size = (size_t)st.st_size};
         }
     }
-    (void)close(fd);
+    (void)stn_fd_close(fd);
     return code;
 }
 
@@ -575,7 +579,7 @@ enum stn_code stn_file_lock(int *ret, const char *path, struct stn_err *err)
             (void)usleep(LOCK_PAUSE_US); /* a process that was just killed takes a moment to let go */
             continue;
         }
-        (void)close(fd);
+        (void)stn_fd_close(fd);
         return number != EWOULDBLOCK ? stn_err_errno(err, number, "%s", path)
                                      : stn_err_set(err, STN_EXISTS, "%s: in use by process %s", path,
                                                    text[0] != '\0' ? text : "of unknown number");

@@ -245,6 +245,11 @@ static void done(struct stn_job *job)
         return; /* the process stops: what was asked for is asked again after the start */
     }
     bool is_merge = order != NULL && order->step == STEP_MERGE;
+    if (sum->code == STN_AGAIN) { /* too few descriptors for now: nothing was added, or written whole */
+        stn_log_err(STN_LOG_WARN, "add_waits", &sum->err);
+        stn_worker_submit(sum->adder->config.worker, job);
+        return;
+    }
     if (sum->code != STN_OK && !(is_merge && is_rounds_fault(sum->code))) {
         stn_turn_die(is_merge ? "merge_failed" : "add_failed", &sum->err);
     }

@@ -140,6 +140,11 @@ static void checked(struct stn_job *job)
     if (checking->code != STN_OK && !is_open(checking->service, &checking->upload.round)) {
         checking->code = STN_CORRUPT; /* the round ended meanwhile, and its files went under the check */
     }
+    if (checking->code == STN_AGAIN) { /* too few descriptors for now */
+        stn_log_err(STN_LOG_WARN, "check_waits", &checking->err);
+        stn_worker_submit(checking->service->worker, job);
+        return;
+    }
     if (checking->code != STN_OK && checking->code != STN_INVALID && checking->code != STN_CORRUPT) {
         stn_turn_die("check_failed", &checking->err);
     }

@@ -19,6 +19,7 @@
 #define ENROLMENTS 256  /* under way at once: more than may wait for the directory, so that none of those is pushed out */
 #define FILES_OWN 64    /* open when nobody is connected, the operators' connections, and some that are being refused */
 #define FILES_A_THREAD 4
+#define FILES_BESIDE 8  /* kept back for the loop, as are those of the threads */
 #define PEERS_LEAST 16
 
 /* ---- what is on disk ---- */
@@ -133,6 +134,7 @@ static enum stn_code listen_on(struct stn_service *service, struct stn_err *err)
                           : code;
 }
 
+_Static_assert(FILES_A_THREAD * STN_WORKER_THREADS_MAX + FILES_BESIDE <= STN_FD_KEPT_MAX, "there is room for them");
 _Static_assert(ENROLMENTS > STN_ENROL_JOBS, "who waits for the directory is not pushed out");
 
 static enum stn_code open_channel(struct stn_service *service, struct stn_err *err)
@@ -221,6 +223,10 @@ static enum stn_code open_all(struct stn_service *service, const char *config, s
         code = stn_loop_catch(service->loop, on_signal, service, err);
     }
     code = code == STN_OK ? stn_mailbox_open(&service->mailbox, service->loop, err) : code;
+    if (code == STN_OK) {
+        (void)stn_fd_allow();
+        stn_fd_keep(FILES_A_THREAD * n_threads(&service->settings) + FILES_BESIDE);
+    }
     code = code == STN_OK ? stn_worker_open(&service->worker, service->mailbox, n_threads(&service->settings), err) : code;
     code = code == STN_OK ? stn_worker_open(&service->asker, service->mailbox, 1, err) : code;
     code = code == STN_OK ? open_adder(service, err) : code;
@@ -280,5 +286,6 @@ void stn_service_close(struct stn_service *service)
     stn_loop_close(service->loop);
     stn_ident_fini(&service->identity);
     stn_file_close(service->lock);
+    stn_fd_keep(0);
     stn_mem_free(service);
 }

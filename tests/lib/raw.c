@@ -2,10 +2,13 @@
 
 #include <arpa/inet.h>
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -53,4 +56,35 @@ bool stn_raw_is_ended(int fd)
     bool ended = n == 0 || errno == ECONNRESET;
     (void)close(fd);
     return ended;
+}
+
+static int n_files(pid_t pid)
+{
+    char path[64];
+    int n = -2; /* . and .. */
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *folder = opendir(path);
+    ck_assert_ptr_nonnull(folder);
+    while (readdir(folder) != NULL) {
+        n++;
+    }
+    (void)closedir(folder);
+    return n;
+}
+
+void stn_raw_crowd(pid_t pid, unsigned port, int n_free, int *ret_fds, int n)
+{
+    const struct sockaddr_in address = address_of(port);
+    const int most = n_files(pid) + n_free;
+    const struct rlimit limit = {.rlim_cur = (rlim_t)most, .rlim_max = (rlim_t)most};
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0);
+    for (int i = 0; i < n; i++) {
+        ret_fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        ck_assert_int_ge(ret_fds[i], 0);
+        (void)connect(ret_fds[i], (const struct sockaddr *)&address, sizeof address); /* one that is not let in waits */
+    }
+    for (int tries = 0; tries < 400 && n_files(pid) < most; tries++) {
+        (void)usleep(20000);
+    }
+    ck_assert_int_ge(n_files(pid), most); /* its own may have higher numbers */
 }

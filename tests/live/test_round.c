@@ -501,6 +501,32 @@ START_TEST(a_coordinator_that_is_killed_again_and_again_loses_nothing)
 }
 END_TEST
 
+START_TEST(a_version_is_made_while_a_crowd_has_every_descriptor)
+{
+    enum { FREE = 60, CROWD = 400 };
+    int crowd[CROWD];
+    create_task();
+    enrol_all();
+    for (int i = 0; i < N; i++) {
+        check_in(&devices[i]);
+        fetch(&devices[i], &devices[i].lease.adapter);
+        join(&devices[i]);
+        encode(&devices[i], (uint64_t)i);
+    }
+    stn_raw_crowd(coordinator, (unsigned)atoi(strrchr(url, ':') + 1), FREE, crowd, CROWD);
+    for (int i = 0; i < N; i++) {
+        upload(&devices[i], false);
+    }
+    for (int i = 0; i < N; i++) {
+        take_result(&devices[i], 1);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        (void)close(crowd[i]);
+    }
+    end(&coordinator, SIGTERM);
+}
+END_TEST
+
 static void set_up(void)
 {
     ok(stn_entropy_start(&err));
@@ -540,6 +566,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_coordinator_that_is_killed_again_and_again_loses_nothing);
     tcase_add_test(t, a_fleet_makes_two_versions_through_crashes_and_both_can_be_recomputed);
+    tcase_add_test(t, a_version_is_made_while_a_crowd_has_every_descriptor);
     suite_add_tcase(s, t);
     return s;
 }

@@ -1,12 +1,15 @@
 #include "tests/lib/run.h"
 
+#include <fcntl.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/hex.h"
 #include "base/mem.h"
+#include "io/fd.h"
 #include "io/mailbox.h"
 #include "server/shell/adder.h"
 #include "update/round.h"
@@ -286,6 +289,50 @@ START_TEST(a_stop_under_the_masks_tells_nobody)
 }
 END_TEST
 
+enum { FEW = 64 };
+
+static int taken[FEW], n_taken;
+
+static void take_all_files(void)
+{
+    const struct rlimit limit = {.rlim_cur = FEW, .rlim_max = FEW};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (int fd; (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) {
+        taken[n_taken++] = fd;
+    }
+}
+
+static void give_back_and_unmask(struct stn_timer *timer)
+{
+    const struct stn_mask mask = {.seed = {1}};
+    (void)timer;
+    while (n_taken > 0) {
+        (void)close(taken[--n_taken]);
+    }
+    take_off(&mask, 1, true);
+}
+
+/* For longer than a thread waits for one. */
+START_TEST(an_upload_that_finds_no_descriptor_is_added_when_there_is_one)
+{
+    struct stn_timer later = {.fire = give_back_and_unmask};
+    open_all(100, 1);
+    for (int i = 0; i < N; i++) {
+        put(i);
+    }
+    take_all_files();
+    for (int i = 0; i < N; i++) {
+        const struct stn_server_upload up = upload(i);
+        stn_adder_add(adder, &up);
+    }
+    n_wanted = 1;
+    stn_loop_arm(loop, &later, STN_FD_WAIT_MS + STN_FD_WAIT_MS / 2);
+    stn_loop_run(loop);
+    ck_assert_int_eq(n_unmasked, 1);
+    stop_all();
+}
+END_TEST
+
 static void set_up(void)
 {
     (void)snprintf(folder, sizeof folder, "/tmp/sterna-test-XXXXXX");
@@ -309,6 +356,8 @@ Suite *suite(void)
     tcase_add_test(t, a_round_closed_again_after_a_restart_keeps_updates_of_a_release_alone);
     tcase_add_test(t, masks_come_off_by_all_threads_behind_every_upload_and_are_kept_in_order);
     tcase_add_test(t, a_stop_under_the_masks_tells_nobody);
+    tcase_add_test(t, an_upload_that_finds_no_descriptor_is_added_when_there_is_one);
+    tcase_set_timeout(t, 60);
     suite_add_tcase(s, t);
     return s;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -42,9 +43,10 @@ static void give_all_back(void)
     }
 }
 
+/* Long after the worker has begun to look for one. */
 static void *give_one_back(void *arg)
 {
-    (void)arg;
+    ck_assert_int_eq(sem_wait(arg), 0);
     (void)usleep(200000);
     (void)close(taken[--n_taken]);
     return NULL;
@@ -64,12 +66,64 @@ END_TEST
 START_TEST(the_loops_thread_is_told_at_once_that_there_are_none)
 {
     struct stn_err err;
+    struct rusage before, after;
     int fd = -1;
     take_all();
-    uint64_t began_ms = stn_loop_clock_ms();
-    ck_assert_int_eq(stn_file_open(&fd, "/dev/null", STN_FILE_READ, 0, &err), STN_IO);
-    ck_assert_uint_lt(stn_loop_clock_ms() - began_ms, 1000);
+    ck_assert_int_eq(getrusage(RUSAGE_THREAD, &before), 0);
+    ck_assert_int_eq(stn_file_open(&fd, "/dev/null", STN_FILE_READ, 0, &err), STN_AGAIN);
+    ck_assert_int_eq(getrusage(RUSAGE_THREAD, &after), 0);
+    ck_assert_int_lt(after.ru_nvcsw - before.ru_nvcsw, 20); /* it did not lie down as often as one that waits does */
     give_all_back();
+}
+END_TEST
+
+START_TEST(what_is_kept_is_there_for_files_again_and_again)
+{
+    enum { N = 3 };
+    int fds[N];
+    limit_files(FEW);
+    stn_fd_keep(N);
+    take_all();
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < N; i++) {
+            fds[i] = stn_fd_open("/dev/zero", O_RDONLY, 0);
+            ck_assert_int_ge(fds[i], 0);
+        }
+        char byte = 1;
+        ck_assert_int_eq(read(fds[N - 1], &byte, 1), 1);
+        ck_assert_int_eq(byte, 0);
+        ck_assert_int_eq(stn_fd_open("/dev/zero", O_RDONLY, 0), -1);
+        ck_assert_int_eq(errno, EMFILE);
+        for (int i = 0; i < N; i++) {
+            ck_assert_int_eq(stn_fd_close(fds[i]), 0);
+            ck_assert_int_eq(open("/dev/null", O_RDONLY | O_CLOEXEC), -1); /* no stranger gets it meanwhile */
+        }
+    }
+    give_all_back();
+    stn_fd_keep(0);
+    take_all();
+    ck_assert_int_gt(n_taken, FEW - 16); /* nothing is held any more but what a test holds */
+    give_all_back();
+}
+END_TEST
+
+START_TEST(what_a_stranger_took_is_kept_again_at_the_next_close)
+{
+    limit_files(FEW);
+    stn_fd_keep(1);
+    take_all();
+    int fd = stn_fd_open("/dev/null", O_RDONLY, 0), other = taken[--n_taken];
+    ck_assert_int_ge(fd, 0);
+    (void)close(other);
+    int late = stn_fd_open("/dev/null", O_RDONLY, 0); /* an ordinary one */
+    ck_assert_int_eq(late, other);
+    ck_assert_int_eq(stn_fd_close(late), 0);
+    ck_assert_int_eq(open("/dev/null", O_RDONLY | O_CLOEXEC), -1);
+    ck_assert_int_eq(stn_fd_close(fd), 0); /* nothing is missing: let go of */
+    taken[n_taken++] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(taken[n_taken - 1], fd);
+    give_all_back();
+    stn_fd_keep(0);
 }
 END_TEST
 
@@ -77,6 +131,7 @@ struct opening {
     struct stn_job job;
     struct stn_worker *worker;
     struct stn_mailbox *mailbox;
+    sem_t begun;
     enum stn_code code;
     struct stn_err err;
 };
@@ -85,6 +140,7 @@ static void run(struct stn_job *job)
 {
     struct opening *opening = STN_LIST_OF(job, struct opening, job);
     int fd = -1;
+    (void)sem_post(&opening->begun);
     opening->code = stn_file_open(&fd, "/dev/null", STN_FILE_READ, 0, &opening->err);
     stn_file_close(fd);
 }
@@ -105,9 +161,10 @@ START_TEST(a_worker_waits_until_there_is_one)
     ck_assert_int_eq(stn_loop_open(&loop, &err), STN_OK);
     ck_assert_int_eq(stn_mailbox_open(&opening.mailbox, loop, &err), STN_OK);
     ck_assert_int_eq(stn_worker_open(&opening.worker, opening.mailbox, 1, &err), STN_OK);
+    ck_assert_int_eq(sem_init(&opening.begun, 0, 0), 0);
     take_all();
     stn_worker_submit(opening.worker, &opening.job);
-    ck_assert_int_eq(pthread_create(&giver, NULL, give_one_back, NULL), 0);
+    ck_assert_int_eq(pthread_create(&giver, NULL, give_one_back, &opening.begun), 0);
     stn_loop_run(loop);
     ck_assert_int_eq(pthread_join(giver, NULL), 0);
     ck_assert_msg(opening.code == STN_OK, "%s", opening.err.text);
@@ -122,6 +179,8 @@ Suite *suite(void)
     TCase *t = tcase_create("fd");
     tcase_add_test(t, as_many_files_are_allowed_as_the_system_lets_a_process_hold);
     tcase_add_test(t, the_loops_thread_is_told_at_once_that_there_are_none);
+    tcase_add_test(t, what_is_kept_is_there_for_files_again_and_again);
+    tcase_add_test(t, what_a_stranger_took_is_kept_again_at_the_next_close);
     tcase_add_test(t, a_worker_waits_until_there_is_one);
     suite_add_tcase(s, t);
     return s;
