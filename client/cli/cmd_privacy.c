@@ -9,15 +9,17 @@ static const struct stn_option options[] = {STN_OPERATOR_OPTIONS, {0}};
 
 static void print_directory(const json_t *directory)
 {
-    bool can_invite = json_is_true(json_object_get(directory, "can_invite"));
+    const json_t *can_read = json_object_get(directory, "key_is_readable"), *can_invite = json_object_get(directory, "can_invite");
     (void)printf("directory: on this host (%s); its key %s\n", stn_operator_text(directory, "socket"),
-                 json_is_true(json_object_get(directory, "key_is_readable"))
+                 json_is_true(can_read)
                      ? "CAN be read by the coordinator\n"
                        "  Who has both keys can enrol devices of his own and fill a round with them. Give its folder to another\n"
                        "  user, who runs `sternad directory`; better, another person."
-                     : "cannot be read by the coordinator");
-    (void)printf("  invites: the coordinator %s\n",
-                 can_invite ? "CAN mint them, and enrol devices of its own" : "cannot mint them");
+                 : json_is_false(can_read) ? "cannot be read by the coordinator"
+                                           : "is not beside its socket: who can read it is not known");
+    (void)printf("  invites: %s\n", json_is_true(can_invite)    ? "the coordinator CAN mint them, and enrol devices of its own"
+                                     : json_is_false(can_invite) ? "the coordinator cannot mint them"
+                                                                 : "who can mint them is not known");
 }
 
 static void print_bound(const char *what, const json_t *bound)

@@ -2,26 +2,45 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "secagg/bound.h"
 
-/* Whether this process could open what lies beside the directory's socket. */
+/* Of what lies beside the directory's socket; "": the folder. */
+static bool place(const struct stn_settings *settings, const char *name, char ret[static STN_FILE_PATH_MAX])
+{
+    const char *slash = strrchr(settings->directory, '/');
+    int n_folder = slash == NULL ? 0 : (int)(slash - settings->directory) + 1;
+    int n = snprintf(ret, STN_FILE_PATH_MAX, "%.*s%s", n_folder, settings->directory, name);
+    return n > 0 && n < STN_FILE_PATH_MAX;
+}
+
+/* Whether this process could open it. */
 static bool is_open(const struct stn_settings *settings, const char *name, int how)
 {
     char path[STN_FILE_PATH_MAX];
-    const char *slash = strrchr(settings->directory, '/');
-    int n_folder = slash == NULL ? 0 : (int)(slash - settings->directory) + 1;
-    int n = snprintf(path, sizeof path, "%.*s%s", n_folder, settings->directory, name);
-    return n > 0 && (size_t)n < sizeof path && access(path, how) == 0;
+    return place(settings, name, path) && access(path, how) == 0;
 }
 
-/* The directory is asked over a local socket, so both share this host. Tokens lie in its database. */
+/* Whether it could put others there in the place of the directory's files: it may write, or let itself write. */
+static bool is_ours(const struct stn_settings *settings)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stat st;
+    return place(settings, "", path) && (access(path, W_OK) == 0 || (stat(path, &st) == 0 && st.st_uid == geteuid()));
+}
+
+/* The directory is asked over a local socket, so both share this host. Tokens lie in its database. Where its files are not
+ * beside its socket nobody knows from here who can read them. */
 static json_t *json_directory(const struct stn_settings *settings)
 {
-    return json_pack("{ss sb sb sb}", "socket", settings->directory, "shares_host", 1, "key_is_readable",
-                     (int)is_open(settings, "keys/directory.key", R_OK), "can_invite",
-                     (int)(is_open(settings, "invite.sock", W_OK) || is_open(settings, "directory.db", R_OK)));
+    const bool is_known = is_open(settings, "directory.conf", F_OK), can_all = is_ours(settings);
+    const bool can_read = can_all || is_open(settings, "keys/directory.key", R_OK);
+    const bool can_invite = can_all || is_open(settings, "invite.sock", W_OK) || is_open(settings, "directory.db", R_OK);
+    return json_pack("{ss sb so so}", "socket", settings->directory, "shares_host", 1, "key_is_readable",
+                     can_read || is_known ? json_boolean(can_read) : json_null(), "can_invite",
+                     can_invite || is_known ? json_boolean(can_invite) : json_null());
 }
 
 /* What a full roster and the smallest one come to. */

@@ -110,10 +110,23 @@ sed 's/^name = home/name = away/; s/^secure = .*/secure = yes/; s/^n_min = .*/n_
 check "a secure task is created" ok "$sterna" task create "$dir/away.ini" --dir "$fleet"
 check "what it promises is said" ok "$sterna" privacy --dir "$fleet"
 check "... of a full round" says "a full round of 20: holds against 2 of them, goes on without 2; 19 neighbours each, 12 open"
-mv "$fleet/directory/keys/directory.key" "$dir/elsewhere"
-check "a key that is out of reach is out of reach" ok "$sterna" privacy --dir "$fleet" --json
-check "... and said to be" says "\"key_is_readable\": false"
-mv "$dir/elsewhere" "$fleet/directory/keys/directory.key"
+sed "s|^directory = .*|directory = $dir/away/directory.sock|" "$fleet/sternad.conf" >"$fleet/apart.conf"
+check "SIGTERM ends the coordinator" ends_well "$coordinator"
+"$sternad" run --config "$fleet/apart.conf" 2>"$dir/log" &
+coordinator=$!
+pids="$directory $coordinator"
+check "it runs with a directory that is elsewhere" answers "$fleet"
+check "of its files nothing is known" ok "$sterna" privacy --dir "$fleet" --json
+check "... not whether the key is readable" says "\"key_is_readable\": null"
+check "... nor who can mint invites" says "\"can_invite\": null"
+check "people are told so" ok "$sterna" privacy --dir "$fleet"
+check "... of the key" says "its key is not beside its socket: who can read it is not known"
+check "... and of invites" says "who can mint them is not known"
+check "SIGTERM ends that, too" ends_well "$coordinator"
+"$sternad" run --config "$fleet/sternad.conf" 2>"$dir/log" &
+coordinator=$!
+pids="$directory $coordinator"
+check "and it is there as it was" answers "$fleet"
 check "devices are listed" ok "$sterna" device list --dir "$fleet" --json
 check "who is in no quarantine is not let out of it" fails 1 "device $id is not in quarantine" "$sterna" device release $id --dir "$fleet"
 check "what is no device is said" fails 1 "64 hex digits" "$sterna" device release 0123 --dir "$fleet"
@@ -224,6 +237,11 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     check "what the coordinator can do is said" ok "$sterna" privacy --dir "$fleet"
     check "... it cannot read the key" says "its key cannot be read"
     check "... nor make invites" says "the coordinator cannot mint them"
+    chmod 2730 "$apart"
+    check "who may write beside them can put others in their place" ok "$sterna" privacy --dir "$fleet"
+    check "... of the key" says "its key CAN be read"
+    check "... and of the invites" says "the coordinator CAN mint them"
+    chmod 2710 "$apart"
     check "no other user's directory is believed, root's is none" fails 1 "user $directorys answers there, and user 0 asks" "$sterna" invite --dir "$fleet"
     check "... neither in the directory's folder" fails 1 "ask as the directory's user, or name its --socket" "$sterna" invite --dir "$apart"
     check "... but where it is named" ok "$sterna" invite --socket "$apart/invite.sock"
