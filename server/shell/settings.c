@@ -256,11 +256,11 @@ static const char directory_conf[] =
     "address = %s\n"
     "coordinator = %s\n";
 
-static enum stn_code put_text(const char *folder, const char *name, const char *text, struct stn_err *err)
+static enum stn_code put_text(const char *folder, const char *name, const char *text, unsigned mode, struct stn_err *err)
 {
     char path[STN_FILE_PATH_MAX];
     enum stn_code code = stn_file_join(path, folder, name, err);
-    return code == STN_OK ? stn_file_replace(path, text, strlen(text), STN_FILE_MODE, err) : code;
+    return code == STN_OK ? stn_file_replace(path, text, strlen(text), mode, err) : code;
 }
 
 /* The directory's folder elsewhere, and a link to it, so that it is found from ours. */
@@ -343,9 +343,10 @@ static enum stn_code make_configs(const struct stn_settings_new *settings, const
     (void)stn_buf_add_u8(&directory, 0);
     enum stn_code code = server.failed || directory.failed
                              ? stn_err_set(err, STN_MEMORY, "no memory for a config")
-                             : put_text(settings->folder, "directory/directory.conf", (const char *)directory.data, err);
+                             : put_text(settings->folder, "directory/directory.conf", (const char *)directory.data,
+                                        STN_FILE_SECRET, err);
     if (code == STN_OK) { /* last: it says that the folder is complete */
-        code = put_text(settings->folder, "sternad.conf", (const char *)server.data, err);
+        code = put_text(settings->folder, "sternad.conf", (const char *)server.data, STN_FILE_MODE, err);
     }
     stn_buf_fini(&server);
     stn_buf_fini(&directory);

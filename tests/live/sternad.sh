@@ -232,6 +232,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     check "... nor from the socket it may open" fails 1 "knows key, status and enrol here" \
         "$as" $coordinators "$dir/sterna" invite --socket "$apart/directory.sock"
     check "... nor reads a token" sh -c '! "$@" 2>/dev/null' - "$as" $coordinators cat "$apart/directory.db"
+    check "... nor its config" sh -c '! "$@" 2>/dev/null' - "$as" $coordinators cat "$apart/directory.conf"
     check "the directory's user does" ok "$as" $directorys "$dir/sterna" invite --dir "$apart"
     check "... and a device joins with it" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/device"
     check "what the coordinator can do is said" ok "$sterna" privacy --dir "$fleet"
