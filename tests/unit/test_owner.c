@@ -228,6 +228,33 @@ START_TEST(hours_may_go_over_midnight)
 }
 END_TEST
 
+/* As an owner copies them from docs/operations.md: the lines that are indented behind "The owner edits it:". */
+START_TEST(the_settings_that_the_manual_shows_are_read_as_it_says)
+{
+    struct stn_buf manual = {0}, conf = {0};
+    char path[STN_FILE_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/docs/operations.md", STN_RUN_SOURCE);
+    ck_assert_int_eq(stn_file_read(path, 1 << 20, &manual, &err), STN_OK);
+    ck_assert(stn_buf_add_u8(&manual, 0));
+    const char *line = strstr((const char *)manual.data, "The owner edits it:\n\n    ");
+    ck_assert_ptr_nonnull(line);
+    ck_assert(stn_buf_printf(&conf, "%s", SERVER));
+    for (line = strstr(line, "    "); strncmp(line, "    ", 4) == 0; line = strchr(line, '\n') + 1) {
+        ck_assert(stn_buf_printf(&conf, "%.*s\n", (int)strcspn(line + 4, "\n"), line + 4));
+    }
+    ck_assert(stn_buf_add_u8(&conf, 0));
+    enum stn_code code = read_conf((const char *)conf.data);
+    ck_assert_msg(code == STN_OK, "%s", err.text);
+    ck_assert_uint_eq(owner.n_data, 1);
+    ck_assert_str_eq(owner.data[0].path, "/home/me/sentences.jsonl");
+    ck_assert_uint_eq(owner.n_min, 5);
+    ck_assert_uint_eq(owner.rank, 4);
+    ck_assert(!owner.allow_plain);
+    stn_buf_fini(&manual);
+    stn_buf_fini(&conf);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("owner");
@@ -241,6 +268,7 @@ Suite *suite(void)
     tcase_add_test(c, a_machine_without_sensors_may_work);
     tcase_add_test(c, power_and_battery_are_as_the_owner_wants_them);
     tcase_add_test(c, heat_load_and_a_metered_line_stop_it);
+    tcase_add_test(c, the_settings_that_the_manual_shows_are_read_as_it_says);
     tcase_add_test(c, hours_may_go_over_midnight);
     suite_add_tcase(s, c);
     return s;
