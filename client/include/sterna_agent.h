@@ -78,9 +78,11 @@ struct sterna_agent_options {
 };
 
 /* Enrols this device; blocks for at most timeout_ms. dir and config may be NULL: the XDG places. The same URL may be
- * tried again after an interruption. Over TLS the system's authorities are believed (/etc/ssl/certs/ca-certificates.crt). */
-STERNA_AGENT_API int sterna_agent_join(const char *url, const char *dir, const char *config, uint32_t timeout_ms,
-                                       char *error, size_t error_size);
+ * tried again after an interruption. tls_ca is a PEM file of the authorities to believe, for a URL over TLS and no other, and
+ * stays where it is: agent.conf names it. NULL: the system's, where it has them in one file as Linux distributions and macOS do;
+ * elsewhere (Android has a folder of them) STERNA_AGENT_NOT_FOUND. */
+STERNA_AGENT_API int sterna_agent_join(const char *url, const char *dir, const char *config, const char *tls_ca,
+                                       uint32_t timeout_ms, char *error, size_t error_size);
 
 /* The caller closes *ret. SIGPIPE is ignored in the whole process from then on: a peer that is gone is an error of a write,
  * and no signal. agent.conf is read here: what is changed in it later holds from the next open. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/str.h"
@@ -15,7 +16,15 @@
 #include "io/mailbox.h"
 
 #define TICK_MS 100
-#define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
+
+const char *const stn_joining_places[] = {
+    "/etc/ssl/certs/ca-certificates.crt",                /* Debian, Arch, Alpine */
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", /* Fedora, RHEL */
+    "/etc/pki/tls/certs/ca-bundle.crt",                  /* older ones of these */
+    "/etc/ssl/ca-bundle.pem",                            /* openSUSE */
+    "/etc/ssl/cert.pem",                                 /* Alpine, BSD, macOS */
+    NULL,
+};
 
 struct way { /* to the coordinator */
     char url[STN_URL_LINK];
@@ -160,19 +169,30 @@ static enum stn_code paths(const struct stn_joining *joining, struct stn_joining
                                 : stn_owner_default_config(ret->config, err);
 }
 
+const char *stn_joining_authorities(const char *const *places)
+{
+    while (*places != NULL && access(*places, R_OK) != 0) {
+        places++;
+    }
+    return *places;
+}
+
 /* Absolute, because agent.conf names it. */
 static enum stn_code find_way(const struct stn_joining *joining, const struct stn_url *url, struct way *ret, struct stn_err *err)
 {
-    const char *tls_ca = joining->tls_ca == NULL ? SYSTEM_CA : joining->tls_ca;
     stn_url_put_link(url, ret->url);
     ret->tls_ca[0] = '\0';
     if (!stn_url_is_tls(url)) {
         return joining->tls_ca == NULL ? STN_OK : stn_err_set(err, STN_INVALID, "--tls-ca: this URL is not over TLS");
     }
+    const char *tls_ca = joining->tls_ca != NULL ? joining->tls_ca : stn_joining_authorities(stn_joining_places);
+    if (tls_ca == NULL) {
+        return stn_err_set(err, STN_NOT_FOUND, "no authorities in one file where systems have them: name one (--tls-ca FILE)");
+    }
     char *whole = realpath(tls_ca, NULL);
     bool ok = whole != NULL && stn_str_copy(ret->tls_ca, sizeof ret->tls_ca, whole);
     free(whole);
-    return ok ? STN_OK : stn_err_set(err, STN_NOT_FOUND, "%.200s: no file of authorities there: say --tls-ca FILE", tls_ca);
+    return ok ? STN_OK : stn_err_set(err, STN_NOT_FOUND, "%.200s: no file of authorities there (--tls-ca)", tls_ca);
 }
 
 /* An agent.conf that is there is the owner's: it may only be of the same fleet. */

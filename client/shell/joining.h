@@ -28,8 +28,14 @@ struct stn_joining_result {
     bool kept_config; /* there was an agent.conf already: it was not touched */
 };
 
-/* STN_INVALID: the URL, or a tls_ca that is not for it; STN_DENIED: the token is spent, unknown or another device's, or a key is wrong; STN_IO: nobody
- * answers there; STN_EXISTS: the folder belongs to another fleet. */
+/* Where systems have their authorities in one file, and the first of places that is there; NULL ends a list, and is what comes of
+ * none. Android and iOS have no such file: an app brings its own. */
+extern const char *const stn_joining_places[];
+const char *stn_joining_authorities(const char *const *places);
+
+/* STN_INVALID: the URL, or a tls_ca that is not for it; STN_NOT_FOUND: there is no tls_ca; STN_DENIED: the token is spent,
+ * unknown or another device's, or a key is wrong; STN_IO: nobody answers there; STN_EXISTS: the folder belongs to another
+ * fleet. */
 enum stn_code stn_joining_run(const struct stn_joining *joining, struct stn_joining_result *ret, struct stn_err *err) STN_CHECKED;
 
 #endif

@@ -105,12 +105,13 @@ static enum stn_code ask(struct sterna_agent *agent, const char *command, struct
     return code;
 }
 
-int sterna_agent_join(const char *url, const char *dir, const char *config, uint32_t timeout_ms, char *error,
-                      size_t error_size)
+int sterna_agent_join(const char *url, const char *dir, const char *config, const char *tls_ca, uint32_t timeout_ms,
+                      char *error, size_t error_size)
 {
     struct stn_err err = {0};
     struct stn_joining_result *result = stn_mem_new(1, sizeof *result);
-    const struct stn_joining joining = {.url = url, .dir = dir, .config = config, .timeout_ms = timeout_ms};
+    const struct stn_joining joining = {.url = url, .dir = dir, .config = config, .tls_ca = tls_ca,
+                                        .timeout_ms = timeout_ms};
     enum stn_code code = result == NULL ? stn_err_set(&err, STN_MEMORY, "no memory to join") : stn_entropy_start(&err);
     code = code == STN_OK ? stn_joining_run(&joining, result, &err) : code;
     stn_mem_free(result);

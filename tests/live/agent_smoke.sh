@@ -1,9 +1,9 @@
 #!/bin/sh
 # One agent as its owner meets it: what it needs to run, that it does nothing without consent, stops when it is told to,
 # and goes on where it was.
-#   agent_smoke.sh STERNA STERNAD STERNA_AGENT TOP
+#   agent_smoke.sh STERNA STERNAD STERNA_AGENT APP TOP
 . "$(dirname "$0")/../lib/live.sh"
-sterna=$1 sternad=$2 agent=$3 top=$4
+sterna=$1 sternad=$2 agent=$3 app=$4 top=$5
 logs="out err dir.log log a/log"
 port=$(python3 "$top/tests/lib/port.py")
 fleet=$dir/fleet conf=$dir/a/agent.conf
@@ -152,7 +152,7 @@ pids=
 comes_over() { # what to listen on; a file for the coordinator, and options of join
     way=$1 pem=$2
     shift 2
-    rm -rf "$dir/way" "$dir/b"
+    rm -rf "$dir/way" "$dir/b" "$dir/app"
     check "a coordinator at $way" ok "$sternad" init "$dir/way" --listen "$way" --address "127.0.0.1:$port"
     if [ -n "$pem" ]; then
         check "... wants a certificate" fails 1 "needs tls_cert_key" "$sternad" check --config "$dir/way/sternad.conf"
@@ -171,6 +171,11 @@ comes_over() { # what to listen on; a file for the coordinator, and options of j
         check "... nobody who does not believe it" fails 1 "does --tls-ca vouch" "$sterna" join "$(cat "$dir/out")" --dir "$dir/b" \
             --tls-ca "$dir/other.crt" --timeout 1
         check "... invites again" ok "$sterna" invite --dir "$dir/way"
+    fi
+    if [ -n "$pem" ]; then
+        check "... an app" ok "$app" join "$(cat "$dir/out")" "$dir/app" "$dir/fleet.crt"
+        check "... which remembers the authorities" grep -q "^tls_ca = .*/fleet.crt" "$dir/app/agent.conf"
+        check "... invites once more" ok "$sterna" invite --dir "$dir/way"
     fi
     check "... a device, which joins" ok "$sterna" join "$(cat "$dir/out")" --dir "$dir/b" "$@"
     sed -i "s|^# data.TASK = PATH|data.long = $dir/data/home-00.jsonl|" "$dir/b/agent.conf"

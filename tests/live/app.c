@@ -1,6 +1,7 @@
 /* app: an app with an agent inside, through the public library alone: joined already, it takes part until SIGTERM, is
  * paused and resumed on the way, and at the end has an adapter.
- *   app AGENT.CONF TASK */
+ *   app AGENT.CONF TASK
+ *   app join URL DIR TLS_CA: joins, and nothing else */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,10 @@ int main(int argc, char **argv)
     static char path[STERNA_AGENT_PATH], text[65536];
     sigset_t set;
     int number = 0;
+    if (argc == 5 && strcmp(argv[1], "join") == 0) {
+        must(sterna_agent_join(argv[2], argv[3], NULL, argv[4], 30000, error, sizeof error), "join");
+        return EXIT_SUCCESS;
+    }
     if (argc != 3) {
         return 2;
     }
