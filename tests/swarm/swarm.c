@@ -5,7 +5,9 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "client/simulate/world_state.h"
 #include "crypto/entropy.h"
+#include "server/core/coordinator_state.h"
 #include "tests/swarm/swarm_state.h"
 
 #define LIMIT_MS (7 * 24 * 3600 * 1000ull) /* of virtual time; everybody is done long before */
@@ -84,6 +86,17 @@ static bool ends_in_time(const struct stn_world *world)
     return true;
 }
 
+/* When all faults are over, the operator lets back whoever is still kept out. */
+static void release(struct stn_world *world)
+{
+    const struct stn_coordinator *core = stn_world_coordinator(world);
+    if (core != NULL && core->quarantine.n > 0 && !stn_world_is_faulty(world)) {
+        struct stn_server_event event = {.type = STN_SERVER_DEVICE_RELEASE};
+        memcpy(&event.device, core->quarantine.entries[0].key, sizeof event.device);
+        stn_central_step(world, &event);
+    }
+}
+
 static void run(struct stn_swarm *swarm, const struct stn_world_config *config)
 {
     struct stn_world *world = swarm->world;
@@ -92,6 +105,7 @@ static void run(struct stn_swarm *swarm, const struct stn_world_config *config)
     while (!outcome->is_done && outcome->text[0] == '\0' && stn_world_step(world)) {
         outcome->n_steps++;
         stn_swarm_plant(swarm, config->n_devices);
+        release(world);
         if (swarm->promises.is_broken) {
             stn_swarm_break(swarm, swarm->promises.text);
         } else if (ends_in_time(world)) {
@@ -139,6 +153,7 @@ struct stn_swarm_outcome stn_swarm_run(const struct stn_swarm_kind *kind, uint64
     }
     stn_rng_fork(&swarm.rng, seed, "swarm", 0);
     struct stn_world_config config = kind->config(&swarm.rng, seed);
+    swarm.lies = kind->lies == NULL ? (struct stn_swarm_lies){false, 0} : kind->lies(seed, config.n_devices);
     swarm.most_train_ms = 1000 + stn_rng_below(&swarm.rng, 100000);
     struct stn_world_host host = stn_swarm_host;
     host.context = &swarm;
@@ -159,8 +174,13 @@ struct stn_swarm_outcome stn_swarm_run(const struct stn_swarm_kind *kind, uint64
     stn_swarm_free_values(&swarm.sums);
     stn_swarm_free_values(&swarm.seeds);
     stn_swarm_free_values(&swarm.dealt);
+    stn_swarm_free_values(&swarm.acked);
     stn_swarm_free_values(&swarm.survivors);
     stn_map_fini(&swarm.opened);
+    stn_map_fini(&swarm.lied_in);
+    for (int i = 0; i < STN_SWARM_TOLD; i++) {
+        stn_buf_fini(&swarm.told[i]);
+    }
     return swarm.outcome;
 }
 
@@ -197,6 +217,11 @@ struct stn_swarm_outcome stn_swarm_run_all(const struct stn_swarm_kind *kind, ui
         all.n_self += outcome.n_self;
         all.n_mask += outcome.n_mask;
         all.n_folded += outcome.n_folded;
+        all.n_evidence += outcome.n_evidence;
+        all.n_named += outcome.n_named;
+        for (int i = 0; i < STN_SWARM_LIES; i++) {
+            all.n_lies[i] += outcome.n_lies[i];
+        }
         for (size_t i = 0; i < sizeof all.said / sizeof *all.said; i++) {
             all.said[i] += outcome.said[i];
         }
@@ -206,5 +231,12 @@ struct stn_swarm_outcome stn_swarm_run_all(const struct stn_swarm_kind *kind, ui
                  (unsigned long long)all.n_checks, (unsigned long long)all.n_merged,
                  (double)all.n_merged_members / (double)(all.n_merged > 0 ? all.n_merged : 1),
                  (unsigned long long)all.n_void);
+    for (int i = 0; i < STN_SWARM_LIES && kind->lies != NULL; i++) {
+        (void)printf("%llu%s", (unsigned long long)all.n_lies[i], i + 1 < STN_SWARM_LIES ? ", " : " lies by kind, ");
+    }
+    if (kind->lies != NULL) {
+        (void)printf("%llu times evidence, %llu times a liar named\n", (unsigned long long)all.n_evidence,
+                     (unsigned long long)all.n_named);
+    }
     return all;
 }

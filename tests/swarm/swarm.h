@@ -3,11 +3,14 @@
  *
  *   those of simulate/promises.h;
  *   a delta leaves its device once, whatever becomes of it;
- *   what is merged is the sum of the deltas that count, masks or not;
+ *   what is merged is the sum of the deltas that count, masks or not; in a round in which the coordinator has lied it may be
+ *   none, and is refused then;
  *   nobody's self seed goes into two vectors;
  *   of no device are both secrets opened, by whomever;
- *   everybody of a round acknowledges the same survivors, and nobody has evidence;
+ *   a device acknowledges one set of survivors in a round;
+ *   everybody of a round acknowledges the same survivors, and nobody has evidence, unless the coordinator lies;
  *   no rank of fewer than n_min members is released, nor under masks in the sum that is seen;
+ *   nobody is named a liar but who is one, unless the coordinator lies;
  *   no round outlives its deadline. */
 #ifndef STN_TESTS_SWARM_SWARM_H
 #define STN_TESTS_SWARM_SWARM_H
@@ -27,15 +30,25 @@ struct stn_swarm_plants {
     bool spends_nothing;  /* nor does the coordinator know that a lease's delta has been uploaded */
     bool repeats_secrets; /* a device draws the secrets of its rounds from a generator that begins anew */
     bool opens_both;      /* a device shows one key that it should not, whatever it says */
+    bool acks_again;      /* a device acknowledges whatever survivors it is told of */
     bool equivocates;     /* the coordinator tells some devices of other survivors */
     bool sleeps;          /* the coordinator never hears that time has come */
     bool keeps_ranks;     /* a device leaves in its delta what the round has too few members for */
 };
 
-/* How worlds are drawn. */
+/* Who lies while there are faults, with all its own keys. Everything else is promised all the same. */
+struct stn_swarm_lies {
+    bool by_coordinator; /* to some of a round: other survivors, another roster, fewer shares, acknowledgements with a bit
+                            changed; to all: what was said before, in this round or another, to whomever */
+    uint32_t by_device;  /* a device's number, and 1; 0: none. It deals shares that are no good, or shows false keys */
+};
+#define STN_SWARM_LIES 7 /* kinds of them, in this order */
+
+/* How worlds are drawn. lies may be NULL: nobody does. */
 struct stn_swarm_kind {
     struct stn_task_spec (*spec)(struct stn_rng *rng, const char *name, uint32_t n_devices);
     struct stn_world_config (*config)(struct stn_rng *rng, uint64_t seed);
+    struct stn_swarm_lies (*lies)(uint64_t seed, uint32_t n_devices);
 };
 
 struct stn_swarm_outcome {
@@ -43,7 +56,8 @@ struct stn_swarm_outcome {
     uint64_t n_merged, n_merged_members, n_void; /* versions, how many deltas are in them, void rounds */
     uint64_t n_self, n_mask; /* shares that were opened: of members that survived, and of lost ones */
     uint64_t n_folded;       /* versions whose sums have not all ranks */
-    uint64_t said[64];       /* messages by type */
+    uint64_t n_lies[STN_SWARM_LIES], n_evidence, n_named;
+    uint64_t said[64]; /* messages by type */
     bool is_done;
     char text[256]; /* what is wrong, or nothing */
 };

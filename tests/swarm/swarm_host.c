@@ -199,9 +199,11 @@ static void merge(void *context, const struct stn_server_effect *effect,
     struct stn_swarm *swarm = context;
     const struct sum *sum = stn_map_get(&swarm->sums, &effect->merge.round, sizeof effect->merge.round);
     stn_promises_merge(&swarm->promises, effect);
-    if (sum == NULL || memcmp(sum->x, sum->clear, sizeof sum->x) != 0) {
+    bool is_right = sum != NULL && memcmp(sum->x, sum->clear, sizeof sum->x) == 0;
+    bool is_spoiled = stn_map_get(&swarm->lied_in, &effect->merge.round, sizeof effect->merge.round) != NULL;
+    if (!is_right && !is_spoiled) { /* who lies about masks has no sum of it */
         stn_swarm_break(swarm, "what is merged is not the sum of its deltas");
-    } else {
+    } else if (is_right) {
         look_at_tiers(swarm, sum, effect);
     }
     event->merged.adapter =
@@ -209,7 +211,8 @@ static void merge(void *context, const struct stn_server_effect *effect,
     event->merged.state = event->merged.adapter;
     event->merged.clip_norm = effect->merge.config.clip_norm;
     event->merged.totals.n_included = effect->merge.n_included;
-    event->merged.code = stn_rng_below(&swarm->rng, 50) == 0 ? STN_CORRUPT : STN_OK;
+    /* a merge refuses a sum that does not count its members */
+    event->merged.code = !is_right || stn_rng_below(&swarm->rng, 50) == 0 ? STN_CORRUPT : STN_OK;
 }
 
 static void close_round(void *context, const struct stn_round_id *round)
@@ -235,6 +238,13 @@ static void committed(void *context, const struct stn_record *record)
         swarm->outcome.n_merged++;
         swarm->outcome.n_merged_members += record->version.totals.n_included;
     }
+    if (record->type == STN_RECORD_QUARANTINE) {
+        bool is_liar = stn_world_device_of(swarm->world, &record->quarantine.device) + 1 == swarm->lies.by_device;
+        swarm->outcome.n_named++;
+        if (!is_liar && !swarm->lies.by_coordinator) {
+            stn_swarm_break(swarm, "a device is named a liar that is none");
+        }
+    }
     swarm->outcome.n_void += record->type == STN_RECORD_ROUND && record->round.state == STN_ROUND_VOID;
 }
 
@@ -242,7 +252,8 @@ static void trace(void *context, uint64_t now_ms, uint32_t who, const char *even
                   uint64_t number, enum stn_code code)
 {
     struct stn_swarm *swarm = context;
-    if (strcmp(event, "evidence") == 0) {
+    swarm->outcome.n_evidence += strcmp(event, "evidence") == 0;
+    if (strcmp(event, "evidence") == 0 && !swarm->lies.by_coordinator) {
         stn_swarm_break(swarm, "a device has evidence against its coordinator");
     }
     if (getenv("STERNA_SWARM_TRACE") != NULL) {
@@ -259,10 +270,7 @@ static void said(void *context, uint32_t device, const struct stn_msg *msg)
 
 static void carried(void *context, uint32_t device, bool is_up, struct stn_msg *msg, struct stn_arena *arena)
 {
-    (void)arena;
-    if (!is_up) {
-        stn_swarm_lie(context, device, msg);
-    }
+    stn_swarm_lie(context, device, is_up, msg, arena);
 }
 
 const struct stn_world_host stn_swarm_host = {

@@ -35,6 +35,10 @@ static void plant_in_device(const struct stn_swarm *swarm, uint32_t device)
     if (agent != NULL && (swarm->plants.forgets_journal || swarm->plants.spends_nothing)) {
         memset(&agent->spent, 0, sizeof agent->spent);
     }
+    bool acks = swarm->plants.acks_again && stn_world_is_faulty(swarm->world);
+    if (agent != NULL && acks && agent->secure != NULL && agent->secure->stage == STN_STAGE_ACK) {
+        agent->secure->stage = STN_STAGE_UPLOAD;
+    }
     if (agent != NULL && swarm->plants.opens_both && agent->secure != NULL && agent->secure->stage == STN_STAGE_ACK) {
         struct stn_secagg_client_neighbour *of = &agent->secure->neighbours[0];
         memcpy(of->keys[STN_SHARE_OF_SELF], of->keys[STN_SHARE_OF_MASK], sizeof of->keys[0]);

@@ -21,14 +21,20 @@ static void look_at_share(struct stn_swarm *swarm, const struct stn_swarm_key *k
     }
 }
 
-static void look_at_ack(struct stn_swarm *swarm, const struct stn_msg_ack *ack)
+static void look_at_ack(struct stn_swarm *swarm, const struct stn_swarm_key *key, const struct stn_msg_ack *ack)
 {
+    const struct stn_digest *own = stn_map_get(&swarm->acked, key, sizeof *key);
+    if (own == NULL) {
+        stn_swarm_set(&swarm->acked, key, sizeof *key, stn_mem_copy(&ack->survivors, sizeof ack->survivors));
+    } else if (!stn_digest_equal(own, &ack->survivors)) {
+        stn_swarm_break(swarm, "a device acknowledges two sets of survivors");
+    }
     const struct stn_digest *root =
         stn_map_get(&swarm->survivors, &ack->round, sizeof ack->round);
     if (root == NULL) {
         stn_swarm_set(&swarm->survivors, &ack->round, sizeof ack->round,
             stn_mem_copy(&ack->survivors, sizeof ack->survivors));
-    } else if (!stn_digest_equal(root, &ack->survivors)) {
+    } else if (!stn_digest_equal(root, &ack->survivors) && !swarm->lies.by_coordinator) {
         stn_swarm_break(swarm, "two sets of survivors are acknowledged");
     }
 }
@@ -74,7 +80,8 @@ void stn_swarm_watch(struct stn_swarm *swarm, uint32_t device, const struct stn_
         struct stn_swarm_key key = stn_swarm_key_of(swarm, &msg->share.round, device);
         look_at_share(swarm, &key, &msg->share, stn_world_agent(swarm->world, device)->secure);
     } else if (msg->type == STN_MSG_ACK) {
-        look_at_ack(swarm, &msg->ack);
+        struct stn_swarm_key key = stn_swarm_key_of(swarm, &msg->ack.round, device);
+        look_at_ack(swarm, &key, &msg->ack);
     } else if (msg->type == STN_MSG_UNMASK) {
         look_at_unmask(swarm, &msg->unmask, stn_world_agent(swarm->world, device)->secure);
     }

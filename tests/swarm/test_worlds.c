@@ -69,7 +69,7 @@ static struct stn_world_config draw_config(struct stn_rng *rng, uint64_t seed)
     return config;
 }
 
-static const struct stn_swarm_kind plain = {draw_spec, draw_config};
+static const struct stn_swarm_kind plain = {draw_spec, draw_config, NULL};
 
 START_TEST(every_world_keeps_every_promise_and_comes_to_its_end)
 {
