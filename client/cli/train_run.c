@@ -179,6 +179,7 @@ static bool find_earlier(const struct stn_train_run *run, char ret[static STN_CH
            stn_checkpoint_backend(from, ret);
 }
 
+/* NULL is the processor, as everywhere: what fails there has nothing to fall back to. */
 static const char *choose_backend(const struct stn_train_run *run)
 {
     const struct stn_train_run_options *o = run->options;
@@ -188,7 +189,10 @@ static const char *choose_backend(const struct stn_train_run *run)
     }
     const struct stn_backend_row *row =
         o->reading.memory_limit == 0 && find_earlier(run, earlier) ? stn_backend_find(earlier) : NULL;
-    return row != NULL ? row->name : stn_session_choose(run->session, o->backend, o->reading.memory_limit);
+    if (row != NULL) {
+        return row == stn_backend_find(NULL) ? NULL : row->name;
+    }
+    return stn_session_choose(run->session, o->backend, o->reading.memory_limit);
 }
 
 static void fill_config(struct stn_train_run *run, size_t longest)
