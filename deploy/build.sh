@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the tree into a folder: deploy/build.sh FOLDER [meson options]. A folder that is there takes the options that differ.
+# Builds the tree into a folder: deploy/build.sh FOLDER [meson options]. A folder that is there takes the -D... that differ, and
+# all others.
 # ccache is used where it is installed. STERNA_TARGET=threads builds that alone, STERNA_JOBS=1 one file at a time.
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,15 +11,15 @@ if [ -z "${CC:-}" ]; then
     export CC
 fi
 
-# The options of the command line that the folder does not have so, one a line.
+# What the folder has, as meson says it, then options: those that are not so, and those of which that is not seen; one a line.
 differing() {
-    meson introspect --buildoptions "$folder" | python3 -c 'import json, sys
+    python3 -c 'import json, sys
 def text(v):
     return ",".join(v) if isinstance(v, list) else str(v).lower() if isinstance(v, bool) else str(v)
-has = {o["name"]: text(o["value"]) for o in json.load(sys.stdin)}
-for option in sys.argv[1:]:
+has = {o["name"]: text(o["value"]) for o in json.loads(sys.argv[1])}
+for option in sys.argv[2:]:
     name, _, value = option[2:].partition("=")
-    if option.startswith("-D") and has.get(name) != value:
+    if not option.startswith("-D") or has.get(name) != value:
         print(option)' "$@"
 }
 
@@ -30,7 +31,11 @@ quietly() {
 if [ ! -f "$folder/build.ninja" ]; then
     quietly meson setup "$folder" "$@"
 elif [ $# -gt 0 ]; then
-    mapfile -t options < <(differing "$@")
-    [ ${#options[@]} = 0 ] || quietly meson configure "$folder" "${options[@]}"
+    has=$(meson introspect --buildoptions "$folder") || { echo "$has"; exit 1; }
+    lines=$(differing "$has" "$@")
+    if [ -n "$lines" ]; then
+        mapfile -t options <<<"$lines"
+        quietly meson configure "$folder" "${options[@]}"
+    fi
 fi
 ninja -C "$folder" -j "${STERNA_JOBS:-$(nproc)}" --quiet "${STERNA_TARGET:-all}"

@@ -27,6 +27,15 @@ check "the same ones again" build build -Dwerror=true
 same "change nothing" "$made" "$(stat -c %Y "$dir/tree/build/meson-private/coredata.dat" && stat -c %i "$dir/tree/build/meson-private/coredata.dat")"
 check "others stay" has bench false
 check "an option that is none is an error" ends 1 bash "$dir/tree/deploy/build.sh" build -Dno_such=1
+check "an option of another form" build build --buildtype=release
+check "arrives, too" has buildtype '"release"'
+check "with its value apart, too" build build --warnlevel 2 -D bench=true
+check "as all say" has warning_level '"2"'
+check "and the next" has bench true
+mv "$dir/tree/build/meson-info" "$dir/aside"
+check "what the folder has must be known" ends 1 env -u STERNA_TARGET bash "$dir/tree/deploy/build.sh" build -Dwerror=false
+mv "$dir/aside" "$dir/tree/build/meson-info"
+check "and it stays as it is" has werror true
 
 # a machine: what it has is in has, what it is told to install in told
 mkdir "$dir/bin"
