@@ -32,7 +32,7 @@
 #include "crypto/mask.h"
 #include "secagg/terms.h"
 
-#define STN_SECAGG_SERVER_SIZE_GONE 1
+#define STN_SECAGG_SERVER_SIZE_GONE 1 /* bytes of an advert's record once its member has left before the roster */
 #define STN_SECAGG_SERVER_BATCH 256 /* masks of one MASK, and the neighbours of one member more */
 
 struct stn_secagg_server;

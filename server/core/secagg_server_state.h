@@ -30,7 +30,7 @@ struct stn_secagg_server {
     uint64_t started_ms, deadline_ms;
     uint32_t n_adverts; /* that have come, of those too who left before the roster */
     uint32_t n_members, n_shared, n_uploaded, n_acked, n_opened, n_left;
-    struct stn_secagg_server_member **members; /* by index; n_max of room */
+    struct stn_secagg_server_member **members; /* in any order until the roster stands, then by index; target of room */
     struct stn_map devices;                    /* id -> member */
 
     /* once the roster stands */
