@@ -11,7 +11,6 @@
 #include "update/round.h"
 #include "update/unmask.h"
 
-
 const char *const stn_bench_device_parts[STN_BENCH_DEVICE_PARTS] = {
     [STN_BENCH_DEVICE_KEYS] = "keys_s",     [STN_BENCH_DEVICE_SHARE] = "share_s", [STN_BENCH_DEVICE_OPEN] = "open_s",
     [STN_BENCH_DEVICE_ENCODE] = "encode_s", [STN_BENCH_DEVICE_MASK] = "mask_s",   [STN_BENCH_DEVICE_PACK] = "pack_s",

@@ -1,5 +1,6 @@
 /* send: the packed vector, which lies in memory, to the coordinator: put_begin says what is missing, and that leaves, several
- * chunks at a time, in runs. Each run is acknowledged once it is kept. One chunk is a run when the owner says how fast. Thread: the loop's. */
+ * chunks at a time, in runs. Each run is acknowledged once it is kept. One chunk is a run when the owner says how fast.
+ * Thread: the loop's. */
 #ifndef STN_CLIENT_SHELL_SEND_H
 #define STN_CLIENT_SHELL_SEND_H
 

@@ -302,8 +302,8 @@ enum stn_code stn_local_listen(struct stn_local **ret, struct stn_loop *loop, co
         stn_list_add(&local->spare, &local->pool[i].list);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    code =
-        fd < 0 ? stn_err_errno(err, errno, "%s", path) : bind_file(fd, &address, group, &local->file, err);
+    code = fd < 0 ? stn_err_errno(err, errno, "%s", path)
+                  : bind_file(fd, &address, group, &local->file, err);
     if (code != STN_OK) {
         if (fd >= 0) {
             (void)close(fd);

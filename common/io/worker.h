@@ -33,7 +33,8 @@ struct stn_job {
     struct stn_worker *worker;
 };
 
-/* The threads have all signals blocked, and may wait for a descriptor (fd.h). The mailbox outlives the worker. The caller closes *ret.
+/* The threads have all signals blocked, and may wait for a descriptor (fd.h). The mailbox outlives the
+ * worker. The caller closes *ret.
  * Thread: the loop's. */
 enum stn_code stn_worker_open(struct stn_worker **ret, struct stn_mailbox *mailbox,
                               size_t n_threads, struct stn_err *err) STN_CHECKED;

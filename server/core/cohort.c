@@ -470,7 +470,8 @@ void stn_cohort_unmasked(struct stn_cohort *cohort, struct stn_emit *emit)
 static void renew(struct stn_cohort *cohort, uint64_t now_ms)
 {
     const struct stn_msg_round_config *config = &cohort->record.config;
-    uint64_t length_ms = cohort->record.state == STN_ROUND_JOINING ? config->join_ms : config->upload_ms;
+    uint64_t length_ms =
+        cohort->record.state == STN_ROUND_JOINING ? config->join_ms : config->upload_ms;
     uint64_t least_ms = now_ms + (length_ms < AGAIN_MS ? length_ms : AGAIN_MS);
     if (cohort->record.deadline_ms < least_ms) {
         cohort->record.deadline_ms = least_ms;

@@ -80,7 +80,8 @@ struct stn_service {
  * when another process has the folder, or the address is in use. The caller closes *ret. */
 enum stn_code stn_service_open(struct stn_service **ret, const char *config, struct stn_err *err) STN_CHECKED;
 
-/* Until SIGTERM or SIGINT (SIGHUP changes nothing); then everything that is under way is brought to an end that a start goes on from. */
+/* Until SIGTERM or SIGINT (SIGHUP changes nothing); then everything that is under way is brought to an end that a start goes
+ * on from. */
 void stn_service_run(struct stn_service *service);
 
 /* NULL is fine. */
