@@ -123,31 +123,56 @@ void stn_forge_advert(struct stn_advert *advert, const struct stn_ident *by,
     stn_roster_advert_sign(advert, cfg, by, &cert);
 }
 
-void stn_forge_survivors(struct stn_forge_survivors *lie, const struct stn_survivor *members,
-                         uint32_t n_members, uint32_t n_claimed,
-                         const struct stn_derive_round *round)
+/* The members at these indices are shown, rising. */
+static void forge(struct stn_forge_survivors *lie, const struct stn_survivor *members, uint32_t n_members,
+                  const uint32_t *indices, uint32_t n_shown, uint32_t n_claimed, const struct stn_derive_round *round)
 {
     struct stn_digest leaves[STN_WORLD_DEVICES];
-    uint32_t indices[STN_WORLD_DEVICES];
     struct stn_merkle tree;
     for (uint32_t i = 0; i < n_members; i++) {
         struct stn_digest upload;
         memcpy(upload.bytes, members[i].upload, 32);
         leaves[i] = stn_roster_survivor_leaf(i, members[i].survived ? &upload : NULL);
-        indices[i] = i;
-        lie->members[i] = members[i];
+    }
+    for (uint32_t i = 0; i < n_shown; i++) {
+        lie->members[i] = members[indices[i]];
     }
     ck_assert_int_eq(stn_merkle_init(&tree, leaves, n_members, NULL), STN_OK);
+    ck_assert_uint_le(stn_merkle_room(n_members, n_shown), sizeof lie->proof / sizeof *lie->proof);
     struct stn_roster_survivors survivors = {*stn_merkle_root(&tree), n_claimed};
     lie->msg = (struct stn_msg){.type = STN_MSG_SURVIVORS,
                                 .survivors = {.round = stn_world.terms.round,
                                               .root = survivors.root,
                                               .n_survivors = n_claimed,
-                                              .n_members = n_members,
+                                              .n_members = n_shown,
                                               .members = lie->members,
                                               .proof = lie->proof}};
-    lie->msg.survivors.n_proof = (uint32_t)stn_merkle_prove(&tree, indices, n_members, lie->proof);
+    lie->msg.survivors.n_proof = (uint32_t)stn_merkle_prove(&tree, indices, n_shown, lie->proof);
     stn_roster_survivors_sign(lie->msg.survivors.signature, STN_ROSTER_SURVIVORS, round, &survivors,
                               &stn_world.coordinator);
     stn_merkle_fini(&tree);
+}
+
+void stn_forge_survivors(struct stn_forge_survivors *lie, const struct stn_survivor *members,
+                         uint32_t n_members, uint32_t n_claimed,
+                         const struct stn_derive_round *round)
+{
+    uint32_t indices[STN_WORLD_DEVICES];
+    for (uint32_t i = 0; i < n_members; i++) {
+        indices[i] = i;
+    }
+    forge(lie, members, n_members, indices, n_members, n_claimed, round);
+}
+
+void stn_forge_survivors_for(struct stn_forge_survivors *lie, const struct stn_survivor *members, uint32_t n_claimed,
+                             const struct stn_secagg_client *client)
+{
+    uint32_t indices[STN_WORLD_DEVICES], n = 0;
+    for (uint32_t i = 0; i < client->round.n; i++) {
+        if (i == client->index || stn_harary_are_neighbours(&client->graph, client->index, i)) {
+            indices[n++] = i;
+        }
+    }
+    ck_assert_uint_eq(n, client->bound.k + 1);
+    forge(lie, members, client->round.n, indices, n, n_claimed, &client->round);
 }

@@ -38,13 +38,16 @@ void stn_forge_advert(struct stn_advert *advert, const struct stn_ident *by,
 struct stn_forge_survivors {
     struct stn_msg msg;
     struct stn_survivor members[STN_WORLD_DEVICES];
-    struct stn_digest proof[64];
+    struct stn_digest proof[STN_WORLD_DEVICES];
 };
 
 /* A set of survivors, signed by the coordinator, in the order of the roster; n_claimed is how many
- * it says there are. The graph is complete: everybody would see the same. */
+ * it says there are. On a complete graph everybody sees the same. */
 void stn_forge_survivors(struct stn_forge_survivors *lie, const struct stn_survivor *members,
                          uint32_t n_members, uint32_t n_claimed,
                          const struct stn_derive_round *round);
+/* The same as this device sees it: itself and its neighbours. */
+void stn_forge_survivors_for(struct stn_forge_survivors *lie, const struct stn_survivor *members, uint32_t n_claimed,
+                             const struct stn_secagg_client *client);
 
 #endif

@@ -16,10 +16,16 @@
  *     acknowledgements do not count, and where one split was enough, one lost Sybil spoils it. Nor
  *     does any device acknowledge more than k - t losses, whoever they are;
  *   - with fewer honest survivors than n_min - A nothing is acknowledged and nothing opened, though
- *     the coordinator says that there are n_min: X sees who is there. */
+ *     the coordinator says that there are n_min: X sees who is there.
+ *
+ * On a ring of 64 members the Sybils sit about X, and the honest are cut in two on either side of it: up to
+ * gamma n Sybils, and one more, no cut gives both; with 8 among the 20 neighbours, 2t - k of them, one does. */
 #include "tests/lib/run.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "server/core/secagg_server_state.h"
 #include "tests/swarm/secagg_forge.h"
@@ -44,8 +50,10 @@ struct loot {
     uint32_t n;
 };
 
-static struct stn_forge_survivors lies[3];     /* by group */
-static struct stn_survivor truth[STN_WORLD_DEVICES]; /* in the order of the roster */
+static struct stn_survivor said[3][STN_WORLD_DEVICES]; /* by group, in the order of the roster */
+static uint32_t n_said[3];                             /* how many survivors that is */
+static struct stn_forge_survivors lie;                 /* as a device sees one of them */
+static enum group groups[STN_WORLD_DEVICES];           /* by device; X is in the first */
 static struct loot self, mask;
 
 static uint32_t threshold(uint32_t n)
@@ -53,9 +61,11 @@ static uint32_t threshold(uint32_t n)
     return (n + n / 10) / 2 + 1;
 }
 
-static enum group group_of(const struct attack *a, uint32_t i)
+static void split(const struct attack *a)
 {
-    return i >= a->n - a->n_sybils ? SYBILS : i <= a->n_first ? TOLD_SURVIVED : TOLD_LOST;
+    for (uint32_t i = 0; i < a->n; i++) {
+        groups[i] = i >= a->n - a->n_sybils ? SYBILS : i <= a->n_first ? TOLD_SURVIVED : TOLD_LOST;
+    }
 }
 
 static bool is_said_lost(const struct attack *a, uint32_t i)
@@ -76,36 +86,41 @@ static void run_to_uploads(uint32_t n, uint32_t n_min)
     ck_assert_int_eq(
         stn_secagg_server_answer(stn_world.server, &victim->id, STN_STAGE_UPLOAD, &msg), STN_OK);
     ck_assert_uint_eq(msg.survivors.n_survivors, n);
-    ck_assert_uint_eq(victim->client->bound.t, threshold(n));
-    memcpy(truth, msg.survivors.members, n * sizeof *truth);
 }
 
+/* What a group is told: the truth, but for these. */
 static void forge(enum group group, const bool *is_lost, uint32_t n, uint32_t n_claimed)
 {
-    struct stn_survivor members[STN_WORLD_DEVICES];
-    memcpy(members, truth, n * sizeof *truth);
+    n_said[group] = n_claimed;
     for (uint32_t i = 0; i < n; i++) {
-        if (is_lost[i]) {
-            members[stn_world.devices[i].client->index] = (struct stn_survivor){.survived = 0};
+        const struct stn_secagg_client *client = stn_world.devices[i].client;
+        struct stn_survivor *member = &said[group][client->index];
+        *member = (struct stn_survivor){.survived = !is_lost[i]};
+        if (!is_lost[i]) {
+            memcpy(member->upload, client->upload.bytes, sizeof member->upload);
         }
     }
-    stn_forge_survivors(&lies[group], members, n, n_claimed, &victim->client->round);
+}
+
+static void tell(uint32_t i, enum group group)
+{
+    stn_forge_survivors_for(&lie, said[group], n_said[group], stn_world.devices[i].client);
+    stn_world_hear(i, &lie.msg);
 }
 
 /* By index in the roster: who acknowledges what this group was told, and how. */
-static void collect_acks(const struct attack *a, enum group group, bool *ret_has,
-                         struct stn_signature *ret)
+static void collect_acks(uint32_t n, enum group group, bool *ret_has, struct stn_signature *ret)
 {
-    struct stn_roster_survivors said = {lies[group].msg.survivors.root,
-                                        lies[group].msg.survivors.n_survivors};
-    for (uint32_t i = 0; i < a->n; i++) {
+    stn_forge_survivors_for(&lie, said[group], n_said[group], victim->client);
+    struct stn_roster_survivors survivors = {lie.msg.survivors.root, n_said[group]};
+    for (uint32_t i = 0; i < n; i++) {
         struct stn_world_device *device = &stn_world.devices[i];
         uint32_t index = device->client->index;
         ret_has[index] = true;
-        if (group_of(a, i) == SYBILS) {
+        if (groups[i] == SYBILS) {
             stn_roster_survivors_sign(ret[index].bytes, STN_ROSTER_ACK, &victim->client->round,
-                                      &said, &device->ident);
-        } else if (group_of(a, i) == group && device->n_sent[STN_MSG_ACK] == 1) {
+                                      &survivors, &device->ident);
+        } else if (groups[i] == group && device->n_sent[STN_MSG_ACK] == 1) {
             memcpy(ret[index].bytes, device->client->sent.ack.signature, 64);
         } else {
             ret_has[index] = false;
@@ -176,57 +191,75 @@ static bool is_got(const struct loot *loot, const uint8_t *secret)
            memcmp(joined, secret, sizeof joined) == 0;
 }
 
-static void lie_to_everybody(const struct attack *a)
+/* Each group hears what it is to believe, and whoever acknowledges that. */
+static void lie_to_everybody(uint32_t n)
 {
-    bool is_lost[STN_WORLD_DEVICES];
-    for (uint32_t i = 0; i < a->n; i++) {
-        is_lost[i] = is_said_lost(a, i);
-    }
-    forge(TOLD_SURVIVED, is_lost, a->n, a->n - a->n_lost);
-    is_lost[0] = true;
-    forge(TOLD_LOST, is_lost, a->n, a->n - a->n_lost - 1);
-    for (uint32_t i = 0; i < a->n - a->n_sybils; i++) {
-        stn_world_hear(i, &lies[group_of(a, i)].msg);
+    for (uint32_t i = 0; i < n; i++) {
+        if (groups[i] != SYBILS) {
+            tell(i, groups[i]);
+        }
     }
     for (enum group group = TOLD_SURVIVED; group <= TOLD_LOST; group++) {
         bool has[STN_WORLD_DEVICES];
         struct stn_signature acks[STN_WORLD_DEVICES];
-        collect_acks(a, group, has, acks);
-        for (uint32_t i = 0; i < a->n - a->n_sybils; i++) {
-            if (group_of(a, i) == group && !stn_world.devices[i].is_over) {
+        collect_acks(n, group, has, acks);
+        for (uint32_t i = 0; i < n; i++) {
+            if (groups[i] == group && !stn_world.devices[i].is_over) {
                 hand_acks(i, has, acks);
             }
         }
     }
 }
 
-/* Whether the coordinator gets both secrets of X. What devices open is held against the counts. */
-static bool gets_both(const struct attack *a)
+/* What the coordinator has of X: from the honest what they have opened, from its neighbours among the Sybils all. */
+static void collect_shares(uint32_t n)
 {
-    uint32_t t = threshold(a->n), n_second = a->n - 1 - a->n_sybils - a->n_first;
-    uint32_t n_agree = a->n_sybils - a->n_lost; /* of the Sybils */
-    run_to_uploads(a->n, N_MIN);
-    lie_to_everybody(a);
     self.n = mask.n = 0;
-    for (uint32_t i = 1; i < a->n; i++) {
+    for (uint32_t i = 1; i < n; i++) {
         const struct stn_secagg_client *client = stn_world.devices[i].client;
-        if (group_of(a, i) == SYBILS) {
-            uint32_t slot = stn_harary_slot(&client->graph, client->index, victim->client->index);
+        uint32_t slot = stn_harary_slot(&client->graph, client->index, victim->client->index);
+        if (groups[i] != SYBILS) {
+            take_opened(i, groups[i]);
+        } else if (slot != STN_HARARY_NOBODY) {
             take(&self, i, client->neighbours[slot].keys[STN_SHARE_OF_SELF]);
             take(&mask, i, client->neighbours[slot].keys[STN_SHARE_OF_MASK]);
-        } else {
-            take_opened(i, group_of(a, i));
         }
     }
-    ck_assert_uint_eq(self.n, a->n_sybils + (a->n_first + n_agree >= t ? a->n_first : 0));
-    ck_assert_uint_eq(mask.n, a->n_sybils + (n_second + n_agree > t ? n_second : 0));
     ck_assert_uint_eq(stn_world.n_breaks, 0); /* no single device has opened both */
+}
+
+/* Whether the coordinator gets both secrets of X: by t shares, and not by fewer. */
+static bool has_both(uint32_t t)
+{
     bool has_self = is_got(&self, victim->entropy.self_seed);
     bool has_mask = is_got(&mask, victim->entropy.mask_seed);
     ck_assert_int_eq(has_self, self.n >= t);
     ck_assert_int_eq(has_mask, mask.n >= t);
-    stn_world_end();
     return has_self && has_mask;
+}
+
+/* What devices open is held against the counts. */
+static bool gets_both(const struct attack *a)
+{
+    uint32_t t = threshold(a->n), n_second = a->n - 1 - a->n_sybils - a->n_first;
+    uint32_t n_agree = a->n_sybils - a->n_lost; /* of the Sybils */
+    bool is_lost[STN_WORLD_DEVICES];
+    run_to_uploads(a->n, N_MIN);
+    ck_assert_uint_eq(victim->client->bound.t, t);
+    split(a);
+    for (uint32_t i = 0; i < a->n; i++) {
+        is_lost[i] = is_said_lost(a, i);
+    }
+    forge(TOLD_SURVIVED, is_lost, a->n, a->n - a->n_lost);
+    is_lost[0] = true;
+    forge(TOLD_LOST, is_lost, a->n, a->n - a->n_lost - 1);
+    lie_to_everybody(a->n);
+    collect_shares(a->n);
+    ck_assert_uint_eq(self.n, a->n_sybils + (a->n_first + n_agree >= t ? a->n_first : 0));
+    ck_assert_uint_eq(mask.n, a->n_sybils + (n_second + n_agree > t ? n_second : 0));
+    bool is_open = has_both(t);
+    stn_world_end();
+    return is_open;
 }
 
 /* How many splits of the honest, of all, give both. */
@@ -267,6 +300,75 @@ START_TEST(sybils_that_are_said_to_be_lost_do_not_help)
 }
 END_TEST
 
+/* ---- a graph that is not complete: 64 members in a ring, and 20 neighbours, of whom 14 are needed ---- */
+
+enum { RING = 64, REACH = 10, QUORUM = 14, MAX_CUT = 2 * REACH };
+
+/* The Sybils are X's nearest neighbours on both sides, where they sit between most others. Of all its neighbours, from left
+ * to right, the first so many that are honest are in the first group; whoever is farther away is in the first on the left and
+ * in the second on the right. Whether that gives both secrets. */
+static bool ring_gives_both(uint32_t n_sybils, uint32_t cut)
+{
+    const struct stn_harary *graph = &victim->client->graph;
+    bool is_lost[STN_WORLD_DEVICES] = {false};
+    uint32_t n_first = 0, n_second = 0;
+    for (uint32_t i = 0; i < RING; i++) {
+        uint32_t right = (graph->places[stn_world.devices[i].client->index] + RING -
+                          graph->places[victim->client->index]) % RING; /* of X */
+        bool is_left = right > RING / 2;
+        uint32_t away = is_left ? RING - right : right;
+        bool is_first = away > REACH ? is_left : (is_left ? REACH - away : REACH + away - 1) < cut;
+        groups[i] = away == 0                               ? TOLD_SURVIVED
+                    : 2 * (away - 1) + is_left < n_sybils ? SYBILS
+                    : is_first                            ? TOLD_SURVIVED
+                                                          : TOLD_LOST;
+        n_first += away <= REACH && away > 0 && groups[i] == TOLD_SURVIVED;
+        n_second += away <= REACH && groups[i] == TOLD_LOST;
+    }
+    ck_assert_uint_eq(n_first + n_second + n_sybils, 2 * REACH);
+    forge(TOLD_SURVIVED, is_lost, RING, RING);
+    is_lost[0] = true;
+    forge(TOLD_LOST, is_lost, RING, RING - 1);
+    lie_to_everybody(RING);
+    collect_shares(RING);
+    ck_assert_uint_le(self.n, n_sybils + n_first);
+    ck_assert_uint_le(mask.n, n_sybils + n_second);
+    return has_both(QUORUM);
+}
+
+/* How many of the cuts give both. What everybody did up to the survivors is done once; a cut is a process. */
+static uint32_t cuts_that_give_both(uint32_t n_sybils)
+{
+    uint32_t n_cuts = 0;
+    for (uint32_t cut = 0; cut <= MAX_CUT; cut++) {
+        (void)fflush(NULL);
+        pid_t child = fork();
+        int status;
+        ck_assert_int_ge(child, 0);
+        if (child == 0) {
+            _exit(ring_gives_both(n_sybils, cut) ? 3 : 4);
+        }
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert(WIFEXITED(status) && (WEXITSTATUS(status) == 3 || WEXITSTATUS(status) == 4));
+        n_cuts += WEXITSTATUS(status) == 3;
+    }
+    return n_cuts;
+}
+
+/* gamma n are 6, and t1 = 2t - k - 1 of them would have to be neighbours of X to be one short of enough. */
+START_TEST(on_a_ring_no_cut_gives_both_secrets_but_with_more_than_t1_sybils_about_one_member)
+{
+    run_to_uploads(RING, N_MIN);
+    ck_assert_uint_eq(victim->client->bound.k, 2 * REACH);
+    ck_assert_uint_eq(victim->client->bound.t, QUORUM);
+    for (uint32_t n_sybils = 0; n_sybils < 8; n_sybils += n_sybils == 0 ? 5 : 1) {
+        ck_assert_uint_eq(cuts_that_give_both(n_sybils), 0);
+    }
+    ck_assert_uint_gt(cuts_that_give_both(8), 0);
+    stn_world_end();
+}
+END_TEST
+
 START_TEST(no_device_acknowledges_more_than_k_minus_t_losses)
 {
     uint32_t n = sizes[0], k_minus_t = n - 1 - threshold(n);
@@ -277,7 +379,7 @@ START_TEST(no_device_acknowledges_more_than_k_minus_t_losses)
         }
         run_to_uploads(n, N_MIN);
         forge(TOLD_SURVIVED, is_lost, n, n - n_lost);
-        stn_world_hear(0, &lies[TOLD_SURVIVED].msg);
+        tell(0, TOLD_SURVIVED);
         ck_assert_uint_eq(victim->n_sent[STN_MSG_ACK], n_lost <= k_minus_t);
         ck_assert_int_eq(victim->is_over, n_lost > k_minus_t);
         stn_world_end();
@@ -296,13 +398,13 @@ START_TEST(fewer_honest_than_n_min_less_the_sybils_open_nothing)
     }
     run_to_uploads(N, MIN);
     forge(TOLD_SURVIVED, is_lost, N, n_claimed);
-    struct attack a = {N, 1, N - 2, 0};
+    split(&(struct attack){N, 1, N - 2, 0});
     bool has[STN_WORLD_DEVICES];
     struct stn_signature acks[STN_WORLD_DEVICES];
     for (uint32_t i = 0; i < n_honest; i++) {
-        stn_world_hear(i, &lies[TOLD_SURVIVED].msg);
+        tell(i, TOLD_SURVIVED);
     }
-    collect_acks(&a, TOLD_SURVIVED, has, acks);
+    collect_acks(N, TOLD_SURVIVED, has, acks);
     for (uint32_t i = 0; i < n_honest; i++) {
         hand_acks(i, has, acks);
         ck_assert_uint_eq(stn_world.devices[i].n_sent[STN_MSG_ACK], _i == 0);
@@ -321,6 +423,7 @@ Suite *suite(void)
     tcase_add_loop_test(tc, up_to_gamma_no_split_gives_both_secrets, 0, n_sizes);
     tcase_add_loop_test(tc, one_sybil_beyond_the_bound_and_a_split_gives_both, 0, n_sizes);
     tcase_add_test(tc, sybils_that_are_said_to_be_lost_do_not_help);
+    tcase_add_test(tc, on_a_ring_no_cut_gives_both_secrets_but_with_more_than_t1_sybils_about_one_member);
     tcase_add_test(tc, no_device_acknowledges_more_than_k_minus_t_losses);
     tcase_add_loop_test(tc, fewer_honest_than_n_min_less_the_sybils_open_nothing, 0, 3);
     suite_add_tcase(s, tc);
