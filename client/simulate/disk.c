@@ -3,47 +3,37 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "client/simulate/key.h"
 
-struct key {
-    uint8_t bytes[128];
-    size_t size;
-};
-
-static void add(struct key *key, const void *p, size_t size)
+static struct stn_key key_of(const struct stn_record *record)
 {
-    memcpy(key->bytes + key->size, p, size);
-    key->size += size;
-}
-
-static struct key key_of(const struct stn_record *record)
-{
-    struct key key = {.bytes = {(uint8_t)record->type}, .size = 1};
+    struct stn_key key = {.bytes = {(uint8_t)record->type}, .size = 1};
     switch (record->type) {
     case STN_RECORD_TASK:
-        add(&key, record->task.spec.name, strlen(record->task.spec.name) + 1);
+        stn_key_add(&key, record->task.spec.name, strlen(record->task.spec.name) + 1);
         break;
     case STN_RECORD_VERSION:
-        add(&key, record->version.task, strlen(record->version.task) + 1);
-        add(&key, &record->version.version, sizeof record->version.version);
+        stn_key_add(&key, record->version.task, strlen(record->version.task) + 1);
+        stn_key_add(&key, &record->version.version, sizeof record->version.version);
         break;
     case STN_RECORD_ROUND:
-        add(&key, &record->round.round, sizeof record->round.round);
+        stn_key_add(&key, &record->round.round, sizeof record->round.round);
         break;
     case STN_RECORD_MEMBER:
-        add(&key, &record->member.round, sizeof record->member.round);
-        add(&key, &record->member.device, sizeof record->member.device);
+        stn_key_add(&key, &record->member.round, sizeof record->member.round);
+        stn_key_add(&key, &record->member.device, sizeof record->member.device);
         break;
     case STN_RECORD_LEASE:
-        add(&key, record->lease.task, strlen(record->lease.task) + 1);
-        add(&key, &record->lease.lease, sizeof record->lease.lease);
+        stn_key_add(&key, record->lease.task, strlen(record->lease.task) + 1);
+        stn_key_add(&key, &record->lease.lease, sizeof record->lease.lease);
         break;
     case STN_RECORD_SECAGG:
-        add(&key, &record->secagg.round, sizeof record->secagg.round);
-        add(&key, &record->secagg.of.kind, sizeof record->secagg.of.kind);
-        add(&key, &record->secagg.of.index, sizeof record->secagg.of.index);
+        stn_key_add(&key, &record->secagg.round, sizeof record->secagg.round);
+        stn_key_add(&key, &record->secagg.of.kind, sizeof record->secagg.of.kind);
+        stn_key_add(&key, &record->secagg.of.index, sizeof record->secagg.of.index);
         break;
     case STN_RECORD_QUARANTINE:
-        add(&key, &record->quarantine.device, sizeof record->quarantine.device);
+        stn_key_add(&key, &record->quarantine.device, sizeof record->quarantine.device);
         break;
     }
     return key;
@@ -66,7 +56,7 @@ static struct stn_record *copy_of(const struct stn_record *record)
 
 bool stn_disk_save(struct stn_disk *disk, const struct stn_record *record)
 {
-    struct key key = key_of(record);
+    struct stn_key key = key_of(record);
     struct stn_record *old = stn_map_get(&disk->records, key.bytes, key.size);
     struct stn_record *copy = copy_of(record);
     if (copy == NULL || !stn_map_set(&disk->records, key.bytes, key.size, copy)) {
@@ -83,7 +73,7 @@ static void forget_secagg(struct stn_disk *disk, const struct stn_round_id *roun
         struct stn_record *record = disk->records.entries[i].value;
         if (record->type == STN_RECORD_SECAGG &&
             memcmp(&record->secagg.round, round, sizeof *round) == 0) {
-            struct key key = key_of(record);
+            struct stn_key key = key_of(record);
             stn_mem_free(stn_map_remove(&disk->records, key.bytes, key.size));
         }
     }
@@ -91,7 +81,7 @@ static void forget_secagg(struct stn_disk *disk, const struct stn_round_id *roun
 
 void stn_disk_forget(struct stn_disk *disk, const struct stn_record *record)
 {
-    struct key key = key_of(record);
+    struct stn_key key = key_of(record);
     if (record->type == STN_RECORD_SECAGG) {
         forget_secagg(disk, &record->secagg.round);
     } else {
@@ -99,18 +89,10 @@ void stn_disk_forget(struct stn_disk *disk, const struct stn_record *record)
     }
 }
 
-static struct key spool_key(const struct stn_round_id *round, const struct stn_id *device)
-{
-    struct key key = {.size = 0};
-    add(&key, round, sizeof *round);
-    add(&key, device, sizeof *device);
-    return key;
-}
-
 struct stn_digest *stn_disk_find(const struct stn_disk *disk, const struct stn_round_id *round,
                                  const struct stn_id *device)
 {
-    struct key key = spool_key(round, device);
+    struct stn_key key = stn_key_of(round, device);
     return stn_map_get(&disk->spools, key.bytes, key.size);
 }
 
@@ -119,7 +101,7 @@ struct stn_digest *stn_disk_spool(struct stn_disk *disk, const struct stn_round_
 {
     struct stn_digest *spool = stn_disk_find(disk, round, device);
     if (spool == NULL) {
-        struct key key = spool_key(round, device);
+        struct stn_key key = stn_key_of(round, device);
         spool = stn_mem_new(1, sizeof *spool);
         if (spool == NULL || !stn_map_set(&disk->spools, key.bytes, key.size, spool)) {
             stn_mem_free(spool);
@@ -132,7 +114,7 @@ struct stn_digest *stn_disk_spool(struct stn_disk *disk, const struct stn_round_
 void stn_disk_drop(struct stn_disk *disk, const struct stn_round_id *round,
                    const struct stn_id *device)
 {
-    struct key key = spool_key(round, device);
+    struct stn_key key = stn_key_of(round, device);
     stn_mem_free(stn_map_remove(&disk->spools, key.bytes, key.size));
 }
 

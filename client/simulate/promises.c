@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "client/simulate/key.h"
 
 struct deltas { /* one round's */
     uint32_t n, room;
@@ -23,42 +24,23 @@ struct round {
     bool was_merged, is_released, is_void;
 };
 
-struct key {
-    uint8_t bytes[160];
-    size_t size;
-};
-
-static void add(struct key *key, const void *p, size_t size)
+static struct stn_key key_of_delta(const char *task, const struct delta *delta)
 {
-    memcpy(key->bytes + key->size, p, size);
-    key->size += size;
-}
-
-static struct key key_of(const struct stn_round_id *round, const struct stn_id *device)
-{
-    struct key key = {.size = 0};
-    add(&key, round, sizeof *round);
-    add(&key, device, sizeof *device);
+    struct stn_key key = {.size = 0};
+    stn_key_add(&key, task, strlen(task));
+    stn_key_add(&key, &delta->device, sizeof delta->device);
+    stn_key_add(&key, &delta->lease, sizeof delta->lease);
     return key;
 }
 
-static struct key key_of_delta(const char *task, const struct delta *delta)
-{
-    struct key key = {.size = 0};
-    add(&key, task, strlen(task));
-    add(&key, &delta->device, sizeof delta->device);
-    add(&key, &delta->lease, sizeof delta->lease);
-    return key;
-}
-
-static void set(struct stn_map *map, const struct key *key, void *value)
+static void set(struct stn_map *map, const struct stn_key *key, void *value)
 {
     if (!stn_map_set(map, key->bytes, key->size, value)) {
         abort();
     }
 }
 
-static void *get(const struct stn_map *map, const struct key *key)
+static void *get(const struct stn_map *map, const struct stn_key *key)
 {
     return stn_map_get(map, key->bytes, key->size);
 }
@@ -126,7 +108,7 @@ static void append(struct deltas *deltas, const struct delta *delta)
 void stn_promises_add(struct stn_promises *promises, const struct stn_server_upload *upload)
 {
     struct round *round = round_of(promises, &upload->round);
-    struct key key = key_of(&upload->round, &upload->device);
+    struct stn_key key = stn_key_of(&upload->round, &upload->device);
     const void *lease = get(&promises->leases, &key);
     promise(promises, lease != NULL, "device %u is added and not on disk as uploaded",
             upload->device.bytes[0]);
@@ -136,7 +118,7 @@ void stn_promises_add(struct stn_promises *promises, const struct stn_server_upl
             "device %u is added to a round that is over", upload->device.bytes[0]);
     struct delta delta = {.device = upload->device, .lease = to_number(lease)};
     append(&round->sum, &delta);
-    struct key in = key_of_delta(round->task, &delta);
+    struct stn_key in = key_of_delta(round->task, &delta);
     const struct round *before = get(&promises->summed, &in);
     promise(promises, before == NULL || before == round, "device %u, lease %llu is in two sums",
             upload->device.bytes[0], (unsigned long long)delta.lease);
@@ -176,8 +158,8 @@ void stn_promises_merge(struct stn_promises *promises, const struct stn_server_e
 
 static void released(struct stn_promises *promises, const struct stn_version_record *record)
 {
-    struct key task = {.size = 0};
-    add(&task, record->task, strlen(record->task));
+    struct stn_key task = {.size = 0};
+    stn_key_add(&task, record->task, strlen(record->task));
     const void *before = get(&promises->versions, &task);
     promise(promises,
             before == NULL ? record->version == 0 : record->version == to_number(before) + 1,
@@ -190,7 +172,7 @@ static void released(struct stn_promises *promises, const struct stn_version_rec
     round->is_released = true;
     for (uint32_t i = 0; i < round->candidate.n; i++) {
         const struct delta *delta = &round->candidate.items[i];
-        struct key key = key_of_delta(record->task, delta);
+        struct stn_key key = key_of_delta(record->task, delta);
         promise(promises, get(&promises->merged, &key) == NULL,
                 "device %u, lease %llu is in two versions", delta->device.bytes[0],
                 (unsigned long long)delta->lease);
@@ -203,7 +185,7 @@ void stn_promises_committed(struct stn_promises *promises, const struct stn_reco
     if (record->type == STN_RECORD_VERSION) {
         released(promises, &record->version);
     } else if (record->type == STN_RECORD_MEMBER && record->member.state == STN_MEMBER_UPLOADED) {
-        struct key key = key_of(&record->member.round, &record->member.device);
+        struct stn_key key = stn_key_of(&record->member.round, &record->member.device);
         set(&promises->leases, &key, from_number(record->member.lease));
     } else if (record->type == STN_RECORD_ROUND) {
         struct round *round = round_of(promises, &record->round.round);
@@ -215,7 +197,7 @@ void stn_promises_committed(struct stn_promises *promises, const struct stn_reco
 void stn_promises_acknowledged(struct stn_promises *promises, const struct stn_id *device,
                                const struct stn_round_id *round)
 {
-    struct key key = key_of(round, device);
+    struct stn_key key = stn_key_of(round, device);
     promise(promises, get(&promises->leases, &key) != NULL,
             "device %u was told that it counts before it did", device->bytes[0]);
     set(&promises->accepted, &key, promises);
@@ -224,9 +206,9 @@ void stn_promises_acknowledged(struct stn_promises *promises, const struct stn_i
 void stn_promises_installed(struct stn_promises *promises, const struct stn_id *device,
                             const char *task, uint64_t version)
 {
-    struct key key = {.size = 0};
-    add(&key, device, sizeof *device);
-    add(&key, task, strlen(task));
+    struct stn_key key = {.size = 0};
+    stn_key_add(&key, device, sizeof *device);
+    stn_key_add(&key, task, strlen(task));
     const void *before = get(&promises->installed, &key);
     /* the same again after a crash between the file and the record */
     promise(promises, before == NULL || version >= to_number(before),

@@ -51,6 +51,16 @@ struct stn_swarm_kind {
     struct stn_swarm_lies (*lies)(uint64_t seed, uint32_t n_devices);
 };
 
+/* What all kinds of worlds have in common; a kind says the rest. A task's target is between target_least and all devices,
+ * its n_min between n_min_least and the target. */
+struct stn_task_spec stn_swarm_spec(struct stn_rng *rng, uint32_t n_devices, uint32_t target_least, uint32_t n_min_least);
+/* Of n_least to n_most devices, without faults. */
+struct stn_world_config stn_swarm_config(struct stn_rng *rng, uint64_t seed, uint32_t n_least, uint32_t n_most,
+                                         double loss_most);
+/* All faults but that devices vanish, for an hour. */
+void stn_swarm_faults(struct stn_rng *rng, struct stn_faults_config *faults, double crash_most, uint64_t down_ms,
+                      uint64_t owner_ms);
+
 struct stn_swarm_outcome {
     uint64_t transcript, end_ms, n_steps, n_checks;
     uint64_t n_merged, n_merged_members, n_void; /* versions, how many deltas are in them, void rounds */

@@ -7,64 +7,20 @@
 
 static struct stn_task_spec draw_spec(struct stn_rng *rng, const char *name, uint32_t n_devices)
 {
-    uint32_t target = 2 + (uint32_t)stn_rng_below(rng, n_devices - 1);
-    struct stn_task_spec spec = {
-        .base = {.digest = stn_digest_of("base", 4), .size = 100000},
-        .train = {.rank = 8,
-                  .alpha = 16,
-                  .targets = 1,
-                  .local_steps = 5,
-                  .batch_tokens = 256,
-                  .ctx = 64,
-                  .lr = 1e-3,
-                  .n_halvings = (uint32_t)stn_rng_below(rng, 3)},
-        .lora = (uint32_t)stn_rng_below(rng, STN_LORA_ALTERNATE + 1),
-        .n_values = 1000,
-        .n_values_b = 400,
-        .target = target,
-        .n_min = 1 + (uint32_t)stn_rng_below(rng, target),
-        .over_select = 1 + stn_rng_unit(rng),
-        .join_window_ms = 10000 + stn_rng_below(rng, 60000),
-        .report_deadline_ms = 60000 + stn_rng_below(rng, 600000),
-        .upload_ms =
-            20000 +
-            stn_rng_below(rng, 60000), /* five messages and the chunks: it must be possible */
-        .staleness = (uint32_t)stn_rng_below(rng, 3),
-        .discount = 0.5,
-        .outer = {.rate = 1},
-        .clip_norm = 1,
-        .clip_quantile = 0.9,
-        .weight_max = 8,
-        .bits = 24,
-        .n_rounds = 2 + stn_rng_below(rng, 4),
-        .seed = stn_rng_u64(rng)};
+    struct stn_task_spec spec = stn_swarm_spec(rng, n_devices, 2, 1);
     (void)name;
+    spec.join_window_ms = 10000 + stn_rng_below(rng, 60000);
+    spec.upload_ms = 20000 + stn_rng_below(rng, 60000); /* five messages and the chunks: it must be possible */
+    spec.n_rounds = 2 + stn_rng_below(rng, 4);
     return spec;
 }
 
 static struct stn_world_config draw_config(struct stn_rng *rng, uint64_t seed)
 {
-    bool is_calm = seed % 5 == 0;
-    struct stn_world_config config = {
-        .seed = seed,
-        .n_devices = 3 + (uint32_t)stn_rng_below(rng, 10),
-        .n_examples = 10,
-        .n_per_ms = 1 + stn_rng_below(rng, 1000),
-        .is_encoded = seed % 4 == 1,
-        .wire = {.least_ms = 1,
-                 .most_ms = 1 + stn_rng_below(rng, 2000),
-                 .loss = 0.1 * stn_rng_unit(rng),
-                 .repeat = 0.2 * stn_rng_unit(rng)},
-        .agent = {.n_min_floor = 1, .allows_plain = true, .retry_first_ms = 500, .retry_most_ms = 60000}};
-    if (!is_calm) {
-        config.faults = (struct stn_faults_config){.until_ms = 3600000,
-                                                   .coordinator_crash = 0.02 * stn_rng_unit(rng),
-                                                   .device_crash = 0.02 * stn_rng_unit(rng),
-                                                   .down_ms = 60000,
-                                                   .job_failure = 0.1 * stn_rng_unit(rng),
-                                                   .corruption = 0.1 * stn_rng_unit(rng),
-                                                   .owner_ms = stn_rng_below(rng, 2) * 300000,
-                                                   .jump_ms = stn_rng_below(rng, 2) * 120000};
+    struct stn_world_config config = stn_swarm_config(rng, seed, 3, 12, 0.1);
+    config.agent.n_min_floor = 1;
+    if (seed % 5 != 0) {
+        stn_swarm_faults(rng, &config.faults, 0.02, 60000, 300000);
     }
     return config;
 }
