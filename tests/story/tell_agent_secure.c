@@ -82,6 +82,9 @@ void says(uint64_t now_ms, enum stn_stage stage)
                                               [STN_STAGE_UNMASK] = STN_MSG_UNMASK};
     ck_assert_int_eq(last_asked.type, types[stage]);
     SELF->sent = last_asked;
+    if (stage == STN_STAGE_SHARE) {
+        memcpy(SELF->dealt, last_asked.share.sealed, last_asked.share.n_sealed * sizeof *SELF->dealt);
+    }
     ck_assert_int_eq(stn_world_deliver(0), STN_OK);
     hears(now_ms, ok);
     stn_world_stage(stage, others);
