@@ -1,6 +1,7 @@
 #include "server/shell/release.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -89,20 +90,70 @@ enum stn_code stn_release_first(const struct stn_blob_store *store, struct stn_t
 
 /* ---- the next version ---- */
 
-static enum stn_code read_state(const struct stn_blob_store *store, const struct stn_blob_ref *ref, struct stn_buf *ret,
-                                struct stn_err *err)
+/* The optimiser's state is as long as the adapter: it is read and written beside it. */
+struct state {
+    const struct stn_blob_store *store;
+    struct stn_blob_ref ref;
+    struct stn_buf bytes;
+    pthread_t thread;
+    bool has_thread;
+    void *(*work)(void *state);
+    enum stn_code code;
+    struct stn_err err;
+};
+
+static void *read_state(void *arg)
 {
-    if (ref->size == 0) {
-        return STN_OK;
-    }
+    struct state *state = arg;
     char path[STN_FILE_PATH_MAX];
-    stn_blob_path(store, &ref->digest, path);
-    enum stn_code code = stn_file_read(path, STATE_BYTES, ret, err);
-    struct stn_digest digest = code == STN_OK ? stn_digest_blob(ret->data, ret->size) : (struct stn_digest){0};
-    if (code == STN_OK && !stn_digest_equal(&digest, &ref->digest)) {
-        code = stn_err_set(err, STN_CORRUPT, "%s: the bytes are not what the name says", path);
+    if (state->ref.size == 0) {
+        return NULL;
     }
-    return code;
+    stn_blob_path(state->store, &state->ref.digest, path);
+    state->code = stn_file_read(path, STATE_BYTES, &state->bytes, &state->err);
+    struct stn_digest digest = {0};
+    if (state->code == STN_OK) {
+        digest = stn_digest_blob(state->bytes.data, state->bytes.size);
+    }
+    if (state->code == STN_OK && !stn_digest_equal(&digest, &state->ref.digest)) {
+        state->code = stn_err_set(&state->err, STN_CORRUPT, "%s: the bytes are not what the name says", path);
+    }
+    return NULL;
+}
+
+static void *put_state(void *arg)
+{
+    struct state *state = arg;
+    state->ref = (struct stn_blob_ref){.size = state->bytes.size};
+    if (state->bytes.size > 0) {
+        state->code = stn_blob_put(state->store, state->bytes.data, state->bytes.size, &state->ref.digest, &state->err);
+    }
+    return NULL;
+}
+
+/* Without a thread it is done when it is waited for. */
+static void start_state(struct state *state, void *(*work)(void *state))
+{
+    state->work = work;
+    state->code = STN_OK;
+    state->has_thread = pthread_create(&state->thread, NULL, work, state) == 0;
+}
+
+/* code unless it is STN_OK, else the state's. */
+static enum stn_code end_state(struct state *state, enum stn_code code, struct stn_err *err)
+{
+    if (state->has_thread) {
+        (void)pthread_join(state->thread, NULL);
+    } else {
+        (void)state->work(state);
+    }
+    if (code != STN_OK || state->code == STN_OK) {
+        return code;
+    }
+    if (err != NULL) {
+        *err = state->err;
+    }
+    return state->code;
 }
 
 static enum stn_code load_from(const struct stn_blob_store *store, const struct stn_release_input *input,
@@ -143,14 +194,14 @@ static enum stn_code check_finite(const struct stn_adapter *adapter, struct stn_
 }
 
 static enum stn_code merge(const struct stn_blob_store *store, const struct stn_release_input *input,
-                           struct stn_adapter *adapter, struct stn_buf *state, struct stn_release_output *ret,
+                           struct stn_adapter *adapter, struct state *state, struct stn_release_output *ret,
                            struct stn_err *err)
 {
     const struct stn_merge_input in = {.spec = input->spec, .config = input->config, .shape = adapter, .sum = input->sum,
                                        .n_included = input->n_included, .tier = input->tier};
     struct stn_merge_output out = {0};
     struct stn_release_output made = {0};
-    enum stn_code code = stn_merge_apply(&in, adapter->values, state, &out, err);
+    enum stn_code code = stn_merge_apply(&in, adapter->values, &state->bytes, &out, err);
     if (code == STN_OK) {
         code = check_finite(adapter, err);
     }
@@ -158,13 +209,12 @@ static enum stn_code merge(const struct stn_blob_store *store, const struct stn_
         code = note(adapter, input->spec, input->from->version + 1, err);
     }
     if (code == STN_OK) {
+        start_state(state, put_state);
         code = put_adapter(store, adapter, &made.adapter, err);
-    }
-    if (code == STN_OK && state->size > 0) {
-        made.state.size = state->size;
-        code = stn_blob_put(store, state->data, state->size, &made.state.digest, err);
+        code = end_state(state, code, err);
     }
     if (code == STN_OK) {
+        made.state = state->ref;
         made.totals = out.totals;
         made.clip_norm = out.clip_norm;
         *ret = made;
@@ -176,15 +226,14 @@ enum stn_code stn_release_next(const struct stn_blob_store *store, const struct 
                                struct stn_release_output *ret, struct stn_err *err)
 {
     struct stn_adapter *adapter = NULL;
-    struct stn_buf state = {0};
+    struct state state = {.store = store, .ref = input->from->state};
+    start_state(&state, read_state);
     enum stn_code code = load_from(store, input, &adapter, err);
-    if (code == STN_OK) {
-        code = read_state(store, &input->from->state, &state, err);
-    }
+    code = end_state(&state, code, err);
     if (code == STN_OK) {
         code = merge(store, input, adapter, &state, ret, err);
     }
-    stn_buf_fini(&state);
+    stn_buf_fini(&state.bytes);
     stn_adapter_free(adapter);
     return code;
 }
