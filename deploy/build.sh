@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the tree into a folder: deploy/build.sh FOLDER [meson options]. A folder that is there takes the -D... that differ, and
-# all others.
+# all others but --cross-file and --native-file: it has its machine.
 # ccache is used where it is installed. STERNA_TARGET=threads builds that alone, STERNA_JOBS=1 one file at a time.
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,9 +17,12 @@ differing() {
 def text(v):
     return ",".join(v) if isinstance(v, list) else str(v).lower() if isinstance(v, bool) else str(v)
 has = {o["name"]: text(o["value"]) for o in json.loads(sys.argv[1])}
-for option in sys.argv[2:]:
-    name, _, value = option[2:].partition("=")
-    if not option.startswith("-D") or has.get(name) != value:
+options = iter(sys.argv[2:])
+for option in options:
+    name, equals, value = option[2:].partition("=")
+    if name in ("cross-file", "native-file") and option.startswith("--"):
+        equals or next(options, "")
+    elif not option.startswith("-D") or has.get(name) != value:
         print(option)' "$@"
 }
 

@@ -48,7 +48,8 @@ static enum stn_code bad_value(const struct stn_conf_row *row, const char *value
     }
     enum stn_code code =
         stn_err_set(err, STN_INVALID, "%s is \"%.60s\", expected %s%s%s", row->key, value,
-                    value[0] == '\0' && row->type == STN_CONF_STR ? "some text" : expected[row->type], range, words.data == NULL ? "" : (const char *)words.data);
+                    value[0] == '\0' && row->type == STN_CONF_STR ? "some text" : expected[row->type], range,
+                    words.data == NULL ? "" : (const char *)words.data);
     stn_buf_fini(&words);
     return code;
 }

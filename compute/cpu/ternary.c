@@ -162,11 +162,6 @@ static void advise(const struct stn_ternary *w, int advice)
     }
 }
 
-void stn_ternary_will_read(const struct stn_ternary *w)
-{
-    advise(w, MADV_WILLNEED);
-}
-
 void stn_ternary_drop(const struct stn_ternary *w)
 {
     advise(w, MADV_DONTNEED);

@@ -61,11 +61,10 @@ void stn_ternary_pack_panels(const struct stn_ternary_source *source, uint8_t *p
                              size_t count, int8_t *values, float *scales);
 /* Whether all scales that are not 0 are one, which then is the matrix's. */
 bool stn_ternary_unites(const float *block_scales, size_t n, float *ret);
-/* Hints to the pager for a borrowed matrix that lies in a mapped file: soon, or no more for now. page: or for what a hollow one is
- * packed from. */
-void stn_ternary_will_read(const struct stn_ternary *w);
-void stn_ternary_drop(const struct stn_ternary *w);
+/* Hints to the pager for a borrowed matrix that lies in a mapped file, or for what a hollow one is packed from: soon, or no more
+ * for now. */
 void stn_ternary_page(const struct stn_ternary *w, const struct stn_ternary_source *source, bool soon);
+void stn_ternary_drop(const struct stn_ternary *w); /* no more for now, of a borrowed one alone */
 size_t stn_ternary_rows(const struct stn_ternary *w);
 size_t stn_ternary_cols(const struct stn_ternary *w);
 size_t stn_ternary_size(const struct stn_ternary *w); /* bytes in memory */

@@ -1,8 +1,8 @@
 /* choose: what trains fastest here when nobody says, the processor or a GPU. Both are timed once on a few layers of the model, and
  * the answer is kept in a file for the device, its driver, the processor's kernel and threads, and the model's shape. A GPU that a
  * processor only plays is not tried, and one that the model does not fit is not chosen. Where the
- * environment names a device no other is asked. A trial that fails is not an answer: it is made again the next time. Thread: any; nobody else should be
- * computing. */
+ * environment names a device no other is asked. A trial that fails is not an answer: it is made again the next time. Thread: any;
+ * nobody else should be computing. */
 #ifndef STN_COMPUTE_MODEL_CHOOSE_H
 #define STN_COMPUTE_MODEL_CHOOSE_H
 

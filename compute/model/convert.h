@@ -18,8 +18,8 @@
 #define STN_CONVERT_TOKENIZER ((size_t)128 << 20) /* and of tokenizer.json */
 #define STN_CONVERT_FILES 256                    /* most files of tensors */
 
-/* type is TQ1_0 or TQ2_0. ternarise: floats become ternary whatever config.json says. progress, if not NULL, is called with tensors done and in all; false is STN_CANCELLED. No file is
- * left behind when it fails. STN_UNSUPPORTED names what of a checkpoint this build does not know, or what is not ternary. */
+/* type is TQ1_0 or TQ2_0. ternarise: floats become ternary whatever config.json says. progress, if not NULL, is called with
+ * tensors done and in all; false is STN_CANCELLED. No file is left behind when it fails. STN_UNSUPPORTED names what of a checkpoint this build does not know, or what is not ternary. */
 enum stn_code stn_convert_folder(const char *folder, const char *path, enum stn_quant_type type, bool ternarise,
                                  bool (*progress)(void *context, uint64_t done, uint64_t total), void *context,
                                  struct stn_err *err) STN_CHECKED;

@@ -1,5 +1,6 @@
 /* specimen: a small graph that has every op, in every way that the graphs of a model use it (adding, turning back, with a table of
- * halves, of few rows), at odd sizes, so that each row of the pipeline table can be shown to do what the processor does. One pass; every input is drawn by chance from a fixed seed, every output lasts. Thread: any. */
+ * halves, of few rows), at odd sizes, so that each row of the pipeline table can be shown to do what the processor does. One pass;
+ * every input is drawn by chance from a fixed seed, every output lasts. Thread: any. */
 #ifndef STN_COMPUTE_VULKAN_SPECIMEN_H
 #define STN_COMPUTE_VULKAN_SPECIMEN_H
 

@@ -119,7 +119,7 @@ START_TEST(a_hollow_matrix_has_sizes_and_nothing_else)
     ck_assert_uint_eq(stn_ternary_cols(hollow), 300);
     ck_assert_uint_lt(stn_ternary_size(hollow), 128);
     ck_assert_uint_eq(stn_ternary_scratch(hollow, 9), stn_ternary_scratch(packed, 9)); /* as if each block had its scale */
-    stn_ternary_will_read(hollow);
+    stn_ternary_page(hollow, &source, true);
     stn_ternary_drop(hollow);
     stn_ternary_free(hollow);
     stn_ternary_free(packed);

@@ -271,7 +271,6 @@ START_TEST(a_step_is_one_submission_and_nothing_else_moves)
 }
 END_TEST
 
-/* Blocks that are not full, staging, work groups: at most a seventh beside what tensors have. */
 /* On a card each submission is a wait, so that thousands of small ones would be what a step is made of. */
 START_TEST(vectors_are_changed_from_outside_in_few_submissions)
 {
@@ -307,6 +306,7 @@ START_TEST(vectors_are_changed_from_outside_in_few_submissions)
 }
 END_TEST
 
+/* Blocks that are not full, staging, work groups: at most a seventh beside what tensors have. */
 START_TEST(a_device_gives_no_more_than_the_plan_says)
 {
     struct stn_adapter *adapter = new_adapter(8, 16, 1, STN_ARCH_ALL);

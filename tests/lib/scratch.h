@@ -1,5 +1,5 @@
 /* scratch: a folder, in memory where the system has one there, for what a fuzz target gives to its door as files. It goes when
- * the process ends. What cannot be written ends the process. Thread: one. */
+ * the process ends well. What cannot be written ends the process. Thread: one. */
 #ifndef STN_TESTS_SCRATCH_H
 #define STN_TESTS_SCRATCH_H
 

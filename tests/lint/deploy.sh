@@ -32,6 +32,11 @@ check "arrives, too" has buildtype '"release"'
 check "with its value apart, too" build build --warnlevel 2 -D bench=true
 check "as all say" has warning_level '"2"'
 check "and the next" has bench true
+echo "[binaries]" >"$dir/machine.ini"
+check "a folder has its machine" build build --native-file "$dir/machine.ini" -Dbench=false
+check "and takes what follows it" has bench false
+check "in its other form, too" build build "--native-file=$dir/machine.ini" -Dbench=true
+check "and what follows that" has bench true
 mv "$dir/tree/build/meson-info" "$dir/aside"
 check "what the folder has must be known" ends 1 env -u STERNA_TARGET bash "$dir/tree/deploy/build.sh" build -Dwerror=false
 mv "$dir/aside" "$dir/tree/build/meson-info"
