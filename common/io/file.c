@@ -1,7 +1,6 @@
 #include "io/file.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -16,6 +15,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/fd.h"
+#include "io/names.h"
 #include "io/usage.h"
 
 #define LOCK_TRIES 50
@@ -471,30 +471,20 @@ enum stn_code stn_file_make_folder(const char *path, unsigned mode, struct stn_e
     return S_ISDIR(st.st_mode) ? STN_OK : stn_err_set(err, STN_EXISTS, "%s: not a folder", path);
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 enum stn_code stn_file_list(const char *path,
                             enum stn_code (*each)(void *user, const char *name,
                                                   struct stn_err *err),
                             void *user, struct stn_err *err)
 {
-    struct dirent **entries;
-    int n = scandir(path, &entries, NULL, by_bytes);
-    if (n < 0) {
-        return stn_err_errno(err, errno, "%s", path);
+    struct stn_names names;
+    enum stn_code code = stn_names_read(&names, path, err);
+    if (code != STN_OK) {
+        return code;
     }
-    enum stn_code code = STN_OK;
-    for (int i = 0; i < n; i++) {
-        const char *name = entries[i]->d_name;
-        if (code == STN_OK && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
-            code = each(user, name, err);
-        }
-        free(entries[i]);
+    for (size_t i = 0; i < names.n && code == STN_OK; i++) {
+        code = each(user, names.names[i], err);
     }
-    free(entries);
+    stn_names_fini(&names);
     return code;
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -127,6 +128,39 @@ START_TEST(what_a_stranger_took_is_kept_again_at_the_next_close)
 }
 END_TEST
 
+static enum stn_code count(void *user, const char *name, struct stn_err *err)
+{
+    (void)name;
+    (void)err;
+    ++*(size_t *)user;
+    return STN_OK;
+}
+
+START_TEST(folders_are_listed_and_removed_by_what_is_kept)
+{
+    struct stn_err err;
+    char folder[] = "/tmp/sterna-test-XXXXXX", path[64];
+    size_t n = 0;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/a/b/c", folder);
+    ck_assert_int_eq(stn_file_make_folder(path, 0700, &err), STN_OK);
+    limit_files(FEW);
+    stn_fd_keep(1); /* one is enough, however deep they are */
+    take_all();
+    for (int round = 0; round < 3; round++) {
+        enum stn_code listed = stn_file_list(folder, count, &n, &err);
+        ck_assert_msg(listed == STN_OK, "%s", err.text);
+        ck_assert_int_eq(open("/dev/null", O_RDONLY | O_CLOEXEC), -1); /* it is kept again */
+    }
+    ck_assert_uint_eq(n, 3);
+    enum stn_code removed = stn_file_remove_tree(folder, &err);
+    ck_assert_msg(removed == STN_OK, "%s", err.text);
+    ck_assert(!stn_file_exists(folder));
+    give_all_back();
+    stn_fd_keep(0);
+}
+END_TEST
+
 struct opening {
     struct stn_job job;
     struct stn_worker *worker;
@@ -181,6 +215,7 @@ Suite *suite(void)
     tcase_add_test(t, the_loops_thread_is_told_at_once_that_there_are_none);
     tcase_add_test(t, what_is_kept_is_there_for_files_again_and_again);
     tcase_add_test(t, what_a_stranger_took_is_kept_again_at_the_next_close);
+    tcase_add_test(t, folders_are_listed_and_removed_by_what_is_kept);
     tcase_add_test(t, a_worker_waits_until_there_is_one);
     suite_add_tcase(s, t);
     return s;

@@ -215,6 +215,23 @@ START_TEST(folders_are_made_listed_in_order_and_removed_without_following_links)
 }
 END_TEST
 
+START_TEST(a_folder_of_many_names_is_listed_whole)
+{
+    enum { MANY = 500 };
+    char name[64], *end = NULL;
+    for (int i = MANY; i-- > 0;) {
+        (void)snprintf(name, sizeof name, "%03d-and-a-name-that-takes-more-room-than-most", i);
+        ck_assert_int_eq(stn_file_make_folder(in_folder(name), 0700, &err), STN_OK);
+    }
+    const char *listed = names();
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_int_eq(strtol(listed, &end, 10), i);
+        listed = strchr(end, ' ') + 1;
+    }
+    ck_assert_str_eq(listed, "");
+}
+END_TEST
+
 START_TEST(a_path_that_is_too_long_is_a_limit)
 {
     static char name[5000];
@@ -321,6 +338,7 @@ Suite *suite(void)
     tcase_add_test(c, bytes_are_where_they_were_written);
     tcase_add_test(c, a_map_shows_the_file_and_an_empty_file_has_an_empty_map);
     tcase_add_test(c, folders_are_made_listed_in_order_and_removed_without_following_links);
+    tcase_add_test(c, a_folder_of_many_names_is_listed_whole);
     tcase_add_test(c, a_path_that_is_too_long_is_a_limit);
     tcase_add_test(c, a_folder_belongs_to_one_process_until_it_ends);
     tcase_add_test(c, no_memory_is_an_error);
