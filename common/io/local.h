@@ -51,8 +51,8 @@ void stn_local_close(struct stn_local *local, void (*on_closed)(void *user), voi
 
 /* Asks one line and appends the answer to reply, with a zero after it that does not count.
  * STN_NOT_FOUND: nobody listens at path. STN_DENIED: it is another user's. STN_AGAIN: no answer
- * within timeout_ms. STN_LIMIT: an answer that is too long. STN_IO: the connection ended before the
- * answer. */
+ * within timeout_ms, or, at once, too few descriptors to ask with. STN_LIMIT: an answer that is too
+ * long. STN_IO: the connection ended before the answer. */
 enum stn_code stn_local_ask(const char *path, const char *text, size_t size, uint32_t timeout_ms,
                             struct stn_buf *reply, struct stn_err *err) STN_CHECKED;
 

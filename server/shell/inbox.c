@@ -10,7 +10,7 @@
 #include "server/shell/enrol.h"
 
 #define ARENA_BYTES ((size_t)4 << 20)
-#define RETRY_MS 60000 /* a device whose chunk found the disk full */
+#define RETRY_MS 60000 /* a device whose chunk found the disk full, or no descriptor */
 
 #define FREE_SHARE 16  /* one in so many of the link's requests is kept free of those that wait */
 
@@ -260,7 +260,7 @@ void stn_inbox_clear(struct stn_service *service)
 
 static void refuse(struct stn_service *service, stn_ticket ticket, enum stn_code code)
 {
-    bool is_full = code == STN_FULL || code == STN_IO || code == STN_MEMORY;
+    bool is_full = code == STN_FULL || code == STN_IO || code == STN_MEMORY || code == STN_AGAIN; /* of descriptors */
     struct stn_msg msg = {.type = STN_MSG_REFUSED,
                           .refused = {.code = (uint32_t)code, .retry_after_ms = is_full ? RETRY_MS : 0}};
     stn_inbox_reply(service, ticket, &msg);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -527,6 +528,23 @@ START_TEST(a_version_is_made_while_a_crowd_has_every_descriptor)
 }
 END_TEST
 
+START_TEST(a_device_for_whose_file_there_is_no_descriptor_is_told_when_to_come_again)
+{
+    const struct rlimit none = {.rlim_cur = 1, .rlim_max = 1024};
+    create_task();
+    enrol_all();
+    check_in(&devices[0]);
+    struct stn_msg get = {.type = STN_MSG_GET_CHUNK, .get_chunk = {.digest = devices[0].lease.adapter.digest, .n = 1}};
+    ck_assert_int_eq(prlimit(coordinator, RLIMIT_NOFILE, &none, NULL), 0);
+    struct stn_msg refused = expect(&devices[0], &get, STN_MSG_REFUSED);
+    ck_assert_uint_eq(refused.refused.code, STN_AGAIN);
+    ck_assert_uint_gt(refused.refused.retry_after_ms, 0);
+    ck_assert_int_eq(prlimit(coordinator, RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 1024, .rlim_max = 1024}, NULL), 0);
+    fetch(&devices[0], &devices[0].lease.adapter);
+    end(&coordinator, SIGTERM);
+}
+END_TEST
+
 static void set_up(void)
 {
     ok(stn_entropy_start(&err));
@@ -567,6 +585,7 @@ Suite *suite(void)
     tcase_add_test(t, a_coordinator_that_is_killed_again_and_again_loses_nothing);
     tcase_add_test(t, a_fleet_makes_two_versions_through_crashes_and_both_can_be_recomputed);
     tcase_add_test(t, a_version_is_made_while_a_crowd_has_every_descriptor);
+    tcase_add_test(t, a_device_for_whose_file_there_is_no_descriptor_is_told_when_to_come_again);
     suite_add_tcase(s, t);
     return s;
 }
