@@ -14,6 +14,7 @@
 #include "server/shell/kept.h"
 #include "server/shell/release.h"
 
+#define RETRY_MS 1000
 #define ROUND_TEXT (2 * sizeof(struct stn_round_id) + 1)
 
 enum step {
@@ -45,12 +46,13 @@ struct unmasking {
 struct sum { /* a round */
     struct stn_adder *adder;
     struct stn_round_id round;
-    struct stn_aggregate *aggregate;
+    struct stn_aggregate *aggregate; /* NULL until its snapshot could be loaded */
+    struct stn_timer retry;          /* of that */
     struct stn_list orders;
-    bool is_busy; /* a job is out, or its snapshot waits for the commit */
+    bool is_busy; /* a job is out, its snapshot waits for the commit, or the last one could not be loaded yet */
     bool is_closed, is_released;
     struct stn_job job;
-    struct order *order; /* of the job; NULL: WRITE */
+    struct order *order; /* of the job; NULL: WRITE. Of UNMASK the job keeps the masks; helpers take them off */
     struct stn_after after;
     enum stn_code code;
     struct stn_err err;
@@ -65,6 +67,7 @@ struct stn_adder {
 };
 
 static void go_on(struct sum *sum);
+static void start_unmasking(struct sum *sum);
 
 /* ---- life ---- */
 
@@ -99,14 +102,20 @@ static void free_sum(struct sum *sum)
         free_order(STN_LIST_OF(link, struct order, link));
     }
     free_order(sum->order);
+    stn_loop_disarm(sum->adder->config.turn->loop, &sum->retry);
     stn_aggregate_close(sum->aggregate);
     stn_mem_free(sum);
 }
 
 void stn_adder_stop(struct stn_adder *adder)
 {
-    if (adder != NULL) {
-        adder->is_stopped = true;
+    if (adder == NULL) {
+        return;
+    }
+    adder->is_stopped = true;
+    for (size_t i = 0; i < adder->sums.n; i++) {
+        struct sum *sum = adder->sums.entries[i].value;
+        stn_loop_disarm(adder->config.turn->loop, &sum->retry);
     }
 }
 
@@ -146,9 +155,33 @@ static enum stn_code open_aggregate(struct sum *sum, struct stn_err *err)
                           : code;
 }
 
-static struct sum *sum_of(struct stn_adder *adder, const struct stn_round_id *round)
+/* Until then it is busy. */
+static void open_or_wait(struct sum *sum)
 {
     struct stn_err err;
+    enum stn_code code = open_aggregate(sum, &err);
+    if (code != STN_OK && code != STN_AGAIN) {
+        stn_turn_die("sum_lost", &err);
+    }
+    sum->is_busy = code == STN_AGAIN;
+    if (sum->is_busy) { /* too few descriptors for now */
+        stn_log_err(STN_LOG_WARN, "sum_waits", &err);
+        stn_loop_arm(sum->adder->config.turn->loop, &sum->retry, RETRY_MS);
+    }
+}
+
+static void reopen(struct stn_timer *timer)
+{
+    struct sum *sum = STN_LIST_OF(timer, struct sum, retry);
+    sum->is_busy = false;
+    if (!sum->is_closed) {
+        open_or_wait(sum);
+    }
+    go_on(sum);
+}
+
+static struct sum *sum_of(struct stn_adder *adder, const struct stn_round_id *round)
+{
     struct sum *sum = stn_map_get(&adder->sums, round, sizeof *round);
     if (sum != NULL) {
         return sum;
@@ -160,15 +193,36 @@ static struct sum *sum_of(struct stn_adder *adder, const struct stn_round_id *ro
     sum->adder = adder;
     sum->round = *round;
     stn_list_init(&sum->orders);
-    if (open_aggregate(sum, &err) != STN_OK) {
-        stn_turn_die("sum_lost", &err);
-    }
+    sum->retry.fire = reopen;
+    open_or_wait(sum);
     return sum;
+}
+
+/* Updates that were to be kept for a release which never came: the process that linked them may have ended since. */
+static void forget_kept(struct stn_adder *adder, const struct stn_round_id *round)
+{
+    char name[ROUND_TEXT], folder[STN_FILE_PATH_MAX];
+    stn_hex_put(name, round->bytes, sizeof round->bytes);
+    if (adder->config.kept != NULL && stn_file_join(folder, adder->config.kept, name, NULL) == STN_OK) {
+        stn_kept_remove(folder);
+    }
+}
+
+static void drop_files(struct stn_adder *adder, const struct stn_round_id *round, bool is_released)
+{
+    if (!is_released) {
+        forget_kept(adder, round);
+    }
+    stn_spool_remove_round(adder->config.spool, round);
 }
 
 static void drop_sum(struct sum *sum)
 {
-    stn_aggregate_remove(sum->aggregate, sum->is_released);
+    if (sum->aggregate != NULL) {
+        stn_aggregate_remove(sum->aggregate, sum->is_released);
+    } else {
+        drop_files(sum->adder, &sum->round, sum->is_released);
+    }
     (void)stn_map_remove(&sum->adder->sums, &sum->round, sizeof sum->round);
     free_sum(sum);
 }
@@ -207,6 +261,9 @@ static void run(struct stn_job *job)
         sum->code = stn_aggregate_write(sum->aggregate, &sum->err);
     } else if (sum->order->step == STEP_ADD) {
         sum->code = stn_aggregate_add(sum->aggregate, &sum->order->device, &sum->err);
+    } else if (sum->order->step == STEP_UNMASK) {
+        const struct unmasking *unmasking = sum->order->unmasking;
+        sum->code = stn_kept_masks(sum->kept, unmasking->masks, unmasking->n, unmasking->is_first, &sum->err);
     } else {
         sum->code = run_merge(sum);
     }
@@ -244,14 +301,18 @@ static void done(struct stn_job *job)
     if (!job->ran || sum->adder->is_stopped) {
         return; /* the process stops: what was asked for is asked again after the start */
     }
-    bool is_merge = order != NULL && order->step == STEP_MERGE;
+    bool is_merge = order != NULL && order->step == STEP_MERGE, is_unmask = order != NULL && order->step == STEP_UNMASK;
     if (sum->code == STN_AGAIN) { /* too few descriptors for now: nothing was added, or written whole */
         stn_log_err(STN_LOG_WARN, "add_waits", &sum->err);
         stn_worker_submit(sum->adder->config.worker, job);
         return;
     }
     if (sum->code != STN_OK && !(is_merge && is_rounds_fault(sum->code))) {
-        stn_turn_die(is_merge ? "merge_failed" : "add_failed", &sum->err);
+        stn_turn_die(is_merge ? "merge_failed" : is_unmask ? "keep_failed" : "add_failed", &sum->err);
+    }
+    if (is_unmask && !sum->is_closed) {
+        start_unmasking(sum);
+        return;
     }
     sum->order = NULL;
     if (order == NULL && !sum->is_closed) { /* busy until the commit; of a closed round nothing is kept */
@@ -299,10 +360,6 @@ static void start_unmasking(struct sum *sum)
 {
     const struct stn_adder_config *config = &sum->adder->config;
     struct unmasking *unmasking = sum->order->unmasking;
-    if (sum->kept[0] != '\0' &&
-        stn_kept_masks(sum->kept, unmasking->masks, unmasking->n, unmasking->is_first, &sum->err) != STN_OK) {
-        stn_turn_die("keep_failed", &sum->err);
-    }
     stn_aggregate_unmask(sum->aggregate, &unmasking->work, unmasking->masks, unmasking->n, unmasking->is_first);
     unmasking->n_out = config->n_threads;
     for (size_t i = 0; i < config->n_threads; i++) {
@@ -328,7 +385,7 @@ static void go_on(struct sum *sum)
     }
     sum->order = is_write ? NULL : STN_LIST_OF(stn_list_pop(&sum->orders), struct order, link);
     sum->is_busy = true;
-    if (sum->order != NULL && sum->order->step == STEP_UNMASK) {
+    if (sum->order != NULL && sum->order->step == STEP_UNMASK && sum->kept[0] == '\0') {
         start_unmasking(sum);
         return;
     }
@@ -384,23 +441,6 @@ void stn_adder_merge(struct stn_adder *adder, const struct stn_server_effect *ef
     go_on(sum);
 }
 
-static void forget_files(struct stn_adder *adder, const struct stn_round_id *round)
-{
-    char folder[STN_FILE_PATH_MAX];
-    stn_spool_folder(adder->config.spool, round, folder);
-    stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* the next start sweeps what is left */
-}
-
-/* Updates that were to be kept for a release which never came: the process that linked them may have ended since. */
-static void forget_kept(struct stn_adder *adder, const struct stn_round_id *round)
-{
-    char name[ROUND_TEXT], folder[STN_FILE_PATH_MAX];
-    stn_hex_put(name, round->bytes, sizeof round->bytes);
-    if (adder->config.kept != NULL && stn_file_join(folder, adder->config.kept, name, NULL) == STN_OK) {
-        stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* there is none before the first was kept */
-    }
-}
-
 void stn_adder_close(struct stn_adder *adder, const struct stn_round_id *round, bool is_released)
 {
     struct stn_err err;
@@ -408,11 +448,8 @@ void stn_adder_close(struct stn_adder *adder, const struct stn_round_id *round, 
     if (stn_store_forget_snapshot(adder->config.store, round, &err) != STN_OK) {
         stn_turn_die("snapshot_failed", &err);
     }
-    if (sum == NULL && !is_released) {
-        forget_kept(adder, round);
-    }
     if (sum == NULL) {
-        forget_files(adder, round);
+        drop_files(adder, round, is_released);
         return;
     }
     sum->is_closed = true;
@@ -432,7 +469,7 @@ static enum stn_code sweep(void *user, const char *name, struct stn_err *err)
     const struct stn_round_id round = record.round.round;
     enum stn_code code = stn_store_get(adder->config.store, &record, err);
     if (code == STN_NOT_FOUND || (code == STN_OK && record.round.state >= STN_ROUND_DONE)) {
-        forget_files(adder, &round);
+        stn_spool_remove_round(adder->config.spool, &round);
         code = stn_store_forget_snapshot(adder->config.store, &round, err);
     }
     return code;

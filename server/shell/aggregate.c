@@ -10,6 +10,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "server/shell/kept.h"
 #include "update/pack.h"
 #include "update/round.h"
 
@@ -184,12 +185,10 @@ void stn_aggregate_clean(struct stn_aggregate *aggregate)
 
 void stn_aggregate_remove(struct stn_aggregate *aggregate, bool is_released)
 {
-    char folder[STN_FILE_PATH_MAX];
     if (!is_released && aggregate->kept[0] != '\0') {
-        stn_err_ignore(stn_file_remove_tree(aggregate->kept, NULL)); /* there is none before the first was kept */
+        stn_kept_remove(aggregate->kept);
     }
-    stn_spool_folder(&aggregate->spool, &aggregate->round, folder);
-    stn_err_ignore(stn_file_remove_tree(folder, NULL)); /* a later start sweeps what is left */
+    stn_spool_remove_round(&aggregate->spool, &aggregate->round);
 }
 
 void stn_aggregate_unmask(struct stn_aggregate *aggregate, struct stn_unmask *ret, const struct stn_mask *masks, size_t n,

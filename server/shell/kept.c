@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hex.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "proto/codec.h"
@@ -90,6 +91,15 @@ enum stn_code stn_kept_masks(const char *folder, const struct stn_mask *masks, s
     stn_file_close(fd);
     stn_buf_fini(&bytes);
     return code;
+}
+
+void stn_kept_remove(const char *folder)
+{
+    struct stn_err err;
+    enum stn_code code = stn_file_remove_tree(folder, &err);
+    if (code != STN_OK && code != STN_NOT_FOUND) {
+        stn_log_err(STN_LOG_WARN, "kept_left", &err);
+    }
 }
 
 /* ---- reading ---- */

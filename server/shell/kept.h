@@ -18,6 +18,9 @@ enum stn_code stn_kept_write(const char *folder, const struct stn_release_input 
 enum stn_code stn_kept_masks(const char *folder, const struct stn_mask *masks, size_t n, bool is_first,
                              struct stn_err *err) STN_CHECKED;
 
+/* Of a round without a release; there is nothing before the first update was kept. What cannot be removed is logged. */
+void stn_kept_remove(const char *folder);
+
 /* Adds up the updates in folder, takes the masks off, and makes the release again; what it started from is in blobs, where the result goes
  * too. *ret_released is the digest that release.json names: it should be ret->adapter's. */
 enum stn_code stn_kept_recompute(const char *folder, const struct stn_blob_store *blobs, struct stn_release_output *ret,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hex.h"
+#include "base/log.h"
 #include "blob/parts.h"
 #include "crypto/digest.h"
 
@@ -167,4 +168,15 @@ void stn_spool_remove(const struct stn_spool *spool, const struct stn_round_id *
     stn_spool_path(spool, round, device, path);
     stn_parts_remove(path);
     stn_err_ignore(stn_file_remove(path, NULL)); /* there is none when the upload was not checked */
+}
+
+void stn_spool_remove_round(const struct stn_spool *spool, const struct stn_round_id *round)
+{
+    struct stn_err err;
+    char folder[STN_FILE_PATH_MAX];
+    stn_spool_folder(spool, round, folder);
+    enum stn_code code = stn_file_remove_tree(folder, &err);
+    if (code != STN_OK && code != STN_NOT_FOUND) {
+        stn_log_err(STN_LOG_WARN, "round_left", &err);
+    }
 }

@@ -40,5 +40,7 @@ enum stn_code stn_spool_check(const struct stn_spool *spool, const struct stn_se
 
 /* All that there is of the upload. */
 void stn_spool_remove(const struct stn_spool *spool, const struct stn_round_id *round, const struct stn_id *device);
+/* All that there is of the round. What cannot be removed is logged, and left for the next start. */
+void stn_spool_remove_round(const struct stn_spool *spool, const struct stn_round_id *round);
 
 #endif

@@ -26,6 +26,7 @@ static struct stn_store *store;
 static struct stn_turn turn;
 static struct stn_spool spool;
 static struct stn_adder *adder;
+static struct stn_adder_config wiring;
 static struct stn_msg_round_config config;
 static int n_merged, n_unmasked, n_wanted;
 
@@ -88,7 +89,7 @@ static void open_all(uint64_t snapshot, size_t n_threads)
     (void)snprintf(record.round.task, sizeof record.round.task, "home");
     ok(stn_store_save(store, &record, &err));
     ok(stn_store_commit(store, &err));
-    const struct stn_adder_config wiring = {
+    wiring = (struct stn_adder_config){
         .worker = worker, .n_threads = n_threads, .turn = &turn, .store = store, .spool = &spool, .snapshot = snapshot, .kept = kept,
         .tell = merged};
     ok(stn_adder_new(&adder, &wiring, &err));
@@ -302,13 +303,18 @@ static void take_all_files(void)
     }
 }
 
-static void give_back_and_unmask(struct stn_timer *timer)
+static void give_back(struct stn_timer *timer)
 {
-    const struct stn_mask mask = {.seed = {1}};
     (void)timer;
     while (n_taken > 0) {
         (void)close(taken[--n_taken]);
     }
+}
+
+static void give_back_and_unmask(struct stn_timer *timer)
+{
+    const struct stn_mask mask = {.seed = {1}};
+    give_back(timer);
     take_off(&mask, 1, true);
 }
 
@@ -330,6 +336,107 @@ START_TEST(an_upload_that_finds_no_descriptor_is_added_when_there_is_one)
     stn_loop_run(loop);
     ck_assert_int_eq(n_unmasked, 1);
     stop_all();
+}
+END_TEST
+
+START_TEST(masks_that_find_no_descriptor_are_kept_when_there_is_one)
+{
+    struct marker marker;
+    struct stn_timer later = {.fire = give_back};
+    const struct stn_mask mask = {.seed = {1}};
+    open_all(100, 1);
+    put(0);
+    const struct stn_server_upload up = upload(0);
+    stn_adder_add(adder, &up);
+    wait_for_worker(&marker);
+    take_all_files();
+    take_off(&mask, 1, true);
+    n_wanted = 1;
+    stn_loop_arm(loop, &later, STN_FD_WAIT_MS + STN_FD_WAIT_MS / 2);
+    stn_loop_run(loop);
+    ck_assert_int_eq(n_unmasked, 1);
+    stop_all();
+}
+END_TEST
+
+static void stop_at(struct stn_timer *timer)
+{
+    (void)timer;
+    stn_loop_stop(loop);
+}
+
+static void stop_behind_snapshot(struct stn_timer *timer)
+{
+    char path[STN_FILE_PATH_MAX];
+    const struct stn_server_upload up = upload(0);
+    stn_spool_path(&spool, &up.round, &up.device, path);
+    if (stn_file_exists(path)) {
+        stn_loop_arm(loop, timer, 20);
+    } else {
+        stn_loop_stop(loop);
+    }
+}
+
+/* As after a restart: another adder finds the round's snapshot. */
+static void leave_snapshot(void)
+{
+    struct stn_timer poll = {.fire = stop_behind_snapshot};
+    open_all(1, 1);
+    put(0);
+    put(1);
+    const struct stn_server_upload up = upload(0);
+    stn_adder_add(adder, &up);
+    stn_loop_arm(loop, &poll, 20);
+    stn_loop_run(loop);
+    stn_adder_stop(adder);
+    stn_adder_free(adder);
+    ok(stn_adder_new(&adder, &wiring, &err));
+}
+
+START_TEST(a_snapshot_that_finds_no_descriptor_is_loaded_when_there_is_one)
+{
+    struct stn_timer later = {.fire = give_back_and_unmask}, end = {.fire = stop_at}; /* a loop with a timer goes on */
+    leave_snapshot();
+    const struct stn_server_upload up = upload(1);
+    take_all_files();
+    stn_adder_add(adder, &up);
+    n_wanted = 1;
+    stn_loop_arm(loop, &later, 300);
+    stn_loop_arm(loop, &end, 30000);
+    stn_loop_run(loop);
+    stn_loop_disarm(loop, &end);
+    ck_assert_int_eq(n_unmasked, 1);
+    stop_all();
+}
+END_TEST
+
+START_TEST(a_round_that_is_closed_while_its_snapshot_waits_leaves_no_files)
+{
+    char path[STN_FILE_PATH_MAX];
+    struct stn_timer later = {.fire = give_back}, end = {.fire = stop_at};
+    leave_snapshot();
+    const struct stn_server_upload up = upload(1);
+    take_all_files();
+    stn_adder_add(adder, &up);
+    stn_adder_close(adder, &config.round, false);
+    stn_loop_arm(loop, &later, 300);
+    stn_spool_folder(&spool, &config.round, path);
+    stn_loop_arm(loop, &end, 1500);
+    stn_loop_run(loop);
+    ck_assert(!stn_file_exists(path));
+    stop_all();
+}
+END_TEST
+
+START_TEST(a_stop_while_a_snapshot_waits_is_not_held_up)
+{
+    leave_snapshot();
+    const struct stn_server_upload up = upload(1);
+    take_all_files();
+    stn_adder_add(adder, &up);
+    give_back(NULL);
+    stop_all();
+    ck_assert_int_eq(n_unmasked, 0);
 }
 END_TEST
 
@@ -357,6 +464,10 @@ Suite *suite(void)
     tcase_add_test(t, masks_come_off_by_all_threads_behind_every_upload_and_are_kept_in_order);
     tcase_add_test(t, a_stop_under_the_masks_tells_nobody);
     tcase_add_test(t, an_upload_that_finds_no_descriptor_is_added_when_there_is_one);
+    tcase_add_test(t, masks_that_find_no_descriptor_are_kept_when_there_is_one);
+    tcase_add_test(t, a_snapshot_that_finds_no_descriptor_is_loaded_when_there_is_one);
+    tcase_add_test(t, a_round_that_is_closed_while_its_snapshot_waits_leaves_no_files);
+    tcase_add_test(t, a_stop_while_a_snapshot_waits_is_not_held_up);
     tcase_set_timeout(t, 60);
     suite_add_tcase(s, t);
     return s;
