@@ -1,6 +1,6 @@
 /* adder: adding, snapshots, unmasking and merges on worker threads, round by round, in the order they were asked for. A
  * round has one job out at a time, so that its aggregate has one owner; masks come off by all threads at once. A failure of the machine (a full disk, lost bytes) ends
- * the process; the next one starts from the last snapshot. Thread: the loop's. */
+ * the process; the next one starts from the last snapshot. Too few descriptors are waited for. Thread: the loop's. */
 #ifndef STN_SERVER_SHELL_ADDER_H
 #define STN_SERVER_SHELL_ADDER_H
 
