@@ -31,8 +31,8 @@ while [ $i -lt 12 ]; do
 done >"$dir/data.jsonl"
 
 check "the processor trains" train 0 "" cpu cpu.gguf --checkpoint "$dir/cpu" --checkpoint-steps 2
-check "what the processor has no memory for it does not try again" sh -c 'cd "$1" && ulimit -v 180000 && ! "$2" train -m "$3" -d data.jsonl \
-    -o none.gguf --steps 6 --batch-tokens 64 --ctx 32 --backend auto --rank 1024 --threads 1 --resume cpu 2>err' - "$dir" "$sterna" "$model"
+check "what the processor has no memory for it does not try again" sh -c 'ulimit -v 180000 && ! "$2" train -m "$3" -d "$1/data.jsonl" \
+    -o "$1/none.gguf" --steps 6 --batch-tokens 64 --ctx 32 --backend auto --rank 1024 --threads 1 --resume "$1/cpu" 2>"$1/err"' - "$dir" "$sterna" "$model"
 check "and says so once" warns '^error: no memory for '
 if ! STERNA_VULKAN=emulated "$sterna" bench devices | grep -q '^vulkan *0'; then
     echo "skipped: there is no GPU, and nobody plays one"
