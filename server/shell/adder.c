@@ -218,11 +218,7 @@ static void drop_files(struct stn_adder *adder, const struct stn_round_id *round
 
 static void drop_sum(struct sum *sum)
 {
-    if (sum->aggregate != NULL) {
-        stn_aggregate_remove(sum->aggregate, sum->is_released);
-    } else {
-        drop_files(sum->adder, &sum->round, sum->is_released);
-    }
+    drop_files(sum->adder, &sum->round, sum->is_released);
     (void)stn_map_remove(&sum->adder->sums, &sum->round, sizeof sum->round);
     free_sum(sum);
 }

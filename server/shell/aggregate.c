@@ -10,7 +10,6 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "server/shell/kept.h"
 #include "update/pack.h"
 #include "update/round.h"
 
@@ -181,14 +180,6 @@ void stn_aggregate_clean(struct stn_aggregate *aggregate)
         stn_spool_remove(&aggregate->spool, &aggregate->round, aggregate->devices.entries[aggregate->n_retired].key);
     }
     drop_sums(aggregate);
-}
-
-void stn_aggregate_remove(struct stn_aggregate *aggregate, bool is_released)
-{
-    if (!is_released && aggregate->kept[0] != '\0') {
-        stn_kept_remove(aggregate->kept);
-    }
-    stn_spool_remove_round(&aggregate->spool, &aggregate->round);
 }
 
 void stn_aggregate_unmask(struct stn_aggregate *aggregate, struct stn_unmask *ret, const struct stn_mask *masks, size_t n,

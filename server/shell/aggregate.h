@@ -68,7 +68,4 @@ size_t stn_aggregate_n_new(const struct stn_aggregate *aggregate);
 /* Links every upload of the sum into kept, if there is one. It may be repeated. Thread: as add. */
 enum stn_code stn_aggregate_keep(struct stn_aggregate *aggregate, struct stn_err *err) STN_CHECKED;
 
-/* The round is over, and its folder goes. Unless is_released nothing of the round is kept either. */
-void stn_aggregate_remove(struct stn_aggregate *aggregate, bool is_released);
-
 #endif

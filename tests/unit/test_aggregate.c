@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "blob/parts.h"
 #include "server/shell/aggregate.h"
+#include "server/shell/kept.h"
 #include "update/pack.h"
 #include "update/round.h"
 
@@ -288,11 +289,11 @@ START_TEST(spools_go_only_after_their_snapshot_and_kept_updates_stay)
     ck_assert_uint_eq(stn_aggregate_n_new(aggregate), 0);
     ok(stn_file_join(kept, aggregate->kept, strrchr(path, '/') + 1, &err));
     ck_assert(stn_file_exists(kept));
-    stn_aggregate_remove(aggregate, true);
+    stn_spool_remove_round(&spool, &config.round);
     ck_assert(stn_file_exists(kept));
     stn_spool_folder(&spool, &config.round, path);
     ck_assert(!stn_file_exists(path));
-    stn_aggregate_remove(aggregate, false);
+    stn_kept_remove(aggregate->kept);
     ck_assert(!stn_file_exists(kept));
 }
 END_TEST
