@@ -37,23 +37,13 @@ static enum stn_code socket_of(const struct stn_operator *to, const struct door 
     return stn_file_join(ret, dir, door->names[0], err);
 }
 
-static enum stn_code code_of(const char *name)
-{
-    for (int i = 1; i < STN_N_CODES; i++) {
-        if (strcmp(stn_err_name((enum stn_code)i), name) == 0) {
-            return (enum stn_code)i;
-        }
-    }
-    return STN_IO;
-}
-
 static enum stn_code read_reply(const struct stn_buf *bytes, const char *who, json_t **ret, struct stn_err *err)
 {
     const char *code = NULL, *text = NULL;
     json_t *root = json_loadb((const char *)bytes->data, bytes->size, 0, NULL);
     enum stn_code failed = STN_OK;
     if (json_unpack(root, "{s{ss ss}}", "error", "code", &code, "text", &text) == 0) {
-        failed = stn_err_set(err, code_of(code), "%s", text);
+        failed = stn_err_set(err, stn_err_code(code, STN_IO), "%s", text);
     } else if (!json_is_true(json_object_get(root, "ok"))) {
         failed = stn_err_set(err, STN_CORRUPT, "the %s answered what is no JSON object of ours", who);
     }

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static bool is_installed(const struct stn_device *device, const struct stn_digest *adapter)
 {
     const struct stn_agent_record *record = stn_agent_record(device->core);
@@ -33,9 +35,8 @@ static enum stn_code each_file(void *user, const char *name, struct stn_err *err
 {
     const struct sweep *sweep = user;
     char path[STN_FILE_PATH_MAX];
-    size_t length = strlen(name), n = strlen(sweep->ending);
     (void)err;
-    if (strcmp(name, sweep->keep) != 0 && length >= n && strcmp(name + length - n, sweep->ending) == 0 &&
+    if (strcmp(name, sweep->keep) != 0 && stn_str_ends(name, sweep->ending) &&
         stn_file_join(path, sweep->folder, name, NULL) == STN_OK) {
         stn_err_ignore(stn_file_remove(path, NULL)); /* the next sweep may */
     }

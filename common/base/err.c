@@ -113,3 +113,13 @@ const char *stn_err_name(enum stn_code code)
 {
     return (unsigned)code < STN_N_CODES ? names[code] : "unknown";
 }
+
+enum stn_code stn_err_code(const char *name, enum stn_code otherwise)
+{
+    for (int i = STN_OK + 1; i < STN_N_CODES; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return (enum stn_code)i;
+        }
+    }
+    return otherwise;
+}

@@ -56,5 +56,7 @@ static inline void stn_err_ignore(enum stn_code code)
 
 /* A short stable word: "invalid", "limit", ... "unknown" for a number that is no code. */
 const char *stn_err_name(enum stn_code code);
+/* The failure of that word; otherwise where there is none. */
+enum stn_code stn_err_code(const char *name, enum stn_code otherwise);
 
 #endif

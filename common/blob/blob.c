@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 enum stn_code stn_blob_open(struct stn_blob_store *store, const char *folder, struct stn_err *err)
 {
@@ -317,8 +318,7 @@ struct sweep {
 static bool is_left(const struct sweep *sweep, const char *name)
 {
     const char *ending = name + STN_DIGEST_TEXT - 1;
-    size_t length = strlen(ending);
-    if (length >= 4 && strcmp(ending + length - 4, ".tmp") == 0) { /* as stn_file_draft names them */
+    if (stn_str_ends(ending, ".tmp")) { /* as stn_file_draft names them */
         return true;
     }
     bool is_kept = sweep->n == 0 || (strcmp(ending, ".part") != 0 && strcmp(ending, ".have") != 0);

@@ -29,16 +29,6 @@ static void ask(struct stn_job *job)
                                     STN_SERVICE_ASK_MS, &enrolment->reply, &enrolment->err);
 }
 
-static enum stn_code code_of(const char *name)
-{
-    for (int i = 1; i < STN_N_CODES; i++) {
-        if (strcmp(stn_err_name((enum stn_code)i), name) == 0) {
-            return (enum stn_code)i;
-        }
-    }
-    return STN_AGAIN;
-}
-
 /* The directory's word is believed only with its signature under it. */
 static enum stn_code read_reply(const struct enrolment *enrolment, uint8_t psk[static 32], struct stn_ident_cert *cert,
                                 struct stn_err *err)
@@ -48,7 +38,7 @@ static enum stn_code read_reply(const struct enrolment *enrolment, uint8_t psk[s
     json_t *root = json_loadb((const char *)enrolment->reply.data, enrolment->reply.size, 0, NULL);
     enum stn_code ret = STN_OK;
     if (json_unpack(root, "{s{ss ss}}", "error", "code", &code, "text", &why) == 0) {
-        ret = stn_err_set(err, code_of(code), "the directory: %.200s", why);
+        ret = stn_err_set(err, stn_err_code(code, STN_AGAIN), "the directory: %.200s", why);
     } else if (json_unpack(root, "{ss ss}", "psk", &psk_text, "certificate", &cert_text) != 0 ||
                !stn_hex_get(psk, 32, psk_text) || !stn_hex_get(bytes, sizeof bytes, cert_text)) {
         ret = stn_err_set(err, STN_AGAIN, "the directory answered what is no certificate");

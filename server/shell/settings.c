@@ -86,7 +86,7 @@ static enum stn_code check_listen(const char *listen, struct stn_err *err)
 {
     static const char *const schemes[] = {"tcp://", "tls+tcp://", "ws://", "wss://", "ipc://", "inproc://"};
     size_t i = 0;
-    while (i < sizeof schemes / sizeof *schemes && strncmp(listen, schemes[i], strlen(schemes[i])) != 0) {
+    while (i < sizeof schemes / sizeof *schemes && !stn_str_starts(listen, schemes[i])) {
         i++;
     }
     if (i == sizeof schemes / sizeof *schemes || strlen(listen) >= STN_SETTINGS_URL) {
@@ -113,7 +113,7 @@ static void put_address(const struct stn_settings_new *settings, char ret[static
     static const char *const ways[] = {"tls+tcp://", "ws://", "wss://"};
     const char *way = "", *path = NULL;
     for (size_t i = 0; i < sizeof ways / sizeof *ways && strstr(settings->address, "://") == NULL; i++) {
-        if (strncmp(settings->listen, ways[i], strlen(ways[i])) == 0) {
+        if (stn_str_starts(settings->listen, ways[i])) {
             way = ways[i];
             path = strchr(settings->listen + strlen(way), '/');
         }
@@ -164,7 +164,7 @@ enum stn_code stn_settings_read(struct stn_settings *ret, const char *path, stru
         code = resolve(settings.folder, settings.tls_cert_key, sizeof settings.tls_cert_key, err);
     }
     if (code == STN_OK) {
-        bool is_tls = strncmp(settings.listen, "tls+tcp://", 10) == 0 || strncmp(settings.listen, "wss://", 6) == 0;
+        bool is_tls = stn_str_starts(settings.listen, "tls+tcp://") || stn_str_starts(settings.listen, "wss://");
         code = check_listen(settings.listen, err);
         if (code == STN_OK && is_tls && settings.tls_cert_key[0] == '\0') {
             code = stn_err_set(err, STN_INVALID, "listen is \"%.80s\", which needs tls_cert_key", settings.listen);

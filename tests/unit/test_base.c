@@ -24,6 +24,11 @@ START_TEST(an_error_names_its_code_and_keeps_its_prefix)
     ck_assert_str_eq(err.text, "near a?b?[2J");
     ck_assert_str_eq(stn_err_name(STN_LATE), "late");
     ck_assert_str_eq(stn_err_name((enum stn_code)99), "unknown");
+    for (int i = STN_OK + 1; i < STN_N_CODES; i++) {
+        ck_assert_int_eq(stn_err_code(stn_err_name((enum stn_code)i), STN_OK), i);
+    }
+    ck_assert_int_eq(stn_err_code("ok", STN_IO), STN_IO); /* is no failure */
+    ck_assert_int_eq(stn_err_code("unknown", STN_AGAIN), STN_AGAIN);
 }
 END_TEST
 
