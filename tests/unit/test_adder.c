@@ -120,6 +120,12 @@ static void wait_for_worker(struct marker *marker)
     ck_assert_int_eq(sem_wait(&marker->ran), 0);
 }
 
+static void add(int i)
+{
+    const struct stn_server_upload up = upload(i);
+    stn_adder_add(adder, &up);
+}
+
 /* As the service stops. */
 static void stop_all(void)
 {
@@ -140,8 +146,7 @@ START_TEST(a_stop_between_two_uploads_begins_nothing_new)
     open_all(100, 1);
     for (int i = 0; i < N; i++) {
         put(i);
-        const struct stn_server_upload up = upload(i);
-        stn_adder_add(adder, &up);
+        add(i);
     }
     wait_for_worker(&marker);
     stop_all();
@@ -201,9 +206,8 @@ START_TEST(a_snapshot_that_is_written_as_its_round_is_closed_is_not_kept)
     struct stn_store_snapshot snapshot;
     char path[STN_FILE_PATH_MAX];
     open_all(1, 1);
-    const struct stn_server_upload up = upload(0);
     put(0);
-    stn_adder_add(adder, &up);
+    add(0);
     behind_add.job = (struct stn_job){.run = mark, .done = close_round};
     stn_worker_submit(worker, &behind_add.job);
     stn_loop_run(loop);
@@ -250,8 +254,7 @@ START_TEST(masks_come_off_by_all_threads_behind_every_upload_and_are_kept_in_ord
     open_all(2, 3); /* a snapshot in between */
     for (int i = 0; i < N; i++) {
         put(i);
-        const struct stn_server_upload up = upload(i);
-        stn_adder_add(adder, &up);
+        add(i);
     }
     take_off(masks, 3, true);
     n_wanted = 1;
@@ -281,8 +284,7 @@ START_TEST(a_stop_under_the_masks_tells_nobody)
     const struct stn_mask mask = {.seed = {1}};
     open_all(100, 1);
     put(0);
-    const struct stn_server_upload up = upload(0);
-    stn_adder_add(adder, &up);
+    add(0);
     wait_for_worker(&marker);
     take_off(&mask, 1, true); /* waits for the upload, whose end the loop has not heard of */
     stop_all();
@@ -328,8 +330,7 @@ START_TEST(an_upload_that_finds_no_descriptor_is_added_when_there_is_one)
     }
     take_all_files();
     for (int i = 0; i < N; i++) {
-        const struct stn_server_upload up = upload(i);
-        stn_adder_add(adder, &up);
+        add(i);
     }
     n_wanted = 1;
     stn_loop_arm(loop, &later, STN_FD_WAIT_MS + STN_FD_WAIT_MS / 2);
@@ -346,8 +347,7 @@ START_TEST(masks_that_find_no_descriptor_are_kept_when_there_is_one)
     const struct stn_mask mask = {.seed = {1}};
     open_all(100, 1);
     put(0);
-    const struct stn_server_upload up = upload(0);
-    stn_adder_add(adder, &up);
+    add(0);
     wait_for_worker(&marker);
     take_all_files();
     take_off(&mask, 1, true);
@@ -384,8 +384,7 @@ static void leave_snapshot(void)
     open_all(1, 1);
     put(0);
     put(1);
-    const struct stn_server_upload up = upload(0);
-    stn_adder_add(adder, &up);
+    add(0);
     stn_loop_arm(loop, &poll, 20);
     stn_loop_run(loop);
     stn_adder_stop(adder);
@@ -397,9 +396,8 @@ START_TEST(a_snapshot_that_finds_no_descriptor_is_loaded_when_there_is_one)
 {
     struct stn_timer later = {.fire = give_back_and_unmask}, end = {.fire = stop_at}; /* a loop with a timer goes on */
     leave_snapshot();
-    const struct stn_server_upload up = upload(1);
     take_all_files();
-    stn_adder_add(adder, &up);
+    add(1);
     n_wanted = 1;
     stn_loop_arm(loop, &later, 300);
     stn_loop_arm(loop, &end, 30000);
@@ -415,9 +413,8 @@ START_TEST(a_round_that_is_closed_while_its_snapshot_waits_leaves_no_files)
     char path[STN_FILE_PATH_MAX];
     struct stn_timer later = {.fire = give_back}, end = {.fire = stop_at};
     leave_snapshot();
-    const struct stn_server_upload up = upload(1);
     take_all_files();
-    stn_adder_add(adder, &up);
+    add(1);
     stn_adder_close(adder, &config.round, false);
     stn_loop_arm(loop, &later, 300);
     stn_spool_folder(&spool, &config.round, path);
@@ -431,9 +428,8 @@ END_TEST
 START_TEST(a_stop_while_a_snapshot_waits_is_not_held_up)
 {
     leave_snapshot();
-    const struct stn_server_upload up = upload(1);
     take_all_files();
-    stn_adder_add(adder, &up);
+    add(1);
     give_back(NULL);
     stop_all();
     ck_assert_int_eq(n_unmasked, 0);
